@@ -1,1 +1,2 @@
-fn main(){}
+//! relight
+fn main() {}
