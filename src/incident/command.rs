@@ -75,6 +75,23 @@ pub enum Command {
     },
 }
 
+/// A question that changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "query", rename_all = "snake_case")]
+pub enum Query {
+    /// List the dumps; the answer is a [`super::Notice::Snapshots`].
+    Snapshots,
+    /// Lines of an attempt's log; the answer is a [`super::Notice::Output`] to this client alone.
+    Output {
+        /// Which.
+        attempt: AttemptId,
+        /// From this byte on, or the end of the log that fits into `most` where none is given.
+        from: Option<u64>,
+        /// At most this many bytes.
+        most: u32,
+    },
+}
+
 /// Why a command was not carried out. Nothing changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(tag = "refused", rename_all = "snake_case")]

@@ -20,7 +20,7 @@ mod state;
 mod time;
 mod timeline;
 
-pub use command::{Command, Refusal};
+pub use command::{Command, Query, Refusal};
 pub use decide::{Decision, PendingPlans, decide};
 pub use effects::{effects, owed, recover};
 pub use escalation::{Escalation, escalations};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::incident::{AttemptId, Command, Event, IncidentId, Notice, Refusal};
+use crate::incident::{Command, Event, IncidentId, Notice, Query, Refusal};
 
 /// The version of everything in this file. Client and engine of different versions do not talk: the client
 /// says which program to start instead.
@@ -37,23 +37,6 @@ pub enum ToEngine {
         id: u64,
         /// What.
         query: Query,
-    },
-}
-
-/// A question that changes nothing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "query", rename_all = "snake_case")]
-pub enum Query {
-    /// List the dumps; the answer is a [`Notice::Snapshots`].
-    Snapshots,
-    /// Lines of an attempt's log; the answer is a [`Notice::Output`] to this client alone.
-    Output {
-        /// Which.
-        attempt: AttemptId,
-        /// From this byte on, or the end of the log that fits into `most` where none is given.
-        from: Option<u64>,
-        /// At most this many bytes.
-        most: u32,
     },
 }
 

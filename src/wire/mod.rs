@@ -2,4 +2,5 @@
 
 mod message;
 
-pub use message::{LONGEST_FRAME, PROTOCOL, Query, ToClient, ToEngine};
+pub use crate::incident::Query;
+pub use message::{LONGEST_FRAME, PROTOCOL, ToClient, ToEngine};
