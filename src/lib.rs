@@ -1,1 +1,4 @@
 //! relight
+
+pub mod archive;
+pub mod snapshots;
