@@ -384,23 +384,28 @@ fn unfit_objects_are_rejected_with_their_reason() {
 #[test]
 fn files_beside_the_dumps_do_not_tell_their_usual_size() {
     let (mut all, inspected) = night();
-    for index in 0..3 {
+    let small = listed("2026-11-23T07:00", 1 << 20, "2026-11-23T07:00:04Z");
+    all.push(small.clone());
+    for dump in all.clone() {
         for suffix in ["sha256", "json"] {
-            let mut sidecar = all[index].clone();
+            let mut sidecar = dump.clone();
             sidecar.key = format!("{}.{suffix}", sidecar.key);
             sidecar.size = 64;
             all.push(sidecar);
         }
     }
     let judged = judge(&all, &inspected, Some(onset()), &cx());
-    let eligible = |suffix: &str| {
-        judged
-            .iter()
-            .filter(|s| s.is_eligible() && s.listed.key.ends_with(suffix))
-            .count()
-    };
-    assert_eq!(eligible(".dump"), 3);
-    assert_eq!(judged.len(), 9);
+    assert_eq!(judged.len(), 12);
+    for snapshot in judged
+        .iter()
+        .filter(|snapshot| snapshot.listed.key.ends_with(".dump"))
+    {
+        if snapshot.listed == small {
+            assert_eq!(rejected(snapshot), (Reason::OddSize, "0.0 % of usual size"));
+        } else {
+            assert!(snapshot.is_eligible(), "{snapshot:?}");
+        }
+    }
 }
 
 #[test]
