@@ -23,10 +23,13 @@
 //! | [`journal`] | the append-only file of events | `incident` |
 //! | [`workers`] | the hands: one file or folder per outside system | `runbook`, `config`, `incident`, `archive`, `snapshots` |
 //! | [`engine`] | one process per incident: the only writer | all of the above |
+//! | [`export`] | the timeline for PagerDuty, as Markdown, as JSON | `incident` |
 //! | [`wire`] | client and engine over a unix socket | `incident`; its server also `engine` |
 pub mod archive;
+pub mod cli;
 pub mod config;
 pub mod engine;
+pub mod export;
 pub mod incident;
 pub mod journal;
 pub mod runbook;

@@ -18,7 +18,9 @@ pub enum HomeError {
     #[error("the folder {} belongs to user {} or can be used by others; relight does not trust it. Remove it, or set XDG_RUNTIME_DIR", .0.display(), .1)]
     Foreign(PathBuf, u32),
     /// There is nowhere to keep incidents.
-    #[error("neither XDG_STATE_HOME nor HOME is set, so there is nowhere to keep incidents; set state_dir in the config")]
+    #[error(
+        "neither XDG_STATE_HOME nor HOME is set, so there is nowhere to keep incidents; set state_dir in the config"
+    )]
     Nowhere,
     /// The journal cannot be used.
     #[error(transparent)]
@@ -78,7 +80,10 @@ impl Home {
     /// # Errors
     /// The id is taken, or the disk says no.
     pub fn create(&self, id: &IncidentId, opening: &Event) -> Result<PathBuf, HomeError> {
-        debug_assert!(matches!(opening.kind, EventKind::Opened { .. }), "a journal begins with an opening");
+        debug_assert!(
+            matches!(opening.kind, EventKind::Opened { .. }),
+            "a journal begins with an opening"
+        );
         let folder = self.folder(id);
         let incidents = self.root.join("incidents");
         let make = |path: &Path, recursive| {
@@ -112,7 +117,9 @@ impl Home {
             .filter_map(|entry| IncidentId::new(entry.file_name().into_string().ok()?).ok())
             .map(|id| self.open(&id))
             .collect();
-        found.sort_by_key(|found| std::cmp::Reverse(found.state.as_ref().ok().map(|state| state.opened_at)));
+        found.sort_by_key(|found| {
+            std::cmp::Reverse(found.state.as_ref().ok().map(|state| state.opened_at))
+        });
         Ok(found)
     }
 
@@ -124,7 +131,11 @@ impl Home {
             .map_err(|error| error.to_string())
             .and_then(|history| State::replay(&history.events).map_err(|error| error.to_string()))
             .map(Box::new);
-        Found { id: id.clone(), folder, state }
+        Found {
+            id: id.clone(),
+            folder,
+            state,
+        }
     }
 
     /// The socket of an incident's engine: in `$XDG_RUNTIME_DIR/relight`, else in `/tmp/relight-<uid>`. A socket's
@@ -137,7 +148,10 @@ impl Home {
         let folder = std::env::var_os("XDG_RUNTIME_DIR")
             .map(PathBuf::from)
             .filter(|path| path.is_absolute() && path.as_os_str().len() < 60)
-            .map_or_else(|| PathBuf::from(format!("/tmp/relight-{uid}")), |path| path.join("relight"));
+            .map_or_else(
+                || PathBuf::from(format!("/tmp/relight-{uid}")),
+                |path| path.join("relight"),
+            );
         let io = |error| HomeError::Io(folder.clone(), error);
         match DirBuilder::new().mode(0o700).create(&folder) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(io(error)),

@@ -1,6 +1,6 @@
 //! The loop: turns sources into inputs, hands them to the core, and runs what follows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,8 @@ use tokio::sync::mpsc;
 
 use crate::config::Config;
 use crate::incident::{
-    Actor, AttemptId, Command, Effect, EventKind, Knowledge, Notice, Query, Refusal, ReplayError, Report, StepStatus,
+    Actor, AttemptId, Command, Effect, EventKind, Knowledge, MessageId, Notice, Query, Refusal,
+    ReplayError, Report, StepStatus,
 };
 use crate::journal::{self, Journal, JournalError};
 use crate::runbook::StepId;
@@ -56,11 +57,11 @@ pub enum EngineError {
 /// The journal cannot be used.
 pub async fn run(options: Options, serve: impl FnOnce(Handle)) -> Result<(), EngineError> {
     let (journal, history) = Journal::open(&options.folder)?;
-    let mut core =
-        Core::new(journal, &history).map_err(|error| EngineError::Replay(options.folder.clone(), error))?;
+    let mut core = Core::new(journal, &history)
+        .map_err(|error| EngineError::Replay(options.folder.clone(), error))?;
     let (tx, mut rx) = mpsc::channel(INPUTS);
     let handle = Handle(tx);
-    let recovered: u64 = core.state().seq;
+    let recovered = core.state().unsent().map(|message| message.id).collect();
     let mut engine = Loop {
         supervisor: Supervisor::new(
             Arc::clone(&options.hands),
@@ -120,7 +121,11 @@ impl Shown {
     }
 
     fn all(&self) -> impl Iterator<Item = &Arc<Notice>> {
-        self.snapshots.iter().chain(self.progress.values()).chain(self.measured.values()).chain(&self.stopped)
+        self.snapshots
+            .iter()
+            .chain(self.progress.values())
+            .chain(self.measured.values())
+            .chain(&self.stopped)
     }
 }
 
@@ -131,8 +136,8 @@ struct Loop {
     shown: Shown,
     folder: PathBuf,
     handle: Handle,
-    /// Events up to this one were there before this engine; messages queued by them may have been sent.
-    recovered: u64,
+    /// Messages that an earlier engine owed: it may have sent them and died before it could say so.
+    recovered: BTreeSet<MessageId>,
     ending: bool,
 }
 
@@ -141,29 +146,44 @@ impl Loop {
         match input {
             Input::Connect { client, reply } => self.connect(core, client, reply),
             Input::Disconnect { client } => self.clients.remove(client),
-            Input::Command { client, id, actor, command } => self.command(core, client, id, &actor, &command),
-            Input::Query { client, id, query } => self.query(core, client, id, query),
+            Input::Command {
+                client,
+                id,
+                actor,
+                command,
+            } => self.command(core, client, id, &actor, &command),
+            Input::Query { client, id, query } => self.query(core, client, id, &query),
             Input::Report(report) => self.report(core, &report),
             Input::Planned { report, context } => {
-                let Report::Planned { step, result } = report else { return };
+                let Report::Planned { step, result } = report else {
+                    return;
+                };
                 let result = result.map(|plan| Box::new(core.keep_plan(*plan, context)));
                 self.show(Notice::Planned { step, result });
             }
             Input::Notice(notice) => self.show(notice),
             Input::Answer { client, id, notice } => {
                 if let Some(notice) = notice {
-                    self.clients.tell(client, Outgoing::Notice(Arc::new(notice)));
+                    self.clients
+                        .tell(client, Outgoing::Notice(Arc::new(notice)));
                 }
-                self.clients.tell(client, Outgoing::Reply { id, result: Ok(()) });
+                self.clients
+                    .tell(client, Outgoing::Reply { id, result: Ok(()) });
             }
             Input::Shutdown => {}
         }
     }
 
-    fn connect(&mut self, core: &Core, client: ClientId, reply: tokio::sync::oneshot::Sender<Joined>) {
+    fn connect(
+        &mut self,
+        core: &Core,
+        client: ClientId,
+        reply: tokio::sync::oneshot::Sender<Joined>,
+    ) {
         let subscription = self.clients.add(client);
         for notice in self.shown.all() {
-            self.clients.tell(client, Outgoing::Notice(Arc::clone(notice)));
+            self.clients
+                .tell(client, Outgoing::Notice(Arc::clone(notice)));
         }
         let joined = Joined {
             incident: core.state().id.clone(),
@@ -177,7 +197,14 @@ impl Loop {
         }
     }
 
-    fn command(&mut self, core: &mut Core, client: ClientId, id: u64, actor: &Actor, command: &Command) {
+    fn command(
+        &mut self,
+        core: &mut Core,
+        client: ClientId,
+        id: u64,
+        actor: &Actor,
+        command: &Command,
+    ) {
         let before = core.stopped().is_some();
         let (result, changes) = core.command(actor, command, Timestamp::now());
         self.follow(core, changes);
@@ -200,27 +227,52 @@ impl Loop {
 
     fn tell_if_stopped(&mut self, core: &Core, before: bool) {
         if let (false, Some(why)) = (before, core.stopped()) {
-            self.show(Notice::JournalStopped { why: why.to_owned() });
+            self.show(Notice::JournalStopped {
+                why: why.to_owned(),
+            });
         }
     }
 
-    fn query(&mut self, core: &Core, client: ClientId, id: u64, query: Query) {
-        match query {
+    fn query(&mut self, core: &Core, client: ClientId, id: u64, query: &Query) {
+        match *query {
             Query::Snapshots => {
-                self.supervisor.list(core.state(), move |_| Some(Input::Answer { client, id, notice: None }));
+                self.supervisor.list(core.state(), move |_| {
+                    Some(Input::Answer {
+                        client,
+                        id,
+                        notice: None,
+                    })
+                });
             }
-            Query::Output { attempt, from, most } => {
+            Query::Output {
+                attempt,
+                from,
+                most,
+            } => {
                 if !core.state().attempts.contains_key(&attempt) {
                     let why = format!("there is no attempt {attempt}");
-                    self.clients.tell(client, Outgoing::Reply { id, result: Err(Refusal::WrongState { why }) });
+                    self.clients.tell(
+                        client,
+                        Outgoing::Reply {
+                            id,
+                            result: Err(Refusal::WrongState { why }),
+                        },
+                    );
                     return;
                 }
                 let path = log_path(&self.folder, attempt);
                 let handle = self.handle.clone();
                 tokio::spawn(async move {
-                    let read = tokio::task::spawn_blocking(move || read_log(&path, from, most.min(MOST_OUTPUT))).await;
+                    let read = tokio::task::spawn_blocking(move || {
+                        read_log(&path, from, most.min(MOST_OUTPUT))
+                    })
+                    .await;
                     let notice = match read {
-                        Ok(Ok((offset, text))) => Some(Notice::Output { attempt, offset, text }),
+                        Ok(Ok((offset, text))) => Some(Notice::Output {
+                            attempt,
+                            offset,
+                            text,
+                        }),
                         _ => None,
                     };
                     handle.send(Input::Answer { client, id, notice }).await;
@@ -254,7 +306,11 @@ impl Loop {
     fn act(&mut self, core: &Core, effect: Effect) {
         let state = core.state();
         match effect {
-            Effect::Plan { step, inputs, undoes } => {
+            Effect::Plan {
+                step,
+                inputs,
+                undoes,
+            } => {
                 if let Some(step) = state.runbook.step(&step) {
                     self.supervisor.plan(state, step, inputs, undoes);
                 }
@@ -265,11 +321,13 @@ impl Loop {
             Effect::Watch { attempt } => self.supervisor.watch(state, attempt),
             Effect::Unwatch { step } => self.supervisor.unwatch(&step),
             Effect::Send { message } => {
-                let Some(owed) = state.messages.get(&message) else { return };
+                let Some(owed) = state.messages.get(&message) else {
+                    return;
+                };
                 self.outbox.queue(Owed {
                     message: owed.clone(),
                     knowledge: Arc::new(Knowledge::of(state, &StepId::new(""), Timestamp::now())),
-                    again: owed.about <= self.recovered,
+                    again: self.recovered.contains(&message),
                 });
             }
             Effect::End => self.ending = true,
@@ -278,7 +336,9 @@ impl Loop {
 }
 
 fn chose_snapshot(core: &Core, attempt: AttemptId) -> bool {
-    let Some(attempt) = core.state().attempts.get(&attempt) else { return false };
+    let Some(attempt) = core.state().attempts.get(&attempt) else {
+        return false;
+    };
     let step = core.state().runbook.step(&attempt.step);
     step.is_some_and(|step| matches!(step.action, crate::runbook::Action::ChooseSnapshot { .. }))
         && matches!(core.state().status(&attempt.step), StepStatus::Succeeded(_))
@@ -289,15 +349,27 @@ fn read_log(path: &Path, from: Option<u64>, most: u32) -> std::io::Result<(u64, 
     let file = File::open(path)?;
     let length = file.metadata()?.len();
     let most = u64::from(most);
-    let start = from.unwrap_or_else(|| length.saturating_sub(most)).min(length);
+    let start = from
+        .unwrap_or_else(|| length.saturating_sub(most))
+        .min(length);
     let mut bytes = vec![0; usize::try_from(most.min(length - start)).unwrap_or(0)];
     file.read_exact_at(&mut bytes, start)?;
     // The end of the log begins at a line's begin; a given offset does already.
     let skip = if from.is_none() && start > 0 {
-        bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |at| at + 1)
+        bytes
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .map_or(bytes.len(), |at| at + 1)
     } else {
         0
     };
-    let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(skip, |at| at + 1).max(skip);
-    Ok((start + skip as u64, String::from_utf8_lossy(&bytes[skip..end]).into_owned()))
+    let end = bytes
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(skip, |at| at + 1)
+        .max(skip);
+    Ok((
+        start + skip as u64,
+        String::from_utf8_lossy(&bytes[skip..end]).into_owned(),
+    ))
 }

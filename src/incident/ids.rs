@@ -53,6 +53,14 @@ impl fmt::Display for IncidentId {
     }
 }
 
+impl std::str::FromStr for IncidentId {
+    type Err = IncidentIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::new(text)
+    }
+}
+
 impl TryFrom<String> for IncidentId {
     type Error = IncidentIdError;
 

@@ -278,7 +278,7 @@ impl State {
                 self.set(step, StepStatus::Skipped(reason.clone()));
             }
             EventKind::DoneByHand { step, note } => {
-                self.set(step, StepStatus::DoneByHand(note.clone()))
+                self.set(step, StepStatus::DoneByHand(note.clone()));
             }
             EventKind::Reopened { step, .. } => self.set(step, StepStatus::Pending),
             EventKind::MessageQueued {

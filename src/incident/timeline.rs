@@ -50,12 +50,6 @@ pub(super) fn entry(state: &State, event: &Event) -> Option<TimelineEntry> {
 }
 
 fn words(state: &State, event: &Event) -> Option<(String, bool, Level)> {
-    let title = |id: &StepId| {
-        state
-            .runbook
-            .step(id)
-            .map_or_else(|| id.to_string(), |step| step.title.clone())
-    };
     let by = &event.actor.name;
     Some(match &event.kind {
         EventKind::Opened {
@@ -99,7 +93,7 @@ fn words(state: &State, event: &Event) -> Option<(String, bool, Level)> {
                 .first()
                 .map_or(String::new(), |effect| format!(": {effect}"));
             (
-                format!("{} approved by {by}{effect}", title(&plan.step)),
+                format!("{} approved by {by}{effect}", title_of(state, &plan.step)),
                 false,
                 Level::Normal,
             )
@@ -126,21 +120,9 @@ fn words(state: &State, event: &Event) -> Option<(String, bool, Level)> {
             false,
             Level::Warning,
         ),
-        EventKind::Skipped { step, reason } => (
-            format!("{} skipped by {by}: {reason}", title(step)),
-            is_milestone(state, step),
-            Level::Normal,
-        ),
-        EventKind::DoneByHand { step, note } => (
-            format!("{} done by hand by {by}: {note}", title(step)),
-            is_milestone(state, step),
-            Level::Normal,
-        ),
-        EventKind::Reopened { step, because } => (
-            format!("{} is to be done again: {because}", title(step)),
-            false,
-            Level::Normal,
-        ),
+        EventKind::Skipped { .. } | EventKind::DoneByHand { .. } | EventKind::Reopened { .. } => {
+            by_hand(state, event)?
+        }
         EventKind::Noted { text } => (text.clone(), false, Level::Note),
         EventKind::MessageFailed { problem, .. } => (
             format!(
@@ -161,6 +143,36 @@ fn words(state: &State, event: &Event) -> Option<(String, bool, Level)> {
         ),
         EventKind::MessageQueued { .. } | EventKind::MessageSent { .. } => return None,
     })
+}
+
+/// What people did to steps without an attempt.
+fn by_hand(state: &State, event: &Event) -> Option<(String, bool, Level)> {
+    let by = &event.actor.name;
+    Some(match &event.kind {
+        EventKind::Skipped { step, reason } => (
+            format!("{} skipped by {by}: {reason}", title_of(state, step)),
+            is_milestone(state, step),
+            Level::Normal,
+        ),
+        EventKind::DoneByHand { step, note } => (
+            format!("{} done by hand by {by}: {note}", title_of(state, step)),
+            is_milestone(state, step),
+            Level::Normal,
+        ),
+        EventKind::Reopened { step, because } => (
+            format!("{} is to be done again: {because}", title_of(state, step)),
+            false,
+            Level::Normal,
+        ),
+        _ => return None,
+    })
+}
+
+fn title_of(state: &State, step: &StepId) -> String {
+    state
+        .runbook
+        .step(step)
+        .map_or_else(|| step.to_string(), |step| step.title.clone())
 }
 
 fn step_of(state: &State, attempt: AttemptId) -> Option<&Step> {

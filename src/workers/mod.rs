@@ -100,3 +100,25 @@ pub trait Worker: Send + Sync {
         cancel.cancelled().await;
     }
 }
+mod build;
+pub use build::build;
+/// stub until merge
+pub async fn list_snapshots(
+    _c: &Config,
+    _f: &crate::runbook::TargetRef,
+    _d: &crate::runbook::TargetRef,
+    _o: Option<jiff::Timestamp>,
+    _n: jiff::Timestamp,
+) -> Result<crate::incident::Listing, WorkerError> {
+    Err(WorkerError::new("", "", "", ""))
+}
+/// stub until merge
+pub async fn send_note(
+    _c: &Config,
+    _i: &str,
+    _t: &str,
+    _m: &str,
+    _a: bool,
+) -> Result<String, WorkerError> {
+    Err(WorkerError::new("", "", "", ""))
+}
