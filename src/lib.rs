@@ -1,1 +1,3 @@
 //! relight
+
+pub mod drill;
