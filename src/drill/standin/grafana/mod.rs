@@ -108,6 +108,10 @@ pub async fn start(config: Config) -> io::Result<StandIn> {
 type Outcome = Result<Reply, Reply>;
 
 #[derive(Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of its own that a test turns; no two exclude each other"
+)]
 struct Grafana {
     tokens: Tokens,
     metrics: Arc<dyn Metrics>,

@@ -6,8 +6,10 @@
 //! `{"dry_run_reports_approval": bool}` (whether a dry run answers 405 too is not documented),
 //! `{"delete_flag": key}` and `{"approve": id}` (somebody reviews an approval request).
 
+mod approval;
 mod flag;
 mod patch;
+mod set;
 
 use std::{io, path::PathBuf};
 
@@ -15,13 +17,13 @@ use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use self::flag::{Environment, Flag};
+use self::{
+    approval::Approval,
+    flag::{Environment, Flag},
+};
 use super::{
     StandIn,
-    message::{
-        Reply, Request, Rights, Service, Tokens, change_bool, change_list, change_text, changes,
-        text,
-    },
+    message::{Reply, Request, Rights, Service, Tokens, changes},
 };
 
 /// The API version that `LD-API-Version` must name.
@@ -66,19 +68,6 @@ pub async fn start(config: Config) -> io::Result<StandIn> {
 
 /// An answer, or the refusal that cut its making short.
 type Outcome = Result<Reply, Reply>;
-
-#[derive(Debug, Clone)]
-struct Approval {
-    id: String,
-    flag: String,
-    environment: String,
-    approved: bool,
-    applied: bool,
-    description: String,
-    instructions: Vec<Value>,
-    comment: Option<String>,
-    created: Timestamp,
-}
 
 #[derive(Debug, Clone)]
 struct LaunchDarkly {
@@ -215,11 +204,6 @@ impl LaunchDarkly {
         found.ok_or_else(|| not_found(&format!("Unknown environment key {key}")))
     }
 
-    fn approval(&self, id: &str) -> Result<&Approval, Reply> {
-        let found = self.approvals.iter().find(|it| it.id == id);
-        found.ok_or_else(|| not_found(&format!("Unknown approval request {id}")))
-    }
-
     /// `GET /api/v2/flags/{project}/{flag}`, with all environments or those that `env` names.
     fn read(&self, key: &str, request: &Request, rights: Rights) -> Outcome {
         let flag = self.flag(key)?;
@@ -228,158 +212,6 @@ impl LaunchDarkly {
             self.environment(environment)?;
         }
         Ok(Reply::ok(flag.json(&wanted, rights)))
-    }
-
-    fn ask(&mut self, flag: &str, environment: &str, request: &Request, now: Timestamp) -> Outcome {
-        let body = patch::json_body(request)?;
-        let description =
-            text(&body, "description").ok_or_else(|| invalid("description is required"))?;
-        let instructions = patch::instructions(&body)?;
-        for instruction in &instructions {
-            patch::kind(instruction)?;
-        }
-        let approval = Approval {
-            id: format!("6a00000000000000{:08x}", self.approvals.len() + 1),
-            flag: flag.to_owned(),
-            environment: environment.to_owned(),
-            approved: false,
-            applied: false,
-            description: description.to_owned(),
-            instructions,
-            comment: text(&body, "comment").map(str::to_owned),
-            created: now,
-        };
-        let json = approval.json();
-        self.approvals.push(approval);
-        Ok(Reply::json(StatusCode::CREATED, json))
-    }
-
-    fn asked(&self, flag: &str, environment: &str) -> Reply {
-        let items: Vec<_> = self
-            .approvals
-            .iter()
-            .filter(|it| it.flag == flag && it.environment == environment)
-            .map(Approval::json)
-            .collect();
-        Reply::ok(json!({"items": items}))
-    }
-
-    /// Applies an approved request; one that nobody reviewed is refused.
-    fn apply(&mut self, id: &str, now: Timestamp) -> Outcome {
-        let approval = self.approval(id)?.clone();
-        if !approval.approved || approval.applied {
-            return Err(invalid(
-                "the approval request cannot be applied in its state",
-            ));
-        }
-        self.turn(
-            &approval.flag,
-            &approval.environment,
-            &approval.instructions,
-            approval.comment.as_deref(),
-            now,
-        )?;
-        if let Some(approval) = self.approvals.iter_mut().find(|it| it.id == id) {
-            approval.applied = true;
-        }
-        Ok(Reply::ok(self.approval(id)?.json()))
-    }
-
-    fn change(&mut self, key: &str, change: &Value, now: Timestamp) -> Result<(), String> {
-        let first_flag = self.flags.first().map(|it| it.key.clone());
-        let first_environment = self.environments.first().map(|it| it.key.clone());
-        let named = |key: &str, or: Option<String>| {
-            let given = change.get(key).and_then(Value::as_str).map(str::to_owned);
-            given.or(or).ok_or_else(|| format!("`{key}` is missing"))
-        };
-        match key {
-            "flag" => {
-                let on = change_bool(change.get("on").unwrap_or(&Value::Null), "on")?;
-                let (flag, environment) = (
-                    named("flag", first_flag)?,
-                    named("environment", first_environment)?,
-                );
-                let flag = self.flags.iter_mut().find(|it| it.key == flag);
-                let flag = flag.ok_or("no such flag")?;
-                flag.turn(&environment, on, now)
-                    .ok_or("no such environment")?;
-                self.changes.push(json!({
-                    "at": now, "flag": flag.key, "environment": environment, "on": on,
-                    "by": "somebody else",
-                }));
-            }
-            "approval_required" => {
-                let required = change.get("required").unwrap_or(change);
-                let required = change_bool(required, "required")?;
-                let tags = match change.get("tags") {
-                    None => Vec::new(),
-                    Some(tags) => change_list(tags, "tags")?,
-                };
-                let environment = named("environment", first_environment)?;
-                let found = self
-                    .environments
-                    .iter_mut()
-                    .find(|it| it.key == environment);
-                let found = found.ok_or("no such environment")?;
-                found.approval_required = required;
-                found.approval_tags = tags;
-            }
-            "off_variation" => {
-                let index = match change {
-                    Value::Null => None,
-                    other => Some(
-                        other
-                            .as_u64()
-                            .filter(|it| *it < 2)
-                            .ok_or("no such variation")?,
-                    ),
-                };
-                for flag in &mut self.flags {
-                    flag.off_variation = index;
-                }
-            }
-            "dry_run_reports_approval" => {
-                self.dry_run_reports_approval = change_bool(change, key)?;
-            }
-            "delete_flag" => {
-                let key = change.as_str().ok_or("`delete_flag` must be a key")?;
-                let before = self.flags.len();
-                self.flags.retain(|flag| flag.key != key);
-                if self.flags.len() == before {
-                    return Err(format!("no flag {key}"));
-                }
-            }
-            "approve" => {
-                let id = change.as_str().ok_or("`approve` must be an id")?;
-                let found = self.approvals.iter_mut().find(|it| it.id == id);
-                found.ok_or("no such approval request")?.approved = true;
-            }
-            "tags" => {
-                let flag = change_text(change, "flag")?;
-                let tags = change_list(change.get("tags").unwrap_or(&Value::Null), "tags")?;
-                let found = self.flags.iter_mut().find(|it| it.key == flag);
-                found.ok_or("no such flag")?.tags = tags;
-            }
-            _ => return Err(format!("nothing here is called `{key}`")),
-        }
-        Ok(())
-    }
-}
-
-impl Approval {
-    fn json(&self) -> Value {
-        let (review, status) = match (self.approved, self.applied) {
-            (_, true) => ("approved", "completed"),
-            (true, false) => ("approved", "pending"),
-            (false, false) => ("pending", "pending"),
-        };
-        json!({
-            "_id": self.id, "_version": 1, "creationDate": self.created.as_millisecond(),
-            "serviceKind": "launchdarkly", "reviewStatus": review, "status": status,
-            "allReviews": [], "notifyMemberIds": [], "description": self.description,
-            "instructions": self.instructions, "comment": self.comment,
-            "flag": self.flag, "environment": self.environment,
-        })
     }
 }
 

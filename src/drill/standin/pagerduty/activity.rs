@@ -43,7 +43,7 @@ impl PagerDuty {
         let incident = self.incident_mut(id)?;
         incident.notes.push(note.clone());
         let channel = json!({"summary": content});
-        incident.log(entry, "annotate_log_entry", &user, now, channel);
+        incident.log(&entry, "annotate_log_entry", &user, now, channel);
         Ok(Reply::ok(json!({"note": note})))
     }
 
@@ -77,7 +77,7 @@ impl PagerDuty {
         let incident = self.incident_mut(id)?;
         incident.status_updates.push(update.clone());
         let channel = json!({"summary": message});
-        incident.log(entry, "status_update_log_entry", &sender, now, channel);
+        incident.log(&entry, "status_update_log_entry", &sender, now, channel);
         Ok(Reply::ok(json!({"status_update": update})))
     }
 
@@ -123,7 +123,7 @@ impl PagerDuty {
         let incident = self.incident_mut(id)?;
         incident.responder_requests.push(asked.clone());
         let channel = json!({"summary": message});
-        incident.log(entry, "responder_request_log_entry", &agent, now, channel);
+        incident.log(&entry, "responder_request_log_entry", &agent, now, channel);
         Ok(Reply::ok(json!({"responder_request": asked})))
     }
 
@@ -177,5 +177,60 @@ impl PagerDuty {
             }
         }
         list::page(request, "log_entries", entries)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{HeaderMap, HeaderValue, Method, Uri};
+
+    use super::*;
+    use crate::drill::standin::{
+        message::{Service, Tokens},
+        pagerduty::{Account, OpenIncident},
+    };
+
+    #[test]
+    fn an_incident_takes_two_thousand_notes() {
+        let mut account = Account::example();
+        account.open_incidents.push(OpenIncident {
+            title: "paged".into(),
+            service: "PWIXJZS".into(),
+            created_at: Timestamp::UNIX_EPOCH,
+            alert_key: None,
+        });
+        let mut pagerduty = PagerDuty::new(Tokens::new("key"), account);
+        let id = pagerduty
+            .incidents
+            .first()
+            .map(|incident| incident.id.clone());
+        let uri = format!("/incidents/{}/notes", id.expect("an incident"));
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("authorization", "Token token=key"),
+            ("accept", "application/vnd.pagerduty+json;version=2"),
+            ("content-type", "application/json"),
+            ("from", "oncall@example.com"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        let request = Request::new(
+            Method::POST,
+            uri.parse::<Uri>().expect("a path"),
+            headers,
+            r#"{"note":{"content":"x"}}"#.into(),
+        );
+        for _ in 0..MOST_NOTES {
+            assert_eq!(
+                pagerduty.answer(&request, Timestamp::UNIX_EPOCH).status,
+                200
+            );
+        }
+        let refused = pagerduty.answer(&request, Timestamp::UNIX_EPOCH);
+        let code = refused
+            .body
+            .as_ref()
+            .and_then(|body| body.pointer("/error/code"));
+        assert_eq!((refused.status, code), (400, Some(&json!(2019))));
     }
 }

@@ -59,19 +59,19 @@ impl PagerDuty {
         );
         incident.urgency = urgency(&asked)?.unwrap_or_else(|| "high".into());
         incident.priority = self.priority(&asked, false)?;
-        incident.incident_type = self.type_asked(&asked)?;
+        incident.kind = self.type_asked(&asked)?;
         incident.details = details(&asked)?;
         incident.bridge = bridge(&asked)?;
         incident.policy = policy;
         incident.id = self.id('Q');
-        incident.incident_key = Some(key.unwrap_or_else(|| self.id('K').to_lowercase()));
+        incident.key = Some(key.unwrap_or_else(|| self.id('K').to_lowercase()));
         let agent = self.account.user_reference(&from);
         let entry = self.id('R');
-        incident.log(entry, "trigger_log_entry", &agent, now, json!({}));
+        incident.log(&entry, "trigger_log_entry", &agent, now, json!({}));
         if assignee.as_ref() == Some(&from) {
             // Who assigns an incident to themselves has seen it: it opens acknowledged and pages nobody.
             let entry = self.id('R');
-            incident.turn(Status::Acknowledged, None, entry, &agent, now);
+            incident.turn(Status::Acknowledged, None, &entry, &agent, now);
         }
         incident.assignee = assignee;
         let reply = Reply::json(
@@ -226,7 +226,7 @@ impl PagerDuty {
         incident.priority = priority.or(incident.priority.take());
         incident.bridge = bridge.or(incident.bridge.take());
         if let Some(status) = status {
-            incident.turn(status, text(&asked, "resolution"), entry, &agent, now);
+            incident.turn(status, text(&asked, "resolution"), &entry, &agent, now);
         }
         let incident = self.incident(id)?;
         Ok(Reply::ok(

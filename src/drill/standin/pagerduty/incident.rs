@@ -41,11 +41,11 @@ pub(super) struct Incident {
     pub(super) status: Status,
     pub(super) created_at: Timestamp,
     pub(super) updated_at: Timestamp,
-    pub(super) incident_key: Option<String>,
+    pub(super) key: Option<String>,
     pub(super) alert_key: Option<String>,
     pub(super) urgency: String,
     pub(super) priority: Option<Value>,
-    pub(super) incident_type: String,
+    pub(super) kind: String,
     pub(super) details: Option<String>,
     pub(super) policy: String,
     pub(super) assignee: Option<String>,
@@ -72,11 +72,11 @@ impl Incident {
             status: Status::Triggered,
             created_at,
             updated_at: created_at,
-            incident_key: None,
+            key: None,
             alert_key: None,
             urgency: "high".into(),
             priority: None,
-            incident_type: String::new(),
+            kind: String::new(),
             details: None,
             policy: String::new(),
             assignee: None,
@@ -94,13 +94,13 @@ impl Incident {
 
     /// Whether a search for this key finds it: by its own key or by that of its alert.
     pub(super) fn has_key(&self, key: &str) -> bool {
-        self.incident_key.as_deref() == Some(key) || self.alert_key.as_deref() == Some(key)
+        self.key.as_deref() == Some(key) || self.alert_key.as_deref() == Some(key)
     }
 
     /// Appends to the log. `channel` holds what only `include[]=channels` shows.
     pub(super) fn log(
         &mut self,
-        id: String,
+        id: &str,
         kind: &str,
         agent: &Value,
         at: Timestamp,
@@ -121,7 +121,7 @@ impl Incident {
         &mut self,
         status: Status,
         resolution: Option<&str>,
-        entry: String,
+        entry: &str,
         agent: &Value,
         now: Timestamp,
     ) {
@@ -161,12 +161,12 @@ impl Incident {
             "html_url": format!("https://example.pagerduty.com/incidents/{}", self.id),
             "incident_number": self.number, "title": self.title,
             "created_at": self.created_at, "updated_at": self.updated_at,
-            "status": self.status.name(), "incident_key": self.incident_key,
+            "status": self.status.name(), "incident_key": self.key,
             "service": account.service_reference(&self.service),
             "assignments": assignments,
             "escalation_policy": account.policy_reference(&self.policy),
             "urgency": self.urgency, "priority": self.priority,
-            "incident_type": {"name": self.incident_type},
+            "incident_type": {"name": self.kind},
         });
         if let Value::Object(json) = &mut json {
             if include.contains(&"conference_bridge") {

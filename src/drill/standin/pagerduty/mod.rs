@@ -11,6 +11,7 @@ mod activity;
 mod create;
 mod incident;
 mod list;
+mod set;
 
 use std::{io, path::PathBuf};
 
@@ -21,12 +22,10 @@ use serde_json::{Map, Value, json};
 pub use self::account::{
     Account, IncidentType, MonitoredService, OpenIncident, Policy, Priority, User,
 };
-use self::incident::{Incident, Status};
+use self::incident::Incident;
 use super::{
     StandIn,
-    message::{
-        Reply, Request, Rights, Service, Tokens, change_bool, change_list, change_text, changes,
-    },
+    message::{Reply, Request, Rights, Service, Tokens, changes},
 };
 
 /// The only media type of an answer that version 2 knows.
@@ -239,10 +238,10 @@ impl PagerDuty {
         let mut incident = Incident::new(id, number, seed.title, seed.service, seed.created_at);
         incident.policy = policy.unwrap_or_default();
         incident.alert_key = seed.alert_key;
-        incident.incident_type = self.base_type();
+        incident.kind = self.base_type();
         let entry = self.id('R');
         incident.log(
-            entry,
+            &entry,
             "trigger_log_entry",
             &Value::Null,
             seed.created_at,
@@ -254,74 +253,6 @@ impl PagerDuty {
     fn base_type(&self) -> String {
         let base = self.account.incident_types.first();
         base.map_or_else(|| "incident_default".into(), |kind| kind.name.clone())
-    }
-
-    fn change(&mut self, key: &str, change: &Value, now: Timestamp) -> Result<(), String> {
-        match key {
-            "abilities" => self.account.abilities = change_list(change, key)?,
-            "incident_types_available" => {
-                self.incident_types_available = change_bool(change, key)?;
-            }
-            "unknown_incident_type" => match change.as_str() {
-                Some("refuse") => self.refuse_unknown_type = true,
-                Some("base") => self.refuse_unknown_type = false,
-                _ => return Err("`unknown_incident_type` is `refuse` or `base`".into()),
-            },
-            "service_status" => {
-                let (id, status) = (change_text(change, "id")?, change_text(change, "status")?);
-                if !["active", "warning", "critical", "maintenance", "disabled"].contains(&status) {
-                    return Err(format!("no service status `{status}`"));
-                }
-                let services = &mut self.account.services;
-                let service = services.iter_mut().find(|service| service.id == id);
-                service.ok_or("no such service")?.status = status.to_owned();
-            }
-            "incident_type_enabled" => {
-                let name = change_text(change, "name")?;
-                let enabled =
-                    change_bool(change.get("enabled").unwrap_or(&Value::Null), "enabled")?;
-                let types = &mut self.account.incident_types;
-                let kind = types.iter_mut().find(|kind| kind.name == name);
-                kind.ok_or("no such incident type")?.enabled = enabled;
-            }
-            "on_call" => {
-                let id = change_text(change, "policy")?;
-                let user = change
-                    .get("user")
-                    .and_then(Value::as_str)
-                    .map(str::to_owned);
-                let policies = &mut self.account.policies;
-                let policy = policies.iter_mut().find(|policy| policy.id == id);
-                policy.ok_or("no such policy")?.on_call = user;
-            }
-            "remove_user" => {
-                let email = change.as_str().ok_or("`remove_user` must be an e-mail")?;
-                let before = self.account.users.len();
-                self.account.users.retain(|user| user.email != email);
-                if self.account.users.len() == before {
-                    return Err(format!("no user {email}"));
-                }
-            }
-            "incident_status" => {
-                let status =
-                    Status::parse(change_text(change, "status")?).ok_or("no such status")?;
-                let entry = self.id('R');
-                let id = change_text(change, "id")?;
-                let incident = self.incidents.iter_mut().find(|incident| incident.id == id);
-                let incident = incident.ok_or("no such incident")?;
-                incident.turn(status, None, entry, &Value::Null, now);
-            }
-            "open_incident" => {
-                let seed: OpenIncident =
-                    serde_json::from_value(change.clone()).map_err(|error| error.to_string())?;
-                self.account
-                    .service(&seed.service)
-                    .ok_or("no such service")?;
-                self.open(seed);
-            }
-            _ => return Err(format!("nothing here is called `{key}`")),
-        }
-        Ok(())
     }
 }
 

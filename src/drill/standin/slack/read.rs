@@ -22,7 +22,7 @@ impl Slack {
         channel.joined()?;
         let shown = channel.messages.iter().rev();
         let shown = shown.filter(|message| message.thread.is_none() || message.broadcast);
-        page(shown.collect(), arguments, |message| {
+        page(&shown.collect::<Vec<_>>(), arguments, |message| {
             channel.replies(&message.ts)
         })
     }
@@ -38,7 +38,7 @@ impl Slack {
         let mut shown = vec![parent];
         let messages = channel.messages.iter();
         shown.extend(messages.filter(|message| message.thread.as_deref() == Some(ts)));
-        page(shown, arguments, |message| channel.replies(&message.ts))
+        page(&shown, arguments, |message| channel.replies(&message.ts))
     }
 }
 
@@ -60,7 +60,7 @@ fn required(arguments: &Map<String, Value>, names: &[&str]) -> Result<(), Refusa
 
 /// One page between `oldest` and `latest`; the cursor is the place in the list.
 fn page(
-    messages: Vec<&Message>,
+    messages: &[&Message],
     arguments: &Map<String, Value>,
     replies: impl Fn(&Message) -> usize,
 ) -> Outcome {
