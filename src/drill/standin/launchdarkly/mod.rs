@@ -4,7 +4,7 @@
 //! `{"flag": {"environment"?, "flag"?, "on": bool}}` (toggled by somebody else),
 //! `{"approval_required": bool | {"environment", "required", "tags"?: [..]}}`, `{"off_variation": index | null}`,
 //! `{"dry_run_reports_approval": bool}` (whether a dry run answers 405 too is not documented),
-//! `{"delete_flag": key}` and `{"approve": id}` (somebody reviews an approval request).
+//! `{"tags": {"flag", "tags": [..]}}`, `{"delete_flag": key}` and `{"approve": id}` (somebody reviews an approval request).
 
 mod approval;
 mod flag;
