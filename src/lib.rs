@@ -25,9 +25,12 @@
 //! | [`engine`] | one process per incident: the only writer | all of the above |
 //! | [`export`] | the timeline for PagerDuty, as Markdown, as JSON | `incident` |
 //! | [`wire`] | client and engine over a unix socket | `incident`; its server also `engine` |
+//! | [`drill`] | the flight simulator: real servers, stand-ins for the paid services | all of the above |
+//! | [`cli`] | the commands; wires everything together | everything |
 pub mod archive;
 pub mod cli;
 pub mod config;
+pub mod drill;
 pub mod engine;
 pub mod export;
 pub mod incident;

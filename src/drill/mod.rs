@@ -1,0 +1,3 @@
+//! The flight simulator: everything that stands in for production while somebody rehearses.
+
+pub mod standin;
