@@ -188,22 +188,7 @@ impl Bench {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let options = Options {
             folder: self.incident.clone(),
-            config: Arc::new(Config {
-                environment: "test".to_owned(),
-                rto_target: jiff::SignedDuration::from_hours(1),
-                state_dir: None,
-                postgres: Default::default(),
-                s3: Default::default(),
-                folder: Default::default(),
-                kubernetes: Default::default(),
-                redis: Default::default(),
-                http: Default::default(),
-                command: Default::default(),
-                pagerduty: None,
-                launchdarkly: None,
-                slack: None,
-                grafana: None,
-            }),
+            config: Arc::new(toml::from_str::<Config>("environment = 'test'").unwrap()),
             hands: Arc::new(self.hands.clone()),
         };
         let socket = self.socket();

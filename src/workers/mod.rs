@@ -7,6 +7,7 @@
 
 mod error;
 mod io;
+pub mod s3;
 
 pub use error::{Disposition, WorkerError};
 pub use io::{Cancel, Io, Sink};
