@@ -31,7 +31,7 @@ impl Hands for Workers {
         let Action::ChooseSnapshot { from, database } = &step.action else {
             return Ok(None);
         };
-        workers::list_snapshots(&self.config, from, database, knowledge.onset, knowledge.now).await.map(Some)
+        workers::snapshot::list_snapshots(&self.config, from, database, knowledge.onset, knowledge.now).await.map(Some)
     }
 
     async fn send(&self, message: &OwedMessage, knowledge: &Knowledge, again: bool) -> Result<String, WorkerError> {

@@ -7,7 +7,9 @@
 
 mod error;
 mod io;
+pub mod postgres;
 pub mod s3;
+pub mod snapshot;
 
 pub use error::{Disposition, WorkerError};
 pub use io::{Cancel, Io, Sink};
@@ -97,16 +99,6 @@ pub trait Worker: Send + Sync {
 }
 mod build;
 pub use build::build;
-/// stub until merge
-pub async fn list_snapshots(
-    _c: &Config,
-    _f: &crate::runbook::TargetRef,
-    _d: &crate::runbook::TargetRef,
-    _o: Option<jiff::Timestamp>,
-    _n: jiff::Timestamp,
-) -> Result<crate::incident::Listing, WorkerError> {
-    Err(WorkerError::new("", "", "", ""))
-}
 /// stub until merge
 pub async fn send_note(_c: &Config, _i: &str, _t: &str, _m: &str, _a: bool) -> Result<String, WorkerError> {
     Err(WorkerError::new("", "", "", ""))

@@ -76,7 +76,7 @@ impl Place {
         progress: Progress<'_>,
         cancel: &Cancel,
     ) -> Result<(), WorkerError> {
-        self.room_for(object, to)?;
+        Self::room_for(object, to)?;
         let partial = to.with_extension("part");
         let disk = |error: std::io::Error| Self::disk(object, &partial, &error);
         let file =
@@ -125,7 +125,7 @@ impl Place {
         if at == end { Ok(()) } else { Err(self.short(object, at)) }
     }
 
-    fn room_for(&self, object: &ObjectRef, to: &Path) -> Result<(), WorkerError> {
+    fn room_for(object: &ObjectRef, to: &Path) -> Result<(), WorkerError> {
         let folder = to.parent().unwrap_or(Path::new("/"));
         let disk = rustix::fs::statvfs(folder).map_err(|error| Self::disk(object, folder, &error.into()))?;
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);

@@ -49,6 +49,12 @@ impl Place {
         client::open(config, target).await
     }
 
+    /// The config's name of it: `s3.backups`.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
     /// The bucket's name.
     #[must_use]
     pub fn bucket(&self) -> &str {
