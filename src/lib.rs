@@ -1,1 +1,2 @@
 //! relight
+pub mod drill;
