@@ -1,21 +1,26 @@
 //! relight
+use std::path::Path;
 use std::process::ExitCode;
 
+use relight::drill::sandbox::{SandboxOptions, serve};
+use relight::drill::standin_command::{deploy, smoke};
+
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let Ok(runtime) = tokio::runtime::Runtime::new() else { return ExitCode::FAILURE };
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let Ok(runtime) = tokio::runtime::Runtime::new() else {
+        return ExitCode::FAILURE;
+    };
     runtime.block_on(async {
-        match arguments.first().map(String::as_str) {
-            Some("sandbox") => {
-                let dir = arguments.get(2).map_or(".", String::as_str);
-                let options = match relight::drill::sandbox::SandboxOptions::new(std::path::Path::new(dir)) {
-                    Ok(options) => options,
-                    Err(error) => {
-                        eprintln!("{error}");
-                        return ExitCode::FAILURE;
-                    }
+        let words: Vec<&str> = args.iter().map(String::as_str).collect();
+        let env = std::env::vars().collect();
+        let mut out = std::io::stdout();
+        match words.as_slice() {
+            ["sandbox", "--dir", dir] => {
+                let end = match SandboxOptions::new(Path::new(dir)) {
+                    Ok(options) => serve(options).await,
+                    Err(error) => Err(error),
                 };
-                match relight::drill::sandbox::serve(options).await {
+                match end {
                     Ok(_) => ExitCode::SUCCESS,
                     Err(error) => {
                         eprintln!("{error}");
@@ -23,6 +28,8 @@ fn main() -> ExitCode {
                     }
                 }
             }
+            ["stand-in", "smoke", ..] => ExitCode::from(smoke(&args, &env, &mut out).await),
+            ["stand-in", "deploy", ..] => ExitCode::from(deploy(&args, &env, &mut out).await),
             _ => ExitCode::from(2),
         }
     })

@@ -102,19 +102,28 @@ pub(crate) fn write_config(
         path(&ready.kubernetes_token_file),
     );
     if let Some((url, token)) = &paid.launchdarkly {
-        let _ = write!(text, "LAUNCHDARKLY_URL = {}\nLAUNCHDARKLY_TOKEN = {{ file = {} }}\n", quoted(url), path(token));
+        let _ = write!(
+            text,
+            "LAUNCHDARKLY_URL = {}\nLAUNCHDARKLY_TOKEN = {{ file = {} }}\n",
+            quoted(url),
+            path(token)
+        );
     }
     write_private(&ready.config, text.as_bytes())
 }
 
 /// Writes a kubeconfig with the one context `drill`. JSON is YAML.
-pub(crate) fn write_kubeconfig(file: &Path, server: &str, token: &str) -> Result<(), SandboxError> {
+pub(crate) fn write_kubeconfig(
+    file: &Path,
+    server: &str,
+    token_file: &Path,
+) -> Result<(), SandboxError> {
     let config = json!({
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "drill",
         "clusters": [{ "name": "drill", "cluster": { "server": server } }],
-        "users": [{ "name": "relight", "user": { "token": token } }],
+        "users": [{ "name": "relight", "user": { "tokenFile": token_file } }],
         "contexts": [{ "name": "drill", "context": { "cluster": "drill", "user": "relight", "namespace": NAMESPACE } }],
     });
     write_private(file, format!("{config:#}\n").as_bytes())

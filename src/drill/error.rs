@@ -35,7 +35,10 @@ pub enum SandboxError {
         reason: String,
     },
     /// A statement or connection to the sandbox's PostgreSQL failed.
-    #[error("cannot {operation} in the sandbox's PostgreSQL: {}", pg_reason(source))]
+    #[error(
+        "cannot {operation} in the sandbox's PostgreSQL: {}",
+        pg_reason(source)
+    )]
     Postgres {
         /// What was tried, as a verb and its target.
         operation: String,
@@ -103,7 +106,11 @@ impl SandboxError {
     /// An [`SandboxError::Io`] from a verb and a path; made for `map_err`.
     pub(crate) fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io { operation, path, source }
+        move |source| Self::Io {
+            operation,
+            path,
+            source,
+        }
     }
 
     /// An [`SandboxError::Postgres`] from a phrase; made for `map_err`.

@@ -52,7 +52,12 @@ impl Meters {
         let mut seconds = self.seconds.lock().unwrap_or_else(PoisonError::into_inner);
         let epoch = now_ms.div_euclid(1000);
         if seconds.back().is_none_or(|last| last.epoch < epoch) {
-            seconds.push_back(Second { epoch, good: 0, bad: 0, last_commit_ms: None });
+            seconds.push_back(Second {
+                epoch,
+                good: 0,
+                bad: 0,
+                last_commit_ms: None,
+            });
             if seconds.len() > KEPT_SECONDS {
                 seconds.pop_front();
             }
@@ -72,7 +77,9 @@ impl Meters {
     #[must_use]
     pub fn totals(&self) -> (u64, u64) {
         let seconds = self.seconds.lock().unwrap_or_else(PoisonError::into_inner);
-        seconds.iter().fold((0, 0), |(good, bad), s| (good + u64::from(s.good), bad + u64::from(s.bad)))
+        seconds.iter().fold((0, 0), |(good, bad), s| {
+            (good + u64::from(s.good), bad + u64::from(s.bad))
+        })
     }
 
     /// The error rate in percent for each step that begins at `from_ms`, `from_ms + step_ms`, … before `to_ms` (epoch
@@ -83,7 +90,9 @@ impl Meters {
             let (good, bad) = seconds
                 .iter()
                 .filter(|s| (begin..end).contains(&(s.epoch * 1000)))
-                .fold((0_u32, 0_u32), |(good, bad), s| (good + s.good, bad + s.bad));
+                .fold((0_u32, 0_u32), |(good, bad), s| {
+                    (good + s.good, bad + s.bad)
+                });
             let all = good + bad;
             (all > 0).then(|| 100.0 * f64::from(bad) / f64::from(all))
         })
@@ -91,13 +100,25 @@ impl Meters {
 
     /// The age in seconds of the newest committed write at the end of each step; steps as in [`Meters::error_rate`].
     #[must_use]
-    pub fn replication_lag(&self, from_ms: i64, to_ms: i64, step_ms: i64) -> Vec<(i64, Option<f64>)> {
+    pub fn replication_lag(
+        &self,
+        from_ms: i64,
+        to_ms: i64,
+        step_ms: i64,
+    ) -> Vec<(i64, Option<f64>)> {
         let now = Timestamp::now().as_millisecond();
         self.steps(from_ms, to_ms, step_ms, |seconds, _, end| {
             let end = end.min(now);
-            let newest = seconds.iter().rev().filter_map(|s| s.last_commit_ms).find(|&at| at <= end)?;
+            let newest = seconds
+                .iter()
+                .rev()
+                .filter_map(|s| s.last_commit_ms)
+                .find(|&at| at <= end)?;
             // Whole milliseconds below 2^53: nothing is lost.
-            #[expect(clippy::cast_precision_loss, reason = "an age in milliseconds is far below 2^53")]
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "an age in milliseconds is far below 2^53"
+            )]
             let age = (end - newest) as f64 / 1000.0;
             Some(age)
         })
@@ -143,10 +164,16 @@ mod tests {
         }
         let rate = meters.error_rate(base, base + 10_000, 5_000);
         assert_eq!(rate, [(base, Some(50.0)), (base + 5_000, Some(100.0))]);
-        assert_eq!(meters.error_rate(base - 5_000, base, 5_000), [(base - 5_000, None)]);
+        assert_eq!(
+            meters.error_rate(base - 5_000, base, 5_000),
+            [(base - 5_000, None)]
+        );
         let lag = meters.replication_lag(base, base + 10_000, 5_000);
         assert_eq!(lag, [(base, Some(4.6)), (base + 5_000, Some(9.6))]);
-        assert_eq!(meters.replication_lag(base - 5_000, base - 1_000, 4_000), [(base - 5_000, None)]);
+        assert_eq!(
+            meters.replication_lag(base - 5_000, base - 1_000, 4_000),
+            [(base - 5_000, None)]
+        );
         assert_eq!(meters.totals(), (2, 3));
     }
 }

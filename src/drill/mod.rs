@@ -33,3 +33,6 @@ pub mod redis;
 pub mod s3;
 pub mod sandbox;
 pub mod scenario;
+pub mod scorecard;
+pub mod standin_command;
+mod world;

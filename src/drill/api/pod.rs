@@ -10,7 +10,8 @@ use crate::drill::meters::{Meters, Outcome};
 pub(crate) const PACE: Duration = Duration::from_millis(200);
 
 /// No write waits longer than this, for instance for a lock that a restore holds; it counts as failed then.
-const OPTIONS: &str = "-c statement_timeout=2s -c lock_timeout=1s -c idle_in_transaction_session_timeout=5s";
+const OPTIONS: &str =
+    "-c statement_timeout=2s -c lock_timeout=1s -c idle_in_transaction_session_timeout=5s";
 
 /// What a deployment's pods write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +35,14 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(crate) fn new(name: String, work: Work, login: Login, meters: Meters) -> Self {
-        Self { name, work, login, meters, session: None, written: 0 }
+        Self {
+            name,
+            work,
+            login,
+            meters,
+            session: None,
+            written: 0,
+        }
     }
 
     /// Connects, which is what makes a pod ready.
@@ -45,7 +53,10 @@ impl Writer {
 
     /// Writes once and counts how it went; connects again first if the session was lost.
     pub(crate) async fn write(&mut self) {
-        if self.session.as_ref().is_none_or(|session| session.is_closed())
+        if self
+            .session
+            .as_ref()
+            .is_none_or(|session| session.is_closed())
             && let Err(error) = self.connect().await
         {
             tracing::debug!(pod = self.name, %error, "cannot connect");
@@ -53,7 +64,9 @@ impl Writer {
             self.meters.count(Outcome::Failed);
             return;
         }
-        let Some(session) = self.session.as_mut() else { return };
+        let Some(session) = self.session.as_mut() else {
+            return;
+        };
         self.written = self.written.wrapping_add(1);
         let outcome = match self.work {
             Work::Payments => pay(session, &self.name, self.written).await,
@@ -74,7 +87,11 @@ impl Writer {
     }
 }
 
-async fn pay(session: &mut Session, pod: &str, number: u32) -> Result<Outcome, tokio_postgres::Error> {
+async fn pay(
+    session: &mut Session,
+    pod: &str,
+    number: u32,
+) -> Result<Outcome, tokio_postgres::Error> {
     let transaction = session.transaction().await?;
     let cents = -(1 + i64::from(number % 9000));
     let description = format!("Card payment {pod} {number}");
@@ -100,10 +117,18 @@ async fn pay(session: &mut Session, pod: &str, number: u32) -> Result<Outcome, t
         .await?
         .get(0);
     transaction.commit().await?;
-    Ok(if adds_up { Outcome::Good } else { Outcome::Inconsistent })
+    Ok(if adds_up {
+        Outcome::Good
+    } else {
+        Outcome::Inconsistent
+    })
 }
 
-async fn import(session: &mut Session, pod: &str, number: u32) -> Result<Outcome, tokio_postgres::Error> {
+async fn import(
+    session: &mut Session,
+    pod: &str,
+    number: u32,
+) -> Result<Outcome, tokio_postgres::Error> {
     let transaction = session.transaction().await?;
     let key = format!("statements/{pod}-{number}.ofx");
     transaction

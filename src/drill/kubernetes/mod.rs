@@ -4,9 +4,10 @@
 //! that go one after another and only once their grace period is over, `status.replicas` that does not count terminating
 //! pods, watches, access reviews, and errors as `Status`. What it does not know it refuses.
 //!
-//! [`state`] is the world and its changes, [`objects`] how they look in JSON, [`routes`] the HTTP API, [`watch`] its streams,
+//! [`state`] is the world and its changes, [`objects`] how they look in JSON, [`routes`] the HTTP API, `edits` its changes, [`watch`] its streams,
 //! [`status`] its errors.
 
+mod edits;
 pub mod objects;
 pub mod routes;
 pub mod selector;

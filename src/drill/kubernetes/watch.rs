@@ -16,7 +16,7 @@ use super::state::{Cluster, Event, Kind};
 use super::status::Refusal;
 
 /// Without `timeoutSeconds` the API server ends a watch after some minutes.
-const LONGEST: Duration = Duration::from_secs(300);
+const LONGEST: Duration = Duration::from_mins(5);
 
 /// Streams the events of a kind after `since`; without it, what is there first.
 pub(super) fn stream_events(
@@ -28,19 +28,19 @@ pub(super) fn stream_events(
 ) -> Response {
     let mut waiting = VecDeque::new();
     let state = cluster.lock();
-    let seen = match since.filter(|&version| version > 0) {
-        Some(version) => {
-            let oldest = state.events.front().map_or(0, |event| event.version);
-            if version + 1 < oldest {
-                waiting.push_back(line("ERROR", &Refusal::expired(version).body()));
-            }
-            version
+    let seen = if let Some(version) = since.filter(|&version| version > 0) {
+        let oldest = state.events.front().map_or(0, |event| event.version);
+        if version + 1 < oldest {
+            waiting.push_back(line("ERROR", &Refusal::expired(version).body()));
         }
-        None => {
-            let now = state.list(kind).into_iter().filter(|object| selector.matches(object));
-            waiting.extend(now.map(|object| line("ADDED", &object)));
-            state.version
-        }
+        version
+    } else {
+        let now = state
+            .list(kind)
+            .into_iter()
+            .filter(|object| selector.matches(object));
+        waiting.extend(now.map(|object| line("ADDED", &object)));
+        state.version
     };
     drop(state);
     let follower = Follower {
@@ -74,7 +74,10 @@ impl Follower {
             }
             self.collect();
             if self.waiting.is_empty() {
-                timeout_at(self.end, self.changes.changed()).await.ok()?.ok()?;
+                timeout_at(self.end, self.changes.changed())
+                    .await
+                    .ok()?
+                    .ok()?;
             }
         }
     }
@@ -83,9 +86,19 @@ impl Follower {
         // Marked as seen before reading, so that a change in between wakes the next wait.
         self.changes.borrow_and_update();
         let state = self.cluster.lock();
-        let news = state.events.iter().rev().take_while(|event| event.version > self.seen);
-        let news: Vec<&Event> = news.filter(|e| e.kind == self.kind && self.selector.matches(&e.object)).collect();
-        self.waiting.extend(news.into_iter().rev().map(|event| line(event.action, &event.object)));
+        let news = state
+            .events
+            .iter()
+            .rev()
+            .take_while(|event| event.version > self.seen);
+        let news: Vec<&Event> = news
+            .filter(|e| e.kind == self.kind && self.selector.matches(&e.object))
+            .collect();
+        self.waiting.extend(
+            news.into_iter()
+                .rev()
+                .map(|event| line(event.action, &event.object)),
+        );
         self.seen = self.seen.max(state.version);
     }
 }
