@@ -23,7 +23,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use serde_json::{Value, json};
 
-/// A sandbox process; killed when the test fails.
+/// A sandbox process; ended when the test is over, however it went.
 struct Sandbox {
     child: Child,
     ready: Ready,
@@ -123,7 +123,10 @@ fn stand_in(args: &[&str], env: &[(&str, &str)]) -> (i32, String) {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        // An orderly end, so that nothing is left in the folder for temporary files.
+        if !self.ready.stop() {
+            let _ = self.child.kill();
+        }
         let _ = self.child.wait();
     }
 }
