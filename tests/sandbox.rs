@@ -254,25 +254,25 @@ async fn wait_available(client: &kube::Client, name: &str, replicas: i32) {
     }
 }
 
-async fn get(url: &str) -> (u16, Value) {
+fn http() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let response = client.get(url).send().await.unwrap();
-    (response.status().as_u16(), response.json().await.unwrap())
+    reqwest::Client::builder().no_proxy().build().unwrap()
 }
 
-/// A flag service that serves one value.
-async fn flag_service(locked: bool) -> String {
-    let flag = json!({
-        "variations": [{ "value": true }, { "value": false }],
-        "environments": { "production": { "on": locked, "offVariation": 1, "fallthrough": { "variation": 0 } } },
-    });
-    let route = axum::routing::get(async move || axum::Json(flag));
-    let router = axum::Router::new().route("/api/v2/flags/default/deployments_locked", route);
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    url
+async fn post(url: &str, body: &Value) -> u16 {
+    http()
+        .post(url)
+        .json(body)
+        .send()
+        .await
+        .unwrap()
+        .status()
+        .as_u16()
+}
+
+async fn get(url: &str) -> (u16, Value) {
+    let response = http().get(url).send().await.unwrap();
+    (response.status().as_u16(), response.json().await.unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -441,14 +441,20 @@ async fn a_damaged_service_comes_back_by_hand() {
 
     // A roll back of the image is refused while locked, and changes the pods otherwise.
     let token = std::fs::read_to_string(&ready.kubernetes_token_file).unwrap();
+    let flags = &ready.services["launchdarkly"];
+    let flag_token = std::fs::read_to_string(&flags.token_file).unwrap();
+    let env = [
+        ("LAUNCHDARKLY_URL", flags.base_url.as_str()),
+        ("LAUNCHDARKLY_TOKEN", flag_token.as_str()),
+        ("KUBERNETES_URL", ready.kubernetes_url.as_str()),
+        ("KUBERNETES_TOKEN", token.as_str()),
+    ];
     for (locked, wanted) in [(true, 3), (false, 0)] {
-        let flags = flag_service(locked).await;
-        let env = [
-            ("LAUNCHDARKLY_URL", flags.as_str()),
-            ("LAUNCHDARKLY_TOKEN", "any"),
-            ("KUBERNETES_URL", ready.kubernetes_url.as_str()),
-            ("KUBERNETES_TOKEN", token.as_str()),
-        ];
+        let change = json!({ "flag": { "on": locked } });
+        assert_eq!(
+            post(&format!("{}/_control/set", flags.control_url), &change).await,
+            200
+        );
         let (code, text) = stand_in(&["deploy", "--service", "api", "--ref", "v2.13.0"], &env);
         assert_eq!(code, wanted, "{text}");
     }
@@ -522,8 +528,56 @@ fn status(error: kube::Error) -> (u16, String) {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_stand_ins_hold_to_their_contracts() {
     let sandbox = Sandbox::start();
+    configuration_contract(&sandbox.ready);
     kubernetes_contract(&sandbox).await;
     s3_contract(&sandbox.ready).await;
+    grafana_contract(&sandbox.ready).await;
+}
+
+/// The configuration is one that relight takes, names every target of the runbook, and its secrets can be read.
+fn configuration_contract(ready: &Ready) {
+    let config = relight::config::Config::load(&ready.config).unwrap();
+    assert_eq!(config.environment, "drill");
+    let runbook = relight::runbook::Runbook::parse("built-in", relight::runbook::BUILT_IN).unwrap();
+    let missing = config.missing(&runbook);
+    assert!(missing.is_empty(), "{missing:?}");
+    assert!(config.secrets().len() > 10);
+    for secret in config.secrets() {
+        secret.read().unwrap();
+    }
+}
+
+/// The error rate is what the pods measured on the damaged data.
+async fn grafana_contract(ready: &Ready) {
+    let grafana = &ready.services["grafana"];
+    let token = std::fs::read_to_string(&grafana.token_file).unwrap();
+    let meters = get(&format!("{}/_control/meters", ready.control_url))
+        .await
+        .1;
+    assert!(
+        meters["good"].as_u64() > Some(0) && meters["bad"].as_u64() > Some(0),
+        "{meters}"
+    );
+    let ask = http().get(format!(
+        "{}/api/search?type=dash-db&query=Database",
+        grafana.base_url
+    ));
+    let found: Value = ask
+        .bearer_auth(token)
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    assert!(
+        found
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|hit| hit["folderTitle"] == "Platform"),
+        "{found}"
+    );
 }
 
 #[expect(clippy::too_many_lines, reason = "one story, told in order")]
@@ -575,7 +629,8 @@ async fn kubernetes_contract(sandbox: &Sandbox) {
     let looking: Api<Deployment> = Api::namespaced(viewer, "default");
     assert_eq!(
         status(
-            looking.patch_scale("api", &apply, &merge(0))
+            looking
+                .patch_scale("api", &apply, &merge(0))
                 .await
                 .unwrap_err()
         ),
@@ -612,7 +667,7 @@ async fn kubernetes_contract(sandbox: &Sandbox) {
     assert_eq!(scale.spec.unwrap().replicas, Some(7));
     let now = deployments.get_scale("api").await.unwrap();
     assert_eq!(now.spec.unwrap().replicas, Some(3));
-    let stale = now.metadata.resource_version.unwrap();
+    let outdated = now.metadata.resource_version.unwrap();
     let control = reqwest::Client::builder().no_proxy().build().unwrap();
     let other = control.post(format!("{}/_control/kubernetes/scale", ready.control_url));
     assert!(
@@ -625,7 +680,7 @@ async fn kubernetes_contract(sandbox: &Sandbox) {
             .is_success()
     );
     let locked = Patch::Merge(
-        json!({ "metadata": { "resourceVersion": stale }, "spec": { "replicas": 0 } }),
+        json!({ "metadata": { "resourceVersion": outdated }, "spec": { "replicas": 0 } }),
     );
     assert_eq!(
         status(

@@ -1,7 +1,7 @@
 //! The configuration and the kubeconfig that a sandbox writes for relight.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::json;
 
@@ -10,23 +10,16 @@ use super::error::SandboxError;
 use super::folder::write_private;
 use super::kubernetes::NAMESPACE;
 use super::objects::{PRODUCTION, SNAPSHOT_PREFIX};
+use super::paid;
 use super::ready::Ready;
 
-/// The flag service, as the deploy command needs it, and the sections of the services that another module stands in for.
-#[derive(Debug, Clone, Default)]
-pub struct PaidServices {
-    /// LaunchDarkly's base address and the file with its token.
-    pub launchdarkly: Option<(String, PathBuf)>,
-    /// Whole sections (`[pagerduty]`, `[launchdarkly]`, `[slack]`, `[grafana]`), in the format of the configuration.
-    pub sections: String,
-}
-
 /// A TOML basic string; JSON's escapes are a subset of TOML's.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     json!(text).to_string()
 }
 
-fn path(path: &Path) -> String {
+/// A path as a TOML basic string.
+pub(crate) fn path(path: &Path) -> String {
     quoted(&path.display().to_string())
 }
 
@@ -34,7 +27,6 @@ fn path(path: &Path) -> String {
 pub(crate) fn write_config(
     ready: &Ready,
     writers: &[String],
-    paid: &PaidServices,
     program: &Path,
 ) -> Result<(), SandboxError> {
     let writers: Vec<String> = writers.iter().map(|name| quoted(name)).collect();
@@ -89,7 +81,7 @@ pub(crate) fn write_config(
         path(&ready.redis.password_file),
         quoted(&ready.api_url),
     );
-    text.push_str(&paid.sections);
+    text.push_str(&paid::sections(&ready.services));
     let program = path(program);
     let _ = write!(
         text,
@@ -101,12 +93,12 @@ pub(crate) fn write_config(
         quoted(&ready.kubernetes_url),
         path(&ready.kubernetes_token_file),
     );
-    if let Some((url, token)) = &paid.launchdarkly {
+    if let Some(flags) = ready.services.get("launchdarkly") {
         let _ = write!(
             text,
             "LAUNCHDARKLY_URL = {}\nLAUNCHDARKLY_TOKEN = {{ file = {} }}\n",
-            quoted(url),
-            path(token)
+            quoted(&flags.base_url),
+            path(&flags.token_file)
         );
     }
     write_private(&ready.config, text.as_bytes())

@@ -13,6 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 
+use super::standin::grafana::{Metric, Metrics};
+
 /// How many seconds of history are kept.
 const KEPT_SECONDS: usize = 4 * 3600;
 
@@ -107,7 +109,10 @@ impl Meters {
         step_ms: i64,
     ) -> Vec<(i64, Option<f64>)> {
         let now = Timestamp::now().as_millisecond();
-        self.steps(from_ms, to_ms, step_ms, |seconds, _, end| {
+        self.steps(from_ms, to_ms, step_ms, |seconds, begin, end| {
+            if begin > now {
+                return None;
+            }
             let end = end.min(now);
             let newest = seconds
                 .iter()
@@ -142,6 +147,23 @@ impl Meters {
             begin = end;
         }
         points
+    }
+}
+
+impl Metrics for Meters {
+    fn series(
+        &self,
+        metric: Metric,
+        from_ms: i64,
+        to_ms: i64,
+        step_ms: i64,
+    ) -> Option<Vec<(i64, Option<f64>)>> {
+        // The bounds are inclusive here.
+        let to_ms = to_ms.saturating_add(1);
+        Some(match metric {
+            Metric::ReplicationLag => self.replication_lag(from_ms, to_ms, step_ms),
+            Metric::ErrorRate => self.error_rate(from_ms, to_ms, step_ms),
+        })
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Real are the PostgreSQL cluster ([`postgres`]), its dumps by `pg_dump`, the Redis server ([`redis`]) and the S3 server
 //! ([`s3`], s3s-fs in process). What cannot run here stands in over HTTP: the Kubernetes API ([`kubernetes`]) and the `api`
-//! deployment ([`api`]); the latter's pods hold real database sessions and its routes query the real tables.
+//! deployment ([`api`]), whose pods hold real database sessions and whose routes query the real tables; and PagerDuty,
+//! LaunchDarkly, Slack and Grafana ([`standin`], started by [`paid`]). Grafana's numbers are what the pods measured ([`meters`]).
 //!
 //! ```text
 //!  scenario (TOML) ──▶ sandbox::serve ──▶ folder: config.toml, ready.json, kubeconfig, secrets/, records/
@@ -21,11 +22,13 @@ pub mod control;
 pub mod data;
 pub mod db;
 pub mod dumps;
+pub mod entry;
 pub mod error;
 pub mod folder;
 pub mod kubernetes;
 pub mod meters;
 pub mod objects;
+pub mod paid;
 pub mod postgres;
 pub mod programs;
 pub mod ready;
@@ -34,5 +37,6 @@ pub mod s3;
 pub mod sandbox;
 pub mod scenario;
 pub mod scorecard;
+pub mod standin;
 pub mod standin_command;
 mod world;

@@ -12,6 +12,7 @@ use super::dumps::Manifest;
 use super::error::SandboxError;
 use super::folder;
 use super::objects::ObjectFact;
+use super::paid::ServiceFact;
 use super::redis::CacheLogin;
 use super::s3::S3Login;
 
@@ -123,6 +124,8 @@ pub struct Ready {
     pub kubernetes_viewer_token_file: PathBuf,
     /// The `api` deployment's routes.
     pub api_url: String,
+    /// The paid services' stand-ins, by the name of their section in the configuration.
+    pub services: BTreeMap<String, ServiceFact>,
     /// What the stand-ins were asked, one JSON line a request, one file a stand-in.
     pub records: PathBuf,
     /// The dumps, oldest first, with what the good ones hold.

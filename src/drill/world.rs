@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::api;
-use super::config_file::{self, PaidServices};
+use super::config_file;
 use super::control::{self, End};
 use super::data::Filler;
 use super::dumps::{Dumper, Manifest};
@@ -18,6 +18,7 @@ use super::folder::{self, Secret, Secrets};
 use super::kubernetes::{self, Cluster as Kubernetes};
 use super::meters::Meters;
 use super::objects;
+use super::paid::PaidServices;
 use super::postgres::Cluster as Postgres;
 use super::programs::{Account, Nursery};
 use super::ready::{DeploymentFact, ProcessId, Ready};
@@ -35,6 +36,7 @@ pub(crate) struct World {
     redis: Cache,
     kubernetes: Kubernetes,
     deployments: Vec<String>,
+    paid: PaidServices,
     /// The children's parent thread; when it ends, so do they.
     nursery: Nursery,
 }
@@ -56,10 +58,12 @@ impl World {
         let scenario = &options.scenario;
         let past = Past::build(options, account, run, &secrets, start).await?;
         let records = dir.join("records");
-        let present = Present::serve(scenario, &past, &secrets, &records, end.clone()).await?;
+        let onset = scenario::at(start, scenario.onset());
+        let present =
+            Present::serve(scenario, &past, &secrets, &records, onset, end.clone()).await?;
         control::watch_clients(&run.join(CONTROL_SOCKET), options.idle, end)?;
         let kubernetes = present.kubernetes.clone();
-        let ready = describe(options, run, start, &past, present).await?;
+        let (ready, paid) = describe(options, run, start, &past, present).await?;
         let (url, token) = (&ready.kubernetes_url, &ready.kubernetes_token_file);
         config_file::write_kubeconfig(&ready.kubeconfig, url, token)?;
         let writers: Vec<String> = scenario
@@ -67,7 +71,7 @@ impl World {
             .iter()
             .map(|d| d.name.clone())
             .collect();
-        config_file::write_config(&ready, &writers, &PaidServices::default(), &options.program)?;
+        config_file::write_config(&ready, &writers, &options.program)?;
         wait_for_pods(&kubernetes, scenario).await;
         ready.write()?;
         Ok(Self {
@@ -75,6 +79,7 @@ impl World {
             redis: past.redis,
             kubernetes,
             deployments: writers,
+            paid,
             nursery: past.nursery,
         })
     }
@@ -84,6 +89,7 @@ impl World {
         for name in &self.deployments {
             let _ = self.kubernetes.scale(name, 0);
         }
+        self.paid.stop().await;
         self.redis.stop().await;
         if let Some(postgres) = Arc::into_inner(self.postgres) {
             postgres.stop().await;
@@ -150,6 +156,7 @@ struct Present {
     kubernetes_url: String,
     api_url: String,
     control_url: String,
+    paid: PaidServices,
 }
 
 impl Present {
@@ -158,6 +165,7 @@ impl Present {
         past: &Past,
         secrets: &Secrets,
         records: &Path,
+        onset: Timestamp,
         end: mpsc::Sender<End>,
     ) -> Result<Self, SandboxError> {
         let meters = Meters::default();
@@ -170,6 +178,7 @@ impl Present {
             viewer: viewer.value.clone(),
         };
         let record = records.join("kubernetes.jsonl");
+        let paid = PaidServices::start(secrets, records, &meters, onset).await?;
         let (s3, kubernetes_url, api_url, control_url) = tokio::try_join!(
             s3::serve(&past.store, secrets),
             kubernetes::routes::serve(kubernetes.clone(), tokens, &record),
@@ -184,6 +193,7 @@ impl Present {
             kubernetes_url,
             api_url,
             control_url,
+            paid,
         })
     }
 }
@@ -195,7 +205,7 @@ async fn describe(
     start: Timestamp,
     past: &Past,
     present: Present,
-) -> Result<Ready, SandboxError> {
+) -> Result<(Ready, PaidServices), SandboxError> {
     let process = |pid: u32, program: &'static str| {
         let gone = || SandboxError::Program {
             program,
@@ -216,7 +226,7 @@ async fn describe(
         )
     });
     let lines = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-    Ok(Ready {
+    let ready = Ready {
         form: Ready::FORM,
         scenario: scenario.name.clone(),
         title: scenario.title.clone(),
@@ -245,6 +255,7 @@ async fn describe(
         kubernetes_token_file: present.operator.file,
         kubernetes_viewer_token_file: present.viewer.file,
         api_url: present.api_url,
+        services: present.paid.facts.clone(),
         records: dir.join("records"),
         dumps: past.dumps.clone(),
         objects: past.objects.clone(),
@@ -259,8 +270,13 @@ async fn describe(
             "Kubernetes API",
             "api and its pods",
             "smoke and deploy commands",
+            "PagerDuty",
+            "LaunchDarkly",
+            "Slack",
+            "Grafana",
         ]),
-    })
+    };
+    Ok((ready, present.paid))
 }
 
 /// Goes through the scenario's moments: rows come in, dumps are taken, the damage is done.

@@ -1,0 +1,151 @@
+//! What can be written behind `relight`.
+
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::export::Format;
+use crate::incident::IncidentId;
+
+/// Bring a service back after data loss: a runbook with a keyboard approval for each step.
+///
+/// Without a command: attaches to the open incident, or starts one.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    pub(super) common: Common,
+    #[command(subcommand)]
+    pub(super) verb: Option<Verb>,
+}
+
+/// Options that every command takes.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Common {
+    /// Targets and credentials. Default: $XDG_CONFIG_HOME/relight/config.toml
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// The procedure. Default: the built-in backup and restore
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) runbook: Option<PathBuf>,
+    /// Where incidents are kept. Default: the config's state_dir, else $XDG_STATE_HOME/relight
+    #[arg(long, global = true, value_name = "FOLDER")]
+    pub(super) state_dir: Option<PathBuf>,
+    /// Draw with ASCII characters only
+    #[arg(long, global = true)]
+    pub(super) ascii: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Start a new incident and open the cockpit
+    Start,
+    /// Open the cockpit on an incident that is under way
+    Attach {
+        /// The incident; may be left out when only one is open
+        id: Option<IncidentId>,
+    },
+    /// List incidents
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+        /// Closed ones too
+        #[arg(long)]
+        all: bool,
+    },
+    /// Write an incident's timeline
+    Export {
+        /// The incident
+        id: IncidentId,
+        /// The form
+        #[arg(long, value_enum, default_value_t = ExportFormat::Pagerduty)]
+        format: ExportFormat,
+        /// Into this file, not to standard output
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Prove an incident's journal and print who approved what
+    Audit {
+        /// The incident
+        id: IncidentId,
+    },
+    /// Check the config, the runbook, and every target that the runbook's checks name
+    Check {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show or validate runbooks
+    Runbook {
+        #[command(subcommand)]
+        verb: RunbookVerb,
+    },
+    /// Print versions, folders and the programs that were found
+    Info {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a shell completion script
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// The process that owns an incident
+    #[command(hide = true)]
+    Engine {
+        /// The incident
+        id: IncidentId,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum RunbookVerb {
+    /// Print the runbook: phases, steps, what they need and what they do
+    Show {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+        /// The TOML text itself, to copy and change
+        #[arg(long, conflicts_with = "json")]
+        source: bool,
+    },
+    /// Read a runbook and say what is wrong with it
+    Validate {
+        /// The file
+        file: PathBuf,
+    },
+}
+
+/// [`Format`] as an argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ExportFormat {
+    /// Plain text for a PagerDuty note
+    Pagerduty,
+    /// A report
+    Markdown,
+    /// For machines
+    Json,
+}
+
+impl From<ExportFormat> for Format {
+    fn from(format: ExportFormat) -> Self {
+        match format {
+            ExportFormat::Pagerduty => Self::PagerDuty,
+            ExportFormat::Markdown => Self::Markdown,
+            ExportFormat::Json => Self::Json,
+        }
+    }
+}
+
+/// Prints a completion script.
+pub(super) fn completions(shell: Shell) {
+    clap_complete::generate(
+        shell,
+        &mut Arguments::command(),
+        "relight",
+        &mut std::io::stdout(),
+    );
+}

@@ -1,0 +1,61 @@
+//! `relight export`.
+
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use color_eyre::Result;
+use color_eyre::eyre::{WrapErr as _, eyre};
+
+use crate::incident::{IncidentId, State};
+use crate::{export, journal};
+
+use super::Exit;
+use super::arguments::{Common, ExportFormat};
+use super::exit::Usage;
+use super::incidents::home;
+
+/// An incident's state, from its journal.
+pub(super) fn read_state(common: &Common, id: &IncidentId) -> Result<State> {
+    let home = home(common)?;
+    let path = home.folder(id).join(journal::FILE);
+    if !path.exists() {
+        return Err(Usage(format!(
+            "there is no incident {id} in {}; `relight list --all` shows them",
+            home.root().display()
+        ))
+        .into());
+    }
+    let history = journal::read(&path)?;
+    State::replay(&history.events).map_err(|error| eyre!("{error}"))
+}
+
+pub(super) fn export(
+    common: &Common,
+    id: &IncidentId,
+    format: ExportFormat,
+    output: Option<&Path>,
+) -> Result<Exit> {
+    let text = export::export(&read_state(common, id)?, format.into());
+    match output {
+        None => {
+            let mut out = std::io::stdout().lock();
+            out.write_all(text.as_bytes())?;
+            if !text.ends_with('\n') {
+                out.write_all(b"\n")?;
+            }
+        }
+        Some(path) => {
+            let mut file = std::fs::OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(path)
+                .wrap_err_with(|| format!("{} cannot be written", path.display()))?;
+            file.write_all(text.as_bytes())?;
+            eprintln!("written to {}", path.display());
+        }
+    }
+    Ok(Exit::Done)
+}

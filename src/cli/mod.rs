@@ -1,0 +1,64 @@
+//! The commands: the only place that wires everything together.
+
+mod arguments;
+mod audit;
+mod check;
+mod engine;
+mod exit;
+mod export;
+mod hands;
+mod incidents;
+mod info;
+mod runbook;
+mod signals;
+
+pub use exit::Exit;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use arguments::{Arguments, Verb};
+
+/// Runs the program with this process's arguments.
+#[must_use]
+pub fn main() -> ExitCode {
+    // Children and hidden processes of ours must not be stopped by a handler meant for people.
+    let arguments = Arguments::parse();
+    if let Err(error) = color_eyre::config::HookBuilder::default()
+        .display_env_section(false)
+        .install()
+    {
+        eprintln!("relight: {error}");
+    }
+    // Every TLS client of this process uses the one provider; a second installation only says that it is there.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let exit = run(arguments).unwrap_or_else(|report| {
+        let exit = Exit::of(&report);
+        eprintln!("relight: {}", exit::sentence(&report));
+        exit
+    });
+    exit.into()
+}
+
+fn run(arguments: Arguments) -> color_eyre::Result<Exit> {
+    let common = arguments.common;
+    match arguments.verb {
+        None => incidents::bare(&common),
+        Some(Verb::Start) => incidents::start(&common),
+        Some(Verb::Attach { id }) => incidents::attach(&common, id),
+        Some(Verb::List { json, all }) => incidents::list(&common, json, all),
+        Some(Verb::Export { id, format, output }) => {
+            export::export(&common, &id, format, output.as_deref())
+        }
+        Some(Verb::Audit { id }) => audit::audit(&common, &id),
+        Some(Verb::Check { json }) => check::check(&common, json),
+        Some(Verb::Runbook { verb }) => runbook::run(&common, verb),
+        Some(Verb::Info { json }) => info::info(&common, json),
+        Some(Verb::Completions { shell }) => {
+            arguments::completions(shell);
+            Ok(Exit::Done)
+        }
+        Some(Verb::Engine { id }) => engine::serve(&common, &id),
+    }
+}

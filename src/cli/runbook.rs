@@ -1,0 +1,78 @@
+//! `relight runbook show|validate`.
+
+use color_eyre::Result;
+
+use crate::runbook::{Approval, Runbook};
+
+use super::Exit;
+use super::arguments::{Common, RunbookVerb};
+use super::exit::Usage;
+use super::incidents::runbook_text;
+
+pub(super) fn run(common: &Common, verb: RunbookVerb) -> Result<Exit> {
+    match verb {
+        RunbookVerb::Show { json, source } => {
+            let (origin, text) = runbook_text(common)?;
+            let runbook = Runbook::parse(&origin, &text)?;
+            if source {
+                print!("{text}");
+            } else if json {
+                println!("{}", serde_json::to_string_pretty(&runbook)?);
+            } else {
+                show(&runbook);
+            }
+        }
+        RunbookVerb::Validate { file } => {
+            let text = std::fs::read_to_string(&file).map_err(|error| {
+                Usage(format!(
+                    "the runbook {} cannot be read: {error}",
+                    file.display()
+                ))
+            })?;
+            let runbook = Runbook::parse(&file.display().to_string(), &text)?;
+            println!(
+                "{}: {} phases, {} steps, sound.",
+                file.display(),
+                runbook.phases.len(),
+                runbook.steps().count()
+            );
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn show(runbook: &Runbook) {
+    println!("{} ({})", runbook.title, runbook.id);
+    for phase in &runbook.phases {
+        println!("\n{}", phase.title);
+        for step in &phase.steps {
+            let approval = match step.approval {
+                Approval::None => "reads only",
+                Approval::Confirm => "confirm",
+                Approval::Type => "type the name",
+            };
+            println!(
+                "  {:<26} {:<22} {:<20} {}",
+                step.id.as_str(),
+                step.action.name(),
+                approval,
+                step.title
+            );
+            if !step.needs.is_empty() {
+                let needs: Vec<&str> = step
+                    .needs
+                    .iter()
+                    .map(crate::runbook::StepId::as_str)
+                    .collect();
+                println!("  {:<26} needs {}", "", needs.join(", "));
+            }
+            if let Some(undo) = &step.undo {
+                println!("  {:<26} undo  {undo}", "");
+            }
+        }
+    }
+    println!("\nEscalation");
+    for contact in &runbook.contacts {
+        println!("  {:<26} {}", contact.role, contact.reach);
+    }
+}

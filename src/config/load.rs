@@ -1,0 +1,100 @@
+//! Finding and reading the config file.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::runbook::Position;
+
+use super::Config;
+
+/// Why there is no config.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// There is no such file.
+    #[error(
+        "there is no config at {}. Write one (assets/relight.example.toml explains every key), name another with \
+         --config, or try `relight drill`, which needs none", .0.display()
+    )]
+    Missing(PathBuf),
+    /// It cannot be read.
+    #[error("the config {} cannot be read: {}", .0.display(), .1)]
+    Unreadable(PathBuf, io::Error),
+    /// Others can write it.
+    #[error("the config {} can be changed by others (mode {:o}); whoever can change it can point relight at another database. Run: chmod go-w {}", .0.display(), .1, .0.display())]
+    Writable(PathBuf, u32),
+    /// It is not valid.
+    #[error("{}:{}:{}: {fault}", .path.display(), .at.line, .at.column)]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// Where in it.
+        at: Position,
+        /// What is wrong.
+        fault: String,
+    },
+}
+
+/// `$XDG_CONFIG_HOME/relight/config.toml`, else `~/.config/relight/config.toml`.
+#[must_use]
+pub fn default_path() -> PathBuf {
+    let base = std::env::var_os("XDG_CONFIG_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
+    let base = base.or_else(|| std::env::home_dir().map(|home| home.join(".config")));
+    base.unwrap_or_else(|| PathBuf::from("/etc"))
+        .join("relight/config.toml")
+}
+
+pub(super) fn load(path: &Path) -> Result<Config, ConfigError> {
+    let unreadable = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => ConfigError::Missing(path.to_owned()),
+        _ => ConfigError::Unreadable(path.to_owned(), error),
+    };
+    let mode = std::fs::metadata(path)
+        .map_err(unreadable)?
+        .permissions()
+        .mode();
+    if mode & 0o022 != 0 {
+        return Err(ConfigError::Writable(path.to_owned(), mode & 0o777));
+    }
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    toml::from_str(&text).map_err(|error| ConfigError::Invalid {
+        path: path.to_owned(),
+        at: Position::of(&text, error.span().map_or(0, |span| span.start)),
+        fault: error.message().to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_is_a_config_for_the_built_in_runbook() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/relight.example.toml");
+        let config: Config =
+            toml::from_str(&std::fs::read_to_string(path).expect("readable")).expect("valid");
+        let runbook =
+            crate::runbook::Runbook::parse("built-in", crate::runbook::BUILT_IN).expect("sound");
+        assert_eq!(config.missing(&runbook), []);
+        assert_eq!(config.secrets().len(), 5);
+    }
+
+    #[test]
+    fn faults_name_their_place() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("config.toml");
+        std::fs::write(&path, "environment = \"production\"\nrto_taget = \"1h\"\n")
+            .expect("written");
+        let error = Config::load(&path).expect_err("a fault").to_string();
+        assert!(
+            error.contains("config.toml:2:1: ") && error.contains("rto_taget"),
+            "{error}"
+        );
+        let error = Config::load(&folder.path().join("none.toml"))
+            .expect_err("missing")
+            .to_string();
+        assert!(error.contains("there is no config at"), "{error}");
+    }
+}

@@ -1,0 +1,30 @@
+//! What the engine needs of the outside: workers, the list of dumps, and somewhere to send notes.
+
+use async_trait::async_trait;
+
+use crate::incident::{Knowledge, Listing, OwedMessage};
+use crate::runbook::Step;
+use crate::workers::{Worker, WorkerError};
+
+/// The engine's hands. Production has one; tests script their own.
+#[async_trait]
+pub trait Hands: Send + Sync + 'static {
+    /// The worker of a step, its parameters resolved.
+    fn worker(&self, step: &Step, knowledge: &Knowledge) -> Result<Box<dyn Worker>, WorkerError>;
+
+    /// The dumps to choose from, judged; none where the runbook has no such step.
+    async fn list(
+        &self,
+        step: &Step,
+        knowledge: &Knowledge,
+    ) -> Result<Option<Listing>, WorkerError>;
+
+    /// Sends a message and gives the receiver's id of it. `again` says that it may have arrived before, so the
+    /// receiver must be looked at first.
+    async fn send(
+        &self,
+        message: &OwedMessage,
+        knowledge: &Knowledge,
+        again: bool,
+    ) -> Result<String, WorkerError>;
+}

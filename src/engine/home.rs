@@ -1,0 +1,166 @@
+//! Where incidents live on disk, and where their sockets are.
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use crate::incident::{Event, EventKind, IncidentId, State};
+use crate::journal::{self, Journal, JournalError};
+
+/// Why a folder of ours cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum HomeError {
+    /// It cannot be made or read.
+    #[error("the folder {} cannot be used: {}", .0.display(), .1)]
+    Io(PathBuf, io::Error),
+    /// Somebody else could put files into it.
+    #[error("the folder {} belongs to user {} or can be used by others; relight does not trust it. Remove it, or set XDG_RUNTIME_DIR", .0.display(), .1)]
+    Foreign(PathBuf, u32),
+    /// There is nowhere to keep incidents.
+    #[error(
+        "neither XDG_STATE_HOME nor HOME is set, so there is nowhere to keep incidents; set state_dir in the config"
+    )]
+    Nowhere,
+    /// The journal cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+/// The folder of all incidents.
+#[derive(Debug, Clone)]
+pub struct Home {
+    root: PathBuf,
+}
+
+/// An incident on disk.
+#[derive(Debug)]
+pub struct Found {
+    /// Its id.
+    pub id: IncidentId,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Its state, or why it cannot be read.
+    pub state: Result<Box<State>, String>,
+}
+
+impl Home {
+    /// `state_dir` of the config, else `$XDG_STATE_HOME/relight`, else `~/.local/state/relight`.
+    ///
+    /// # Errors
+    /// None of them is set.
+    pub fn find(state_dir: Option<&Path>) -> Result<Self, HomeError> {
+        let root = match state_dir {
+            Some(path) => path.to_owned(),
+            None => std::env::var_os("XDG_STATE_HOME")
+                .map(PathBuf::from)
+                .filter(|path| path.is_absolute())
+                .or_else(|| std::env::home_dir().map(|home| home.join(".local/state")))
+                .ok_or(HomeError::Nowhere)?
+                .join("relight"),
+        };
+        Ok(Self { root })
+    }
+
+    /// The folder itself.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// An incident's folder.
+    #[must_use]
+    pub fn folder(&self, id: &IncidentId) -> PathBuf {
+        self.root.join("incidents").join(id.as_str())
+    }
+
+    /// Makes a new incident: its folder and a journal with the opening event. The journal is released again,
+    /// for the engine to take.
+    ///
+    /// # Errors
+    /// The id is taken, or the disk says no.
+    pub fn create(&self, id: &IncidentId, opening: &Event) -> Result<PathBuf, HomeError> {
+        debug_assert!(
+            matches!(opening.kind, EventKind::Opened { .. }),
+            "a journal begins with an opening"
+        );
+        let folder = self.folder(id);
+        let incidents = self.root.join("incidents");
+        let make = |path: &Path, recursive| {
+            DirBuilder::new()
+                .recursive(recursive)
+                .mode(0o700)
+                .create(path)
+                .map_err(|error| HomeError::Io(path.to_owned(), error))
+        };
+        make(&incidents, true)?;
+        make(&folder, false)?;
+        make(&folder.join("output"), false)?;
+        make(&folder.join("work"), false)?;
+        Journal::create(&folder)?.append(std::slice::from_ref(opening))?;
+        Ok(folder)
+    }
+
+    /// Every incident on disk, newest first. One that cannot be read is listed with the reason.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn incidents(&self) -> Result<Vec<Found>, HomeError> {
+        let incidents = self.root.join("incidents");
+        let entries = match std::fs::read_dir(&incidents) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(HomeError::Io(incidents, error)),
+        };
+        let mut found: Vec<Found> = entries
+            .filter_map(Result::ok)
+            .filter_map(|entry| IncidentId::new(entry.file_name().into_string().ok()?).ok())
+            .map(|id| self.open(&id))
+            .collect();
+        found.sort_by_key(|found| {
+            std::cmp::Reverse(found.state.as_ref().ok().map(|state| state.opened_at))
+        });
+        Ok(found)
+    }
+
+    /// One incident, read from its journal.
+    #[must_use]
+    pub fn open(&self, id: &IncidentId) -> Found {
+        let folder = self.folder(id);
+        let state = journal::read(&folder.join(journal::FILE))
+            .map_err(|error| error.to_string())
+            .and_then(|history| State::replay(&history.events).map_err(|error| error.to_string()))
+            .map(Box::new);
+        Found {
+            id: id.clone(),
+            folder,
+            state,
+        }
+    }
+
+    /// The socket of an incident's engine: in `$XDG_RUNTIME_DIR/relight`, else in `/tmp/relight-<uid>`. A socket's
+    /// path must be shorter than 108 bytes, so it does not lie beside the journal.
+    ///
+    /// # Errors
+    /// The folder cannot be made, or somebody else could get at it.
+    pub fn socket(id: &IncidentId) -> Result<PathBuf, HomeError> {
+        let uid = rustix::process::getuid().as_raw();
+        let folder = std::env::var_os("XDG_RUNTIME_DIR")
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute() && path.as_os_str().len() < 60)
+            .map_or_else(
+                || PathBuf::from(format!("/tmp/relight-{uid}")),
+                |path| path.join("relight"),
+            );
+        let io = |error| HomeError::Io(folder.clone(), error);
+        match DirBuilder::new().mode(0o700).create(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(io(error)),
+            _ => {}
+        }
+        let meta = std::fs::symlink_metadata(&folder).map_err(io)?;
+        if !meta.is_dir() || meta.uid() != uid || meta.mode() & 0o077 != 0 {
+            return Err(HomeError::Foreign(folder, meta.uid()));
+        }
+        Ok(folder.join(format!("{id}.sock")))
+    }
+}

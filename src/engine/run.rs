@@ -1,0 +1,375 @@
+//! The loop: turns sources into inputs, hands them to the core, and runs what follows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+
+use crate::config::Config;
+use crate::incident::{
+    Actor, AttemptId, Command, Effect, EventKind, Knowledge, MessageId, Notice, Query, Refusal,
+    ReplayError, Report, StepStatus,
+};
+use crate::journal::{self, Journal, JournalError};
+use crate::runbook::StepId;
+
+use super::clients::{Clients, Outgoing};
+use super::handle::Joined;
+use super::outbox::{Outbox, Owed};
+use super::sink::log_path;
+use super::supervisor::Supervisor;
+use super::{Changes, ClientId, Core, Handle, Hands, Input};
+
+/// Inputs that may wait for the loop. Commands and reports wait for room; notices are dropped.
+const INPUTS: usize = 1024;
+/// The most of a log that one query shows.
+const MOST_OUTPUT: u32 = 1 << 20;
+
+/// What an engine needs.
+pub struct Options {
+    /// The incident's folder.
+    pub folder: PathBuf,
+    /// Targets and credentials.
+    pub config: Arc<Config>,
+    /// Workers.
+    pub hands: Arc<dyn Hands>,
+}
+
+/// Why an engine cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The journal cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The journal's events make no incident.
+    #[error("the journal in {} cannot be replayed: {}", .0.display(), .1)]
+    Replay(PathBuf, ReplayError),
+}
+
+/// Runs an incident's engine until the incident is closed and nothing is owed, or [`Input::Shutdown`].
+/// `serve` is given the way in, once the journal is held.
+///
+/// # Errors
+/// The journal cannot be used.
+pub async fn run(options: Options, serve: impl FnOnce(Handle)) -> Result<(), EngineError> {
+    let (journal, history) = Journal::open(&options.folder)?;
+    let mut core = Core::new(journal, &history)
+        .map_err(|error| EngineError::Replay(options.folder.clone(), error))?;
+    let (tx, mut rx) = mpsc::channel(INPUTS);
+    let handle = Handle(tx);
+    let recovered = core.state().unsent().map(|message| message.id).collect();
+    let mut engine = Loop {
+        supervisor: Supervisor::new(
+            Arc::clone(&options.hands),
+            Arc::clone(&options.config),
+            options.folder.clone(),
+            handle.clone(),
+        ),
+        outbox: Outbox::start(Arc::clone(&options.hands), handle.clone()),
+        clients: Clients::default(),
+        shown: Shown::default(),
+        folder: options.folder,
+        handle: handle.clone(),
+        recovered,
+        ending: false,
+    };
+    let changes = core.start(std::process::id(), history.torn, Timestamp::now())?;
+    engine.follow(&core, changes);
+    engine.supervisor.list(core.state(), |_| None);
+    serve(handle);
+    while let Some(input) = rx.recv().await {
+        if matches!(input, Input::Shutdown) {
+            break;
+        }
+        engine.handle(&mut core, input);
+        if engine.ending && core.state().unsent().next().is_none() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The last of each kind of notice, for whoever attaches later.
+#[derive(Default)]
+struct Shown {
+    snapshots: Option<Arc<Notice>>,
+    progress: BTreeMap<AttemptId, Arc<Notice>>,
+    measured: BTreeMap<StepId, Arc<Notice>>,
+    stopped: Option<Arc<Notice>>,
+}
+
+impl Shown {
+    fn keep(&mut self, notice: &Arc<Notice>) {
+        let place = match &**notice {
+            Notice::Snapshots(_) => &mut self.snapshots,
+            Notice::JournalStopped { .. } => &mut self.stopped,
+            Notice::Progress { attempt, .. } => {
+                self.progress.insert(*attempt, Arc::clone(notice));
+                return;
+            }
+            Notice::Measured { step, .. } => {
+                self.measured.insert(step.clone(), Arc::clone(notice));
+                return;
+            }
+            Notice::Planned { .. } | Notice::Output { .. } | Notice::OutboxWaits { .. } => return,
+        };
+        *place = Some(Arc::clone(notice));
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Arc<Notice>> {
+        self.snapshots
+            .iter()
+            .chain(self.progress.values())
+            .chain(self.measured.values())
+            .chain(&self.stopped)
+    }
+}
+
+struct Loop {
+    supervisor: Supervisor,
+    outbox: Outbox,
+    clients: Clients,
+    shown: Shown,
+    folder: PathBuf,
+    handle: Handle,
+    /// Messages that an earlier engine owed: it may have sent them and died before it could say so.
+    recovered: BTreeSet<MessageId>,
+    ending: bool,
+}
+
+impl Loop {
+    fn handle(&mut self, core: &mut Core, input: Input) {
+        match input {
+            Input::Connect { client, reply } => self.connect(core, client, reply),
+            Input::Disconnect { client } => self.clients.remove(client),
+            Input::Command {
+                client,
+                id,
+                actor,
+                command,
+            } => self.command(core, client, id, &actor, &command),
+            Input::Query { client, id, query } => self.query(core, client, id, &query),
+            Input::Report(report) => self.report(core, &report),
+            Input::Planned { report, context } => {
+                let Report::Planned { step, result } = report else {
+                    return;
+                };
+                let result = result.map(|plan| Box::new(core.keep_plan(*plan, context)));
+                self.show(Notice::Planned { step, result });
+            }
+            Input::Notice(notice) => self.show(notice),
+            Input::Answer { client, id, notice } => {
+                if let Some(notice) = notice {
+                    self.clients
+                        .tell(client, Outgoing::Notice(Arc::new(notice)));
+                }
+                self.clients
+                    .tell(client, Outgoing::Reply { id, result: Ok(()) });
+            }
+            Input::Shutdown => {}
+        }
+    }
+
+    fn connect(
+        &mut self,
+        core: &Core,
+        client: ClientId,
+        reply: tokio::sync::oneshot::Sender<Joined>,
+    ) {
+        let subscription = self.clients.add(client);
+        for notice in self.shown.all() {
+            self.clients
+                .tell(client, Outgoing::Notice(Arc::clone(notice)));
+        }
+        let joined = Joined {
+            incident: core.state().id.clone(),
+            journal: self.folder.join(journal::FILE),
+            length: core.journal_length(),
+            seq: core.state().seq,
+            subscription,
+        };
+        if reply.send(joined).is_err() {
+            self.clients.remove(client);
+        }
+    }
+
+    fn command(
+        &mut self,
+        core: &mut Core,
+        client: ClientId,
+        id: u64,
+        actor: &Actor,
+        command: &Command,
+    ) {
+        let before = core.stopped().is_some();
+        let (result, changes) = core.command(actor, command, Timestamp::now());
+        self.follow(core, changes);
+        self.tell_if_stopped(core, before);
+        self.clients.tell(client, Outgoing::Reply { id, result });
+    }
+
+    fn report(&mut self, core: &mut Core, report: &Report) {
+        if let Report::Finished { attempt, .. } = report {
+            self.supervisor.finished(*attempt);
+            self.shown.progress.remove(attempt);
+        }
+        let before = core.stopped().is_some();
+        match core.report(report, Timestamp::now()) {
+            Ok(changes) => self.follow(core, changes),
+            Err(error) => tracing::error!("{error}"),
+        }
+        self.tell_if_stopped(core, before);
+    }
+
+    fn tell_if_stopped(&mut self, core: &Core, before: bool) {
+        if let (false, Some(why)) = (before, core.stopped()) {
+            self.show(Notice::JournalStopped {
+                why: why.to_owned(),
+            });
+        }
+    }
+
+    fn query(&mut self, core: &Core, client: ClientId, id: u64, query: &Query) {
+        match *query {
+            Query::Snapshots => {
+                self.supervisor.list(core.state(), move |_| {
+                    Some(Input::Answer {
+                        client,
+                        id,
+                        notice: None,
+                    })
+                });
+            }
+            Query::Output {
+                attempt,
+                from,
+                most,
+            } => {
+                if !core.state().attempts.contains_key(&attempt) {
+                    let why = format!("there is no attempt {attempt}");
+                    self.clients.tell(
+                        client,
+                        Outgoing::Reply {
+                            id,
+                            result: Err(Refusal::WrongState { why }),
+                        },
+                    );
+                    return;
+                }
+                let path = log_path(&self.folder, attempt);
+                let handle = self.handle.clone();
+                tokio::spawn(async move {
+                    let read = tokio::task::spawn_blocking(move || {
+                        read_log(&path, from, most.min(MOST_OUTPUT))
+                    })
+                    .await;
+                    let notice = match read {
+                        Ok(Ok((offset, text))) => Some(Notice::Output {
+                            attempt,
+                            offset,
+                            text,
+                        }),
+                        _ => None,
+                    };
+                    handle.send(Input::Answer { client, id, notice }).await;
+                });
+            }
+        }
+    }
+
+    fn show(&mut self, notice: Notice) {
+        let notice = Arc::new(notice);
+        self.shown.keep(&notice);
+        self.clients.broadcast(&Outgoing::Notice(notice));
+    }
+
+    /// Tells the clients what happened, and acts.
+    fn follow(&mut self, core: &Core, changes: Changes) {
+        let relist = changes.events.iter().any(|event| {
+            matches!(&event.kind, EventKind::Finished { attempt, .. } if chose_snapshot(core, *attempt))
+        });
+        for event in changes.events {
+            self.clients.broadcast(&Outgoing::Event(Arc::new(event)));
+        }
+        for effect in changes.effects {
+            self.act(core, effect);
+        }
+        if relist {
+            self.supervisor.list(core.state(), |_| None);
+        }
+    }
+
+    fn act(&mut self, core: &Core, effect: Effect) {
+        let state = core.state();
+        match effect {
+            Effect::Plan {
+                step,
+                inputs,
+                undoes,
+            } => {
+                if let Some(step) = state.runbook.step(&step) {
+                    self.supervisor.plan(state, step, inputs, undoes);
+                }
+            }
+            Effect::Run { attempt } => self.supervisor.run(state, attempt),
+            Effect::Stop { attempt } => self.supervisor.stop(attempt),
+            Effect::Probe { attempt } => self.supervisor.probe(state, attempt),
+            Effect::Watch { attempt } => self.supervisor.watch(state, attempt),
+            Effect::Unwatch { step } => self.supervisor.unwatch(&step),
+            Effect::Send { message } => {
+                let Some(owed) = state.messages.get(&message) else {
+                    return;
+                };
+                self.outbox.queue(Owed {
+                    message: owed.clone(),
+                    knowledge: Arc::new(Knowledge::of(state, &StepId::new(""), Timestamp::now())),
+                    again: self.recovered.contains(&message),
+                });
+            }
+            Effect::End => self.ending = true,
+        }
+    }
+}
+
+fn chose_snapshot(core: &Core, attempt: AttemptId) -> bool {
+    let Some(attempt) = core.state().attempts.get(&attempt) else {
+        return false;
+    };
+    let step = core.state().runbook.step(&attempt.step);
+    step.is_some_and(|step| matches!(step.action, crate::runbook::Action::ChooseSnapshot { .. }))
+        && matches!(core.state().status(&attempt.step), StepStatus::Succeeded(_))
+}
+
+/// Whole lines of a log: from an offset, or the last that fit.
+fn read_log(path: &Path, from: Option<u64>, most: u32) -> std::io::Result<(u64, String)> {
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let most = u64::from(most);
+    let start = from
+        .unwrap_or_else(|| length.saturating_sub(most))
+        .min(length);
+    let mut bytes = vec![0; usize::try_from(most.min(length - start)).unwrap_or(0)];
+    file.read_exact_at(&mut bytes, start)?;
+    // The end of the log begins at a line's begin; a given offset does already.
+    let skip = if from.is_none() && start > 0 {
+        bytes
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .map_or(bytes.len(), |at| at + 1)
+    } else {
+        0
+    };
+    let end = bytes
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(skip, |at| at + 1)
+        .max(skip);
+    Ok((
+        start + skip as u64,
+        String::from_utf8_lossy(&bytes[skip..end]).into_owned(),
+    ))
+}

@@ -1,0 +1,43 @@
+//! The timeline, for people who were not there: plain text for PagerDuty, Markdown for the report, JSON for machines.
+//!
+//! Everything is derived from [`State`]; nothing is asked of anybody, so an export of a closed incident is the
+//! same for ever.
+
+mod json;
+mod markdown;
+mod pagerduty;
+
+use crate::incident::State;
+
+/// The form of an export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Plain text, UTC, cut into parts that fit a PagerDuty note.
+    PagerDuty,
+    /// A report in Markdown.
+    Markdown,
+    /// One JSON object.
+    Json,
+}
+
+impl Format {
+    /// The ending of a file in this form.
+    #[must_use]
+    pub fn ending(self) -> &'static str {
+        match self {
+            Self::PagerDuty => "txt",
+            Self::Markdown => "md",
+            Self::Json => "json",
+        }
+    }
+}
+
+/// Writes an incident in one form.
+#[must_use]
+pub fn export(state: &State, format: Format) -> String {
+    match format {
+        Format::PagerDuty => pagerduty::parts(state, pagerduty::NOTE_BYTES).join("\n\n"),
+        Format::Markdown => markdown::report(state),
+        Format::Json => json::report(state),
+    }
+}

@@ -1,0 +1,157 @@
+//! What follows from an event: side effects, and further events that are owed.
+
+use crate::runbook::{Action, StepId};
+
+use super::{Channel, Effect, Event, EventKind, MessageId, Outcome, Problem, State, StepStatus};
+
+/// The side effects that an event calls for, once it is durable and applied.
+#[must_use]
+pub fn effects(state: &State, event: &Event) -> Vec<Effect> {
+    match &event.kind {
+        EventKind::Approved { attempt, plan } => {
+            let mut effects = vec![Effect::Run { attempt: *attempt }];
+            // Starting or stopping writes changes the counts that are watched, so the watch ends first.
+            effects.splice(
+                0..0,
+                watched_by(state, &plan.step).map(|step| Effect::Unwatch { step }),
+            );
+            effects
+        }
+        EventKind::StopRequested { attempt } => vec![Effect::Stop { attempt: *attempt }],
+        EventKind::MessageQueued { message, .. } => vec![Effect::Send { message: *message }],
+        EventKind::Closed {} => vec![Effect::End],
+        EventKind::Finished {
+            attempt,
+            outcome: Outcome::Succeeded { .. },
+        }
+        | EventKind::Settled {
+            attempt,
+            outcome: Outcome::Succeeded { .. },
+            ..
+        } => {
+            let action = state
+                .attempts
+                .get(attempt)
+                .and_then(|done| state.runbook.step(&done.step))
+                .map(|step| &step.action);
+            match action {
+                Some(Action::StopWrites { .. }) => vec![Effect::Watch { attempt: *attempt }],
+                _ => Vec::new(),
+            }
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The step whose counts a step is about to change.
+fn watched_by(state: &State, step: &StepId) -> Option<StepId> {
+    match &state.runbook.step(step)?.action {
+        Action::StartWrites { from } => Some(from.clone()),
+        Action::StopWrites { .. } => Some(step.clone()),
+        _ => None,
+    }
+}
+
+/// Events that the state calls for by itself: milestones that are not told yet, and the end.
+///
+/// It is asked after every change and at every start, so nothing owed is forgotten when an engine dies in between.
+#[must_use]
+pub fn owed(state: &State) -> Vec<EventKind> {
+    let mut owed = Vec::new();
+    if state.pagerduty().is_some() {
+        let mut next = state
+            .messages
+            .keys()
+            .next_back()
+            .map_or(1, |last| last.0.saturating_add(1));
+        let told: std::collections::BTreeSet<u64> = state
+            .messages
+            .values()
+            .map(|message| message.about)
+            .collect();
+        for entry in state
+            .timeline
+            .iter()
+            .filter(|entry| entry.milestone && !told.contains(&entry.seq))
+        {
+            owed.push(EventKind::MessageQueued {
+                message: MessageId(next),
+                channel: Channel::PagerDutyNote,
+                text: format!(
+                    "{} {} [{} #{}]",
+                    entry.at.strftime("%H:%M:%SZ"),
+                    entry.text,
+                    state.id,
+                    entry.seq
+                ),
+                about: entry.seq,
+            });
+            next = next.saturating_add(1);
+        }
+    }
+    let closing = state.runbook.steps().any(|step| {
+        matches!(step.action, Action::CloseIncident { .. })
+            && matches!(state.status(&step.id), StepStatus::Succeeded(_))
+    });
+    if closing && state.closed_at.is_none() {
+        owed.push(EventKind::Closed {});
+    }
+    owed
+}
+
+/// What a new engine does with what its predecessor left: attempts that were at work are in doubt and looked
+/// into, messages that are owed are sent, and stopped writers are watched again.
+#[must_use]
+pub fn recover(state: &State) -> (Vec<EventKind>, Vec<Effect>) {
+    let mut events = Vec::new();
+    let mut effects = Vec::new();
+    for attempt in state.attempts.values() {
+        match &attempt.outcome {
+            None => {
+                events.push(EventKind::Finished {
+                    attempt: attempt.id,
+                    outcome: Outcome::InDoubt {
+                        problem: Problem {
+                            what: state
+                                .runbook
+                                .step(&attempt.step)
+                                .map_or_else(String::new, |step| step.title.clone()),
+                            target: attempt.plan.target.name.clone(),
+                            why: "relight ended while it was at work.".to_owned(),
+                            next: "The target is being asked what became of it.".to_owned(),
+                        },
+                    },
+                });
+                effects.push(Effect::Probe {
+                    attempt: attempt.id,
+                });
+            }
+            Some(Outcome::InDoubt { .. })
+                if state.status(&attempt.step) == &StepStatus::InDoubt(attempt.id) =>
+            {
+                effects.push(Effect::Probe {
+                    attempt: attempt.id,
+                });
+            }
+            Some(_) => {}
+        }
+    }
+    effects.extend(state.unsent().map(|message| Effect::Send {
+        message: message.id,
+    }));
+    if state.writes_stopped_at().is_some() {
+        let watched =
+            state
+                .runbook
+                .steps()
+                .find_map(|step| match (&step.action, state.status(&step.id)) {
+                    (Action::StopWrites { .. }, StepStatus::Succeeded(attempt)) => Some(*attempt),
+                    _ => None,
+                });
+        effects.extend(watched.map(|attempt| Effect::Watch { attempt }));
+    }
+    if state.closed_at.is_some() {
+        effects.push(Effect::End);
+    }
+    (events, effects)
+}

@@ -1,0 +1,223 @@
+//! Facts that happened. The journal holds these and nothing else.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::runbook::StepId;
+
+use super::{Actor, AttemptId, Fact, IncidentId, MessageId, Plan};
+
+/// Something that happened, with its place in the incident's history.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Counted from 1 without gaps.
+    pub seq: u64,
+    /// When, UTC.
+    pub at: Timestamp,
+    /// Who did it.
+    pub actor: Actor,
+    /// What.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// Something that went wrong, in words for a person and with what a machine may do about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// What failed: "scale deployment api to 0".
+    pub what: String,
+    /// On which target.
+    pub target: String,
+    /// Why.
+    pub why: String,
+    /// What the person can do now.
+    pub next: String,
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} failed on {}: {} {}",
+            self.what, self.target, self.why, self.next
+        )
+    }
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// It did what its plan said, and that was proved.
+    Succeeded {
+        /// What proves it, a line each. The first line is the one for the timeline.
+        evidence: Vec<String>,
+        /// What later steps rest on.
+        facts: Vec<Fact>,
+    },
+    /// It did not.
+    Failed {
+        /// Why.
+        problem: Problem,
+    },
+    /// A person stopped it.
+    Stopped {
+        /// What it left.
+        detail: String,
+    },
+    /// Nobody knows whether it had its effect.
+    InDoubt {
+        /// Why not.
+        problem: Problem,
+    },
+}
+
+/// Where a message goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Channel {
+    /// A note on the PagerDuty incident.
+    PagerDutyNote,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum EventKind {
+    /// The incident began.
+    Opened {
+        /// Its id.
+        id: IncidentId,
+        /// The config's word for where we are.
+        environment: String,
+        /// The runbook's text, so that the incident can be read for ever.
+        runbook: String,
+        /// What an error calls the runbook's file.
+        origin: String,
+        /// Name of the database in titles and messages.
+        database: String,
+        /// Time from the onset in which service should be back, in seconds.
+        rto_seconds: i64,
+        /// The program's version.
+        version: String,
+    },
+    /// An engine took the incident up.
+    EngineStarted {
+        /// Its process id.
+        pid: u32,
+        /// The program's version.
+        version: String,
+    },
+    /// A torn last line was cut off the journal.
+    JournalRepaired {
+        /// Bytes that were cut.
+        bytes: u64,
+    },
+    /// A person approved a plan; the attempt is to run.
+    Approved {
+        /// The attempt that now begins.
+        attempt: AttemptId,
+        /// What was approved, whole.
+        plan: Box<Plan>,
+    },
+    /// An attempt ended.
+    Finished {
+        /// Which.
+        attempt: AttemptId,
+        /// How.
+        #[serde(flatten)]
+        outcome: Outcome,
+    },
+    /// An attempt in doubt was settled.
+    Settled {
+        /// Which.
+        attempt: AttemptId,
+        /// By asking the target, or by a person's word.
+        by: Settlement,
+        /// What it is now taken for.
+        #[serde(flatten)]
+        outcome: Outcome,
+    },
+    /// A person asked for an attempt to stop.
+    StopRequested {
+        /// Which.
+        attempt: AttemptId,
+    },
+    /// A step was left out.
+    Skipped {
+        /// Which.
+        step: StepId,
+        /// Why.
+        reason: String,
+    },
+    /// A step was done outside relight.
+    DoneByHand {
+        /// Which.
+        step: StepId,
+        /// What was done.
+        note: String,
+    },
+    /// A step is to be done (again).
+    Reopened {
+        /// Which.
+        step: StepId,
+        /// Because of what.
+        because: String,
+    },
+    /// A person's note.
+    Noted {
+        /// The text.
+        text: String,
+    },
+    /// A message is owed.
+    MessageQueued {
+        /// Its id.
+        message: MessageId,
+        /// Where it goes.
+        channel: Channel,
+        /// What it says.
+        text: String,
+        /// The sequence number of the event that it tells about; each is told once.
+        about: u64,
+    },
+    /// A message arrived.
+    MessageSent {
+        /// Which.
+        message: MessageId,
+        /// The receiver's id of it.
+        reference: String,
+    },
+    /// A message was given up on.
+    MessageFailed {
+        /// Which.
+        message: MessageId,
+        /// Why.
+        problem: Problem,
+    },
+    /// Something happened on a target that nobody here asked for.
+    Alarm {
+        /// The step that watches the target.
+        step: StepId,
+        /// What happened.
+        text: String,
+    },
+    /// A contact was told.
+    Escalated {
+        /// Their role in the runbook.
+        role: String,
+        /// What was said.
+        note: String,
+    },
+    /// The incident is over.
+    Closed {},
+}
+
+/// What settled a doubt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Settlement {
+    /// The target was asked.
+    Probe,
+    /// A person said so.
+    Person,
+}

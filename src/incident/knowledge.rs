@@ -1,0 +1,194 @@
+//! What a worker and a message draft may know of the incident.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::runbook::StepId;
+
+use super::time::{clock, duration_text, loss};
+use super::{AttemptId, Fact, IncidentId, Outcome, State, StepStatus};
+
+/// A fact and the attempt that found it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KnownFact {
+    /// The step that found it.
+    pub step: StepId,
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// The step's success still stands.
+    pub standing: bool,
+    /// The fact.
+    pub fact: Fact,
+}
+
+/// An earlier attempt of the step that a worker is asked about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PastAttempt {
+    /// Its id.
+    pub id: AttemptId,
+    /// What the worker wrote into its plan.
+    pub basis: serde_json::Value,
+    /// How it ended.
+    pub outcome: Option<Outcome>,
+}
+
+/// The incident as a worker sees it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Knowledge {
+    /// The incident.
+    pub incident: IncidentId,
+    /// The config's word for where we are.
+    pub environment: String,
+    /// The database's name in titles and messages.
+    pub database: String,
+    /// When the damage began.
+    pub onset: Option<Timestamp>,
+    /// Whether regulated data is concerned.
+    pub regulated: Option<bool>,
+    /// When writes were stopped, while they are.
+    pub writes_stopped_at: Option<Timestamp>,
+    /// The time of the chosen snapshot.
+    pub snapshot_time: Option<Timestamp>,
+    /// When service should be back.
+    pub rto_deadline: Option<Timestamp>,
+    /// Facts, oldest first, of successes that stand and that do not.
+    pub facts: Vec<KnownFact>,
+    /// Earlier attempts of the step in question, oldest first.
+    pub past: Vec<PastAttempt>,
+    /// Titles of the steps that are done.
+    pub done: Vec<String>,
+    /// Title of the phase that the incident is at.
+    pub phase: String,
+    /// The last failure, in words.
+    pub last_failure: Option<String>,
+    /// The time that all of this is meant at.
+    pub now: Timestamp,
+}
+
+impl Knowledge {
+    /// What is known at `now`, for a worker that looks at `step`.
+    #[must_use]
+    pub fn of(state: &State, step: &StepId, now: Timestamp) -> Self {
+        let facts = state
+            .all_facts()
+            .map(|(attempt, fact)| KnownFact {
+                step: attempt.step.clone(),
+                attempt: attempt.id,
+                standing: state.status(&attempt.step) == &StepStatus::Succeeded(attempt.id),
+                fact: fact.clone(),
+            })
+            .collect();
+        let past = state
+            .attempts
+            .values()
+            .filter(|attempt| &attempt.step == step)
+            .map(|attempt| PastAttempt {
+                id: attempt.id,
+                basis: attempt.plan.basis.clone(),
+                outcome: attempt.outcome.clone(),
+            })
+            .collect();
+        let done = state
+            .runbook
+            .steps()
+            .filter(|step| {
+                step.milestone
+                    && matches!(
+                        state.status(&step.id),
+                        StepStatus::Succeeded(_) | StepStatus::DoneByHand(_)
+                    )
+            })
+            .map(|step| step.title.clone())
+            .collect();
+        let last_failure =
+            state
+                .attempts
+                .values()
+                .rev()
+                .find_map(|attempt| match &attempt.outcome {
+                    Some(Outcome::Failed { problem } | Outcome::InDoubt { problem }) => {
+                        Some(problem.why.clone())
+                    }
+                    _ => None,
+                });
+        Self {
+            incident: state.id.clone(),
+            environment: state.environment.clone(),
+            database: state.database.clone(),
+            onset: state.onset(),
+            regulated: state.regulated(),
+            writes_stopped_at: state.writes_stopped_at(),
+            snapshot_time: state.snapshot_time(),
+            rto_deadline: state
+                .onset()
+                .and_then(|onset| onset.checked_add(state.rto).ok()),
+            facts,
+            past,
+            done,
+            phase: state
+                .current_phase()
+                .map_or_else(|| "All done".to_owned(), |phase| phase.title.clone()),
+            last_failure,
+            now,
+        }
+    }
+
+    /// The facts that the standing success of `step` found.
+    pub fn facts_of<'a>(&'a self, step: &'a StepId) -> impl Iterator<Item = &'a Fact> {
+        self.facts
+            .iter()
+            .filter(move |known| known.standing && &known.step == step)
+            .map(|known| &known.fact)
+    }
+
+    /// Fills in a template of the runbook from what is known.
+    ///
+    /// Variables: `database`, `incident`, `environment`, `onset`, `snapshot_time`, `snapshot_key`, `loses`, `done`,
+    /// `phase`, `restored`, `expected_downtime`, `last_failure`. Unknown ones are empty.
+    ///
+    /// # Errors
+    /// The template engine's words.
+    pub fn fill(&self, template: &str) -> Result<String, String> {
+        if !template.contains("{{") && !template.contains("{%") {
+            return Ok(template.to_owned());
+        }
+        let restored = self
+            .facts
+            .iter()
+            .any(|known| known.standing && matches!(known.fact, Fact::Restored { .. }));
+        let key = self.facts.iter().rev().find_map(|known| match &known.fact {
+            Fact::Snapshot { object, .. } if known.standing => Some(object.key.clone()),
+            _ => None,
+        });
+        let expected = self.rto_deadline.map_or_else(
+            || "not known yet".to_owned(),
+            |deadline| {
+                if deadline > self.now {
+                    format!("until about {} (target)", clock(deadline))
+                } else {
+                    format!(
+                        "longer than the target, which passed at {}",
+                        clock(deadline)
+                    )
+                }
+            },
+        );
+        let values = minijinja::context! {
+            database => &self.database,
+            incident => self.incident.as_str(),
+            environment => &self.environment,
+            onset => self.onset.map(clock),
+            snapshot_time => self.snapshot_time.map(clock),
+            snapshot_key => key,
+            loses => self.snapshot_time.map(|taken| duration_text(loss(taken, self.writes_stopped_at, self.now))),
+            done => if self.done.is_empty() { vec!["nothing yet".to_owned()] } else { self.done.clone() },
+            phase => &self.phase,
+            restored => restored,
+            expected_downtime => expected,
+            last_failure => &self.last_failure,
+        };
+        minijinja::Environment::new()
+            .render_str(template, values)
+            .map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,117 @@
+//! What is worth seeing but not worth keeping: broadcast to whoever looks, never journalled, droppable.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::runbook::StepId;
+
+use super::{AttemptId, Plan, Problem};
+
+/// One row of the snapshot browser.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotRow {
+    /// The object's key.
+    pub key: String,
+    /// Its version, where the bucket has versions.
+    pub version_id: Option<String>,
+    /// Bytes.
+    pub size: u64,
+    /// When S3 says that the object was written.
+    pub last_modified: Timestamp,
+    /// When the data in it was read, as far as that is known.
+    pub taken_at: Timestamp,
+    /// What that time rests on: `archive header`, `file name`, `last modified`.
+    pub taken_from: String,
+    /// S3's storage class, where it is not the usual one.
+    pub storage_class: Option<String>,
+    /// It may be restored.
+    pub eligible: bool,
+    /// It is the one that is proposed.
+    pub proposed: bool,
+    /// Why, or why not: fits a column of 34 characters.
+    pub verdict: String,
+    /// The same in full sentences.
+    pub detail: String,
+    /// What is inside, where its table of contents was read: table and compressed bytes.
+    pub tables: Vec<(String, u64)>,
+}
+
+/// The dumps in a place, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listing {
+    /// `s3://bucket/prefix`.
+    pub place: String,
+    /// The rows.
+    pub rows: Vec<SnapshotRow>,
+    /// The onset that they were judged against.
+    pub onset: Option<Timestamp>,
+}
+
+/// A measured series against its thresholds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Series {
+    /// The panel's title.
+    pub title: String,
+    /// The unit behind the numbers.
+    pub unit: String,
+    /// Above this it is a warning.
+    pub warn: f64,
+    /// Above this it is a failure.
+    pub bad: f64,
+    /// Unix milliseconds and value, oldest first; no value where there was none.
+    pub points: Vec<(i64, Option<f64>)>,
+}
+
+/// Something to show.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "notice", rename_all = "snake_case")]
+pub enum Notice {
+    /// A plan that was asked for, or why there is none.
+    Planned {
+        /// The step.
+        step: StepId,
+        /// The plan.
+        result: Result<Box<Plan>, Problem>,
+    },
+    /// Lines that an attempt printed, redacted.
+    Output {
+        /// Which.
+        attempt: AttemptId,
+        /// Byte offset in the attempt's log where `text` begins.
+        offset: u64,
+        /// Whole lines, each with its newline.
+        text: String,
+    },
+    /// How far an attempt is.
+    Progress {
+        /// Which.
+        attempt: AttemptId,
+        /// What it is doing.
+        label: String,
+        /// How much is done.
+        done: u64,
+        /// Of how much, where that is known.
+        total: Option<u64>,
+        /// What is counted: `bytes`, `items`, `pods`.
+        unit: String,
+    },
+    /// The dumps that there are.
+    Snapshots(Listing),
+    /// Numbers that a step read.
+    Measured {
+        /// The step.
+        step: StepId,
+        /// One for each panel.
+        series: Vec<Series>,
+    },
+    /// Messages are waiting: why the last try did not go through.
+    OutboxWaits {
+        /// In words.
+        why: String,
+    },
+    /// The engine cannot write its journal and does nothing more.
+    JournalStopped {
+        /// The operating system's reason.
+        why: String,
+    },
+}

@@ -1,0 +1,70 @@
+//! From a file to its history.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+
+use crate::incident::Event;
+
+use super::format::{GENESIS, decode, digest};
+use super::{JournalError, LineError};
+
+/// What a journal holds.
+#[derive(Debug, Clone)]
+pub struct History {
+    /// Its events, oldest first.
+    pub events: Vec<Event>,
+    /// Digest of its last line.
+    pub head: String,
+    /// Bytes of its complete lines.
+    pub whole: u64,
+    /// Bytes behind them: a torn last line.
+    pub torn: u64,
+}
+
+/// Reads and proves a journal. Changes nothing.
+///
+/// # Errors
+/// It cannot be read, or a complete line is damaged.
+pub fn read(path: &Path) -> Result<History, JournalError> {
+    let io = |error| JournalError::Io {
+        path: path.to_owned(),
+        doing: "read",
+        error,
+    };
+    let mut reader = BufReader::with_capacity(1 << 16, File::open(path).map_err(io)?);
+    let mut history = History {
+        events: Vec::new(),
+        head: GENESIS.to_owned(),
+        whole: 0,
+        torn: 0,
+    };
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let length = reader.read_until(b'\n', &mut line).map_err(io)? as u64;
+        if length == 0 {
+            return Ok(history);
+        }
+        let number = history.events.len() as u64 + 1;
+        let damaged = |error| JournalError::Damaged {
+            path: path.to_owned(),
+            line: number,
+            error,
+        };
+        let Some(text) = line.strip_suffix(b"\n") else {
+            history.torn = length;
+            return Ok(history);
+        };
+        let event = decode(text, &history.head).map_err(damaged)?;
+        if event.seq != number {
+            return Err(damaged(LineError::Sequence {
+                expected: number,
+                found: event.seq,
+            }));
+        }
+        history.head = digest(text);
+        history.whole += length;
+        history.events.push(event);
+    }
+}

@@ -1,0 +1,124 @@
+//! The hands: one folder or file per outside system, all behind one trait.
+//!
+//! A [`Worker`] is made for one step with its parameters resolved. The engine asks it in this order:
+//! [`Worker::plan`] (reads, changes nothing) → a person approves → [`Worker::identify`] once more, which must
+//! give the identity that was approved → [`Worker::run`]. After a crash, [`Worker::probe`] asks the target what
+//! became of an attempt. Workers report through their return value and [`Io`]; they know nothing of the engine.
+
+mod error;
+mod io;
+
+pub use error::{Disposition, WorkerError};
+pub use io::{Cancel, Io, Sink};
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::config::Config;
+use crate::incident::{AttemptId, Fact, Finding, Inputs, Knowledge, Plan, TargetIdentity};
+use crate::runbook::StepId;
+
+/// What a worker is told when it is asked for something.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The step.
+    pub step: StepId,
+    /// Its title, for messages.
+    pub title: String,
+    /// The attempt; none while planning.
+    pub attempt: Option<AttemptId>,
+    /// What the person said.
+    pub inputs: Inputs,
+    /// The step to take back, where the plan is an undo.
+    pub undoes: Option<StepId>,
+    /// The incident.
+    pub knowledge: Arc<Knowledge>,
+    /// Targets and credentials.
+    pub config: Arc<Config>,
+    /// The incident's folder; workers keep files that must survive in `work/` below it.
+    pub folder: PathBuf,
+}
+
+/// A success: what proves it, and what later steps rest on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Done {
+    /// Lines of proof; the first goes into the timeline.
+    pub evidence: Vec<String>,
+    /// Facts.
+    pub facts: Vec<Fact>,
+}
+
+/// How a run ended, where it did not end in an error.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ran {
+    /// As planned.
+    Done(Done),
+    /// Stopped, as a person asked; what it left.
+    Stopped(String),
+}
+
+/// What the target says about an attempt in doubt.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Probe {
+    /// It had its effect.
+    Happened(Done),
+    /// It did not; why that is certain.
+    DidNot(String),
+    /// The target cannot tell; what it does say.
+    Unknown(String),
+}
+
+/// One step's hands.
+#[async_trait]
+pub trait Worker: Send + Sync {
+    /// Reads who the target is. Called for the plan, and again right before the effect.
+    async fn identify(&self, cx: &Context) -> Result<TargetIdentity, WorkerError>;
+
+    /// Works out what [`Worker::run`] would do now, with what is still to be asked. Changes nothing.
+    async fn plan(&self, cx: &Context) -> Result<Plan, WorkerError>;
+
+    /// Looks for whatever would make [`Worker::run`] fail or harm. Changes nothing. The engine adds these
+    /// findings to the plan, and asks again right before the effect: a blocking one stops the attempt.
+    async fn preflight(&self, cx: &Context, plan: &Plan) -> Result<Vec<Finding>, WorkerError>;
+
+    /// Does what the plan says, proves it, and ends early when `io` is cancelled.
+    async fn run(&self, cx: &Context, plan: &Plan, io: &Io) -> Result<Ran, WorkerError>;
+
+    /// Asks the target what became of an attempt of this plan. Changes nothing.
+    async fn probe(&self, cx: &Context, plan: &Plan) -> Result<Probe, WorkerError>;
+
+    /// Watches what a success achieved and tells `alarm` when somebody else changes it. Ends when cancelled.
+    async fn watch(
+        &self,
+        _cx: &Context,
+        _plan: &Plan,
+        _alarm: &(dyn Fn(String) + Send + Sync),
+        cancel: Cancel,
+    ) {
+        cancel.cancelled().await;
+    }
+}
+mod build;
+pub use build::build;
+/// stub until merge
+pub async fn list_snapshots(
+    _c: &Config,
+    _f: &crate::runbook::TargetRef,
+    _d: &crate::runbook::TargetRef,
+    _o: Option<jiff::Timestamp>,
+    _n: jiff::Timestamp,
+) -> Result<crate::incident::Listing, WorkerError> {
+    Err(WorkerError::new("", "", "", ""))
+}
+/// stub until merge
+pub async fn send_note(
+    _c: &Config,
+    _i: &str,
+    _t: &str,
+    _m: &str,
+    _a: bool,
+) -> Result<String, WorkerError> {
+    Err(WorkerError::new("", "", "", ""))
+}
