@@ -7,6 +7,7 @@ use std::path::Path;
 
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_s3::error::DisplayErrorContext;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::Digest as _;
@@ -175,7 +176,7 @@ async fn digests(login: &S3Login, bucket: &str) -> Result<BTreeMap<String, Strin
         target: target.to_owned(),
         reason,
     };
-    let mut digests = BTreeMap::new();
+    let mut keys = Vec::new();
     let mut pages = client
         .list_objects_v2()
         .bucket(bucket)
@@ -184,22 +185,20 @@ async fn digests(login: &S3Login, bucket: &str) -> Result<BTreeMap<String, Strin
     while let Some(page) = pages.next().await {
         let page =
             page.map_err(|error| failed("list", bucket, DisplayErrorContext(error).to_string()))?;
-        for key in page.contents().iter().filter_map(|object| object.key()) {
-            let target = format!("{bucket}/{key}");
-            let object = client.get_object().bucket(bucket).key(key).send().await;
-            let object = object
-                .map_err(|error| failed("read", &target, DisplayErrorContext(error).to_string()))?;
-            let bytes = object
-                .body
-                .collect()
-                .await
-                .map_err(|error| failed("read", &target, error.to_string()))?;
-            digests.insert(
-                key.to_owned(),
-                hex(&sha2::Sha256::digest(bytes.into_bytes())),
-            );
-        }
+        let found = page.contents().iter().filter_map(|object| object.key());
+        keys.extend(found.map(str::to_owned));
     }
+    let digest = async |key: String| {
+        let target = format!("{bucket}/{key}");
+        let object = client.get_object().bucket(bucket).key(&key).send().await;
+        let object = object
+            .map_err(|error| failed("read", &target, DisplayErrorContext(error).to_string()))?;
+        let bytes = object.body.collect().await;
+        let bytes = bytes.map_err(|error| failed("read", &target, error.to_string()))?;
+        Ok::<_, SandboxError>((key, hex(&sha2::Sha256::digest(bytes.into_bytes()))))
+    };
+    let digests = stream::iter(keys).map(digest).buffer_unordered(8);
+    let digests = digests.try_collect().await?;
     Ok(digests)
 }
 
@@ -208,12 +207,10 @@ async fn digests(login: &S3Login, bucket: &str) -> Result<BTreeMap<String, Strin
 /// # Errors
 /// When a key file cannot be read.
 pub fn client(login: &S3Login) -> Result<aws_sdk_s3::Client, SandboxError> {
-    use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
     let read = |path: &Path| std::fs::read_to_string(path).map_err(SandboxError::io("read", path));
     let (access, secret) = (read(&login.access_key_file)?, read(&login.secret_key_file)?);
-    let http = aws_smithy_http_client::Builder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .build_https();
+    // The sandbox speaks plain HTTP, and reading the system's certificates takes a while.
+    let http = aws_smithy_http_client::Builder::new().build_http();
     let config = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(login.region.clone()))
@@ -285,7 +282,10 @@ pub async fn deployments(ready: &Ready) -> Result<BTreeMap<String, DeploymentSco
 pub(crate) fn http_client() -> Result<reqwest::Client, reqwest::Error> {
     // It fails when one is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().no_proxy().build()
+    reqwest::Client::builder()
+        .no_proxy()
+        .tls_certs_only([])
+        .build()
 }
 
 #[cfg(test)]
