@@ -1,5 +1,6 @@
 //! How a sandbox is kept, steered and ended: the control socket with its idle clock, and `/_control/…` over HTTP.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ pub(crate) fn watch_clients(
     end: mpsc::Sender<End>,
 ) -> Result<(), SandboxError> {
     let listener = UnixListener::bind(socket).map_err(SandboxError::io("listen on", socket))?;
+    std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600))
+        .map_err(SandboxError::io("protect", socket))?;
     let (clients, mut count) = watch::channel(0_usize);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {

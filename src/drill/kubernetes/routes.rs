@@ -24,8 +24,7 @@ use crate::drill::error::SandboxError;
 /// No body that the stand-in understands is longer.
 const LONGEST_BODY: usize = 1 << 20;
 
-/// The tokens that open the API.
-#[derive(Debug)]
+/// The tokens that open the API. Not `Debug`: they are secrets.
 pub(crate) struct Tokens {
     /// May do all that relight needs.
     pub(crate) operator: String,
