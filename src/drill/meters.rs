@@ -114,17 +114,18 @@ impl Meters {
                 return None;
             }
             let end = end.min(now);
+            // Commits are known to the newest of each second, so one in the step's last second counts as at its end.
             let newest = seconds
                 .iter()
                 .rev()
-                .filter_map(|s| s.last_commit_ms)
-                .find(|&at| at <= end)?;
+                .filter(|s| s.epoch * 1000 <= end)
+                .find_map(|s| s.last_commit_ms)?;
             // Whole milliseconds below 2^53: nothing is lost.
             #[expect(
                 clippy::cast_precision_loss,
                 reason = "an age in milliseconds is far below 2^53"
             )]
-            let age = (end - newest) as f64 / 1000.0;
+            let age = (end - newest).max(0) as f64 / 1000.0;
             Some(age)
         })
     }
