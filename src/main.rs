@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    relight::cli::main()
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    relight::drill::entry::run(&args).unwrap_or_else(relight::cli::main)
 }
