@@ -9,9 +9,8 @@ use jiff::Timestamp;
 use relight::config::Config;
 use relight::engine::{self, Handle, Hands, Home, Input, Options};
 use relight::incident::{
-    Actor, AttemptId, Command, Digest, Event, EventKind, Fact, Finding, IncidentId, Inputs,
-    Knowledge, Listing, Notice, Outcome, OwedMessage, Plan, Refusal, State, StepStatus,
-    TargetIdentity,
+    Actor, AttemptId, Command, Digest, Event, EventKind, Fact, Finding, IncidentId, Inputs, Knowledge, Listing, Notice,
+    Outcome, OwedMessage, Plan, Refusal, State, StepStatus, TargetIdentity,
 };
 use relight::runbook::{Step, StepId};
 use relight::wire::{self, FromEngine, Link, ToClient, ToEngine};
@@ -77,10 +76,7 @@ struct Scripted {
 #[async_trait]
 impl Worker for Scripted {
     async fn identify(&self, _cx: &Context) -> Result<TargetIdentity, WorkerError> {
-        Ok(TargetIdentity {
-            name: self.script.lock().unwrap().identity.clone(),
-            ..TargetIdentity::default()
-        })
+        Ok(TargetIdentity { name: self.script.lock().unwrap().identity.clone(), ..TargetIdentity::default() })
     }
 
     async fn plan(&self, cx: &Context) -> Result<Plan, WorkerError> {
@@ -90,14 +86,7 @@ impl Worker for Scripted {
     }
 
     async fn preflight(&self, _cx: &Context, _plan: &Plan) -> Result<Vec<Finding>, WorkerError> {
-        Ok(self
-            .script
-            .lock()
-            .unwrap()
-            .blocking
-            .iter()
-            .map(Finding::blocking)
-            .collect())
+        Ok(self.script.lock().unwrap().blocking.iter().map(Finding::blocking).collect())
     }
 
     async fn run(&self, cx: &Context, _plan: &Plan, io: &Io) -> Result<Ran, WorkerError> {
@@ -110,12 +99,7 @@ impl Worker for Scripted {
         self.running.send(io.attempt).unwrap();
         match next {
             Next::Succeed => Ok(Ran::Done(done(&cx.step))),
-            Next::Fail => Err(WorkerError::new(
-                "do it",
-                "the target",
-                "It said no.",
-                "Ask again.",
-            )),
+            Next::Fail => Err(WorkerError::new("do it", "the target", "It said no.", "Ask again.")),
             Next::Hang => {
                 io.cancel.cancelled().await;
                 Ok(Ran::Stopped("half way".to_owned()))
@@ -125,31 +109,17 @@ impl Worker for Scripted {
     }
 
     async fn probe(&self, _cx: &Context, _plan: &Plan) -> Result<Probe, WorkerError> {
-        Ok(self
-            .script
-            .lock()
-            .unwrap()
-            .probe
-            .clone()
-            .unwrap_or_else(|| Probe::Unknown("it cannot tell".to_owned())))
+        Ok(self.script.lock().unwrap().probe.clone().unwrap_or_else(|| Probe::Unknown("it cannot tell".to_owned())))
     }
 }
 
 fn done(step: &StepId) -> Done {
     let facts = if step.as_str() == "declare" {
-        vec![Fact::PagerDuty {
-            id: "PD1".to_owned(),
-            number: 1,
-            url: "u".to_owned(),
-            adopted: false,
-        }]
+        vec![Fact::PagerDuty { id: "PD1".to_owned(), number: 1, url: "u".to_owned(), adopted: false }]
     } else {
         Vec::new()
     };
-    Done {
-        evidence: vec!["proved".to_owned()],
-        facts,
-    }
+    Done { evidence: vec!["proved".to_owned()], facts }
 }
 
 #[async_trait]
@@ -158,26 +128,15 @@ impl Hands for Scripted {
         Ok(Box::new(self.clone()))
     }
 
-    async fn list(
-        &self,
-        _step: &Step,
-        _knowledge: &Knowledge,
-    ) -> Result<Option<Listing>, WorkerError> {
+    async fn list(&self, _step: &Step, _knowledge: &Knowledge) -> Result<Option<Listing>, WorkerError> {
         Ok(None)
     }
 
-    async fn send(
-        &self,
-        message: &OwedMessage,
-        _: &Knowledge,
-        again: bool,
-    ) -> Result<String, WorkerError> {
+    async fn send(&self, message: &OwedMessage, _: &Knowledge, again: bool) -> Result<String, WorkerError> {
         let mut script = self.script.lock().unwrap();
         script.sent.push((message.text.clone(), again));
         match script.send_errors.pop_front() {
-            Some(disposition) => {
-                Err(WorkerError::new("send", "PagerDuty", "No.", "").with(disposition))
-            }
+            Some(disposition) => Err(WorkerError::new("send", "PagerDuty", "No.", "").with(disposition)),
             None => Ok(format!("N{}", message.id)),
         }
     }
@@ -199,10 +158,7 @@ impl Bench {
         let opening = Event {
             seq: 1,
             at: Timestamp::now(),
-            actor: Actor {
-                name: "ana".to_owned(),
-                uid: Some(1000),
-            },
+            actor: Actor { name: "ana".to_owned(), uid: Some(1000) },
             kind: EventKind::Opened {
                 id: id.clone(),
                 environment: "test".to_owned(),
@@ -215,19 +171,8 @@ impl Bench {
         };
         let incident = home.create(&id, &opening).unwrap();
         let (tx, running) = mpsc::unbounded_channel();
-        let script = Script {
-            identity: "target".to_owned(),
-            ..Script::default()
-        };
-        Self {
-            folder,
-            incident,
-            hands: Scripted {
-                script: Arc::new(Mutex::new(script)),
-                running: tx,
-            },
-            running,
-        }
+        let script = Script { identity: "target".to_owned(), ..Script::default() };
+        Self { folder, incident, hands: Scripted { script: Arc::new(Mutex::new(script)), running: tx }, running }
     }
 
     fn script(&self, change: impl FnOnce(&mut Script)) {
@@ -240,29 +185,10 @@ impl Bench {
 
     /// An engine in a runtime of its own: dropping it ends it as a killed process ends.
     fn engine(&self) -> Engine {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let options = Options {
             folder: self.incident.clone(),
-            config: Arc::new(Config {
-                environment: "test".to_owned(),
-                rto_target: jiff::SignedDuration::from_hours(1),
-                state_dir: None,
-                postgres: Default::default(),
-                s3: Default::default(),
-                folder: Default::default(),
-                kubernetes: Default::default(),
-                redis: Default::default(),
-                http: Default::default(),
-                command: Default::default(),
-                pagerduty: None,
-                launchdarkly: None,
-                slack: None,
-                grafana: None,
-            }),
+            config: Arc::new(toml::from_str::<Config>("environment = 'test'").unwrap()),
             hands: Arc::new(self.hands.clone()),
         };
         let socket = self.socket();
@@ -275,11 +201,7 @@ impl Bench {
             .await
         });
         let handle = wait.recv().expect("the engine starts");
-        Engine {
-            runtime: Some(runtime),
-            handle,
-            ended: Some(ended),
-        }
+        Engine { runtime: Some(runtime), handle, ended: Some(ended) }
     }
 
     fn state(&self) -> State {
@@ -313,15 +235,8 @@ struct Client {
 impl Client {
     async fn attach(socket: &Path) -> Self {
         let link = wire::connect(socket, 0).await.unwrap();
-        let mut client = Self {
-            link,
-            state: None,
-            notices: Vec::new(),
-            next: 1,
-        };
-        client
-            .until(|_, message| matches!(message, ToClient::CaughtUp { .. }).then_some(()))
-            .await;
+        let mut client = Self { link, state: None, notices: Vec::new(), next: 1 };
+        client.until(|_, message| matches!(message, ToClient::CaughtUp { .. }).then_some(())).await;
         client
     }
 
@@ -351,16 +266,9 @@ impl Client {
     async fn ask(&mut self, command: Command) -> Result<(), Refusal> {
         let id = self.next;
         self.next += 1;
-        self.link
-            .tx
-            .send(ToEngine::Command { id, command })
-            .await
-            .unwrap();
+        self.link.tx.send(ToEngine::Command { id, command }).await.unwrap();
         self.until(|_, message| match message {
-            ToClient::Reply {
-                id: answered,
-                result,
-            } if *answered == id => Some(result.clone()),
+            ToClient::Reply { id: answered, result } if *answered == id => Some(result.clone()),
             _ => None,
         })
         .await
@@ -368,69 +276,45 @@ impl Client {
 
     async fn plan(&mut self, step: &str) -> Plan {
         let step = StepId::new(step);
-        self.ask(Command::Prepare {
-            step: step.clone(),
-            inputs: Inputs::new(),
-            undoes: None,
-        })
-        .await
-        .unwrap();
-        if let Some(at) = self
-            .notices
-            .iter()
-            .position(|notice| matches!(notice, Notice::Planned { step: of, .. } if of == &step))
+        self.ask(Command::Prepare { step: step.clone(), inputs: Inputs::new(), undoes: None }).await.unwrap();
+        if let Some(at) =
+            self.notices.iter().position(|notice| matches!(notice, Notice::Planned { step: of, .. } if of == &step))
         {
-            let Notice::Planned { result, .. } = self.notices.remove(at) else {
-                unreachable!()
-            };
+            let Notice::Planned { result, .. } = self.notices.remove(at) else { unreachable!() };
             return *result.unwrap();
         }
         let plan = self
             .until(|_, message| match message {
-                ToClient::Notice {
-                    notice: Notice::Planned { step: of, result },
-                } if of == &step => Some(result.clone()),
+                ToClient::Notice { notice: Notice::Planned { step: of, result } } if of == &step => {
+                    Some(result.clone())
+                }
                 _ => None,
             })
             .await
             .unwrap();
-        self.notices
-            .retain(|notice| !matches!(notice, Notice::Planned { .. }));
+        self.notices.retain(|notice| !matches!(notice, Notice::Planned { .. }));
         *plan
     }
 
     async fn approve(&mut self, plan: &Plan, typed: Option<&str>) -> Result<(), Refusal> {
         let (step, digest) = (plan.step.clone(), plan.digest());
-        self.ask(Command::Approve {
-            step,
-            digest,
-            typed: typed.map(str::to_owned),
-        })
-        .await
+        self.ask(Command::Approve { step, digest, typed: typed.map(str::to_owned) }).await
     }
 
-    async fn until_status(
-        &mut self,
-        step: &str,
-        wanted: impl Fn(&StepStatus) -> bool,
-    ) -> StepStatus {
+    async fn until_status(&mut self, step: &str, wanted: impl Fn(&StepStatus) -> bool) -> StepStatus {
         let step = StepId::new(step);
         if let Some(state) = &self.state
             && wanted(state.status(&step))
         {
             return state.status(&step).clone();
         }
-        self.until(|state, _| wanted(state.status(&step)).then(|| state.status(&step).clone()))
-            .await
+        self.until(|state, _| wanted(state.status(&step)).then(|| state.status(&step).clone())).await
     }
 
     async fn declare(&mut self) {
         let plan = self.plan("declare").await;
         self.approve(&plan, None).await.unwrap();
-        self.until_status("declare", |status| {
-            matches!(status, StepStatus::Succeeded(_))
-        })
-        .await;
+        self.until_status("declare", |status| matches!(status, StepStatus::Succeeded(_))).await;
     }
 }
 
@@ -441,16 +325,9 @@ async fn a_run_from_opening_to_close_tells_every_milestone_once_and_ends_the_eng
     let mut client = Client::attach(&bench.socket()).await;
     client.declare().await;
     let plan = client.plan("flush").await;
-    assert_eq!(
-        client.approve(&plan, Some("wrong")).await,
-        Err(Refusal::WrongName {
-            expected: "target".to_owned()
-        })
-    );
+    assert_eq!(client.approve(&plan, Some("wrong")).await, Err(Refusal::WrongName { expected: "target".to_owned() }));
     client.approve(&plan, Some("target")).await.unwrap();
-    client
-        .until_status("flush", |status| matches!(status, StepStatus::Succeeded(_)))
-        .await;
+    client.until_status("flush", |status| matches!(status, StepStatus::Succeeded(_))).await;
     let plan = client.plan("close").await;
     client.approve(&plan, None).await.unwrap();
     // Closed and nothing owed: the engine ends by itself.
@@ -458,20 +335,10 @@ async fn a_run_from_opening_to_close_tells_every_milestone_once_and_ends_the_eng
     let state = bench.state();
     assert!(state.closed_at.is_some());
     assert_eq!(state.unsent().count(), 0);
-    let sent: Vec<String> = bench
-        .hands
-        .script
-        .lock()
-        .unwrap()
-        .sent
-        .iter()
-        .map(|(text, _)| text[10..].to_owned())
-        .collect();
+    let sent: Vec<String> =
+        bench.hands.script.lock().unwrap().sent.iter().map(|(text, _)| text[10..].to_owned()).collect();
     assert_eq!(sent.len(), 3, "{sent:?}");
-    assert!(
-        sent[0].starts_with("Incident INC-TEST opened by ana"),
-        "{sent:?}"
-    );
+    assert!(sent[0].starts_with("Incident INC-TEST opened by ana"), "{sent:?}");
     assert!(sent[1].starts_with("Declare: proved"), "{sent:?}");
     assert!(sent[2].starts_with("Flush: proved"), "{sent:?}");
 }
@@ -482,41 +349,20 @@ async fn nothing_runs_without_an_approval_of_the_plan_that_was_shown() {
     let _engine = bench.engine();
     let mut client = Client::attach(&bench.socket()).await;
     let step = StepId::new("declare");
-    let approve = |digest| Command::Approve {
-        step: StepId::new("declare"),
-        digest,
-        typed: None,
-    };
-    assert!(matches!(
-        client.ask(approve(Digest::default())).await,
-        Err(Refusal::PlanChanged { .. })
-    ));
+    let approve = |digest| Command::Approve { step: StepId::new("declare"), digest, typed: None };
+    assert!(matches!(client.ask(approve(Digest::default())).await, Err(Refusal::PlanChanged { .. })));
     let first = client.plan("declare").await;
     bench.script(|script| script.identity = "another target".to_owned());
     let second = client.plan("declare").await;
     assert_ne!(first.digest(), second.digest());
+    assert!(matches!(client.ask(approve(first.digest())).await, Err(Refusal::PlanChanged { .. })));
     assert!(matches!(
-        client.ask(approve(first.digest())).await,
-        Err(Refusal::PlanChanged { .. })
-    ));
-    assert!(matches!(
-        client
-            .ask(Command::Prepare {
-                step: StepId::new("flush"),
-                inputs: Inputs::new(),
-                undoes: None
-            })
-            .await,
+        client.ask(Command::Prepare { step: StepId::new("flush"), inputs: Inputs::new(), undoes: None }).await,
         Err(Refusal::NotReady { .. })
     ));
     bench.script(|script| script.blocking = Some("not today".to_owned()));
     let blocked = client.plan("declare").await;
-    assert_eq!(
-        client.approve(&blocked, None).await,
-        Err(Refusal::Obstacle {
-            why: "not today".to_owned()
-        })
-    );
+    assert_eq!(client.approve(&blocked, None).await, Err(Refusal::Obstacle { why: "not today".to_owned() }));
     assert!(bench.hands.script.lock().unwrap().ran.is_empty());
     assert_eq!(bench.state().status(&step), &StepStatus::Pending);
 }
@@ -529,19 +375,11 @@ async fn a_target_that_changed_since_the_approval_is_left_alone() {
     let plan = client.plan("declare").await;
     bench.script(|script| script.identity = "another target".to_owned());
     client.approve(&plan, None).await.unwrap();
-    client
-        .until_status("declare", |status| matches!(status, StepStatus::Failed(_)))
-        .await;
+    client.until_status("declare", |status| matches!(status, StepStatus::Failed(_))).await;
     assert!(bench.hands.script.lock().unwrap().ran.is_empty());
     let state = bench.state();
-    let Some(Outcome::Failed { problem }) = &state.attempts[&AttemptId(1)].outcome else {
-        panic!("not failed")
-    };
-    assert!(
-        problem.why.contains("not the one that was approved"),
-        "{}",
-        problem.why
-    );
+    let Some(Outcome::Failed { problem }) = &state.attempts[&AttemptId(1)].outcome else { panic!("not failed") };
+    assert!(problem.why.contains("not the one that was approved"), "{}", problem.why);
 }
 
 #[tokio::test]
@@ -549,10 +387,8 @@ async fn an_attempt_that_outlived_its_engine_is_probed_and_never_run_again() {
     let mut bench = Bench::new();
     bench.script(|script| {
         script.runs.extend([Next::Succeed, Next::Hang]);
-        script.probe = Some(Probe::Happened(Done {
-            evidence: vec!["the target says so".to_owned()],
-            facts: Vec::new(),
-        }));
+        script.probe =
+            Some(Probe::Happened(Done { evidence: vec!["the target says so".to_owned()], facts: Vec::new() }));
     });
     let engine = bench.engine();
     let mut client = Client::attach(&bench.socket()).await;
@@ -564,9 +400,7 @@ async fn an_attempt_that_outlived_its_engine_is_probed_and_never_run_again() {
     drop(engine);
     let _second = engine_when_free(&bench);
     let mut client = Client::attach(&bench.socket()).await;
-    client
-        .until_status("flush", |status| matches!(status, StepStatus::Succeeded(_)))
-        .await;
+    client.until_status("flush", |status| matches!(status, StepStatus::Succeeded(_))).await;
     let ran = bench.hands.script.lock().unwrap().ran.len();
     assert_eq!(ran, 2, "declare once, flush once");
     // The first engine's plan is no plan for the second.
@@ -596,34 +430,15 @@ async fn a_doubt_that_the_target_cannot_settle_waits_for_a_person() {
     drop(engine);
     let _second = engine_when_free(&bench);
     let mut client = Client::attach(&bench.socket()).await;
-    client
-        .until_status("declare", |status| matches!(status, StepStatus::InDoubt(_)))
-        .await;
+    client.until_status("declare", |status| matches!(status, StepStatus::InDoubt(_))).await;
     assert!(matches!(
-        client
-            .ask(Command::Prepare {
-                step: StepId::new("declare"),
-                inputs: Inputs::new(),
-                undoes: None
-            })
-            .await,
+        client.ask(Command::Prepare { step: StepId::new("declare"), inputs: Inputs::new(), undoes: None }).await,
         Err(Refusal::WrongState { .. })
     ));
-    let settle = Command::Settle {
-        attempt: AttemptId(1),
-        happened: false,
-        note: "looked in PagerDuty".to_owned(),
-    };
+    let settle = Command::Settle { attempt: AttemptId(1), happened: false, note: "looked in PagerDuty".to_owned() };
     client.ask(settle).await.unwrap();
-    client
-        .until_status("declare", |status| matches!(status, StepStatus::Stopped(_)))
-        .await;
-    client
-        .ask(Command::Retry {
-            step: StepId::new("declare"),
-        })
-        .await
-        .unwrap();
+    client.until_status("declare", |status| matches!(status, StepStatus::Stopped(_))).await;
+    client.ask(Command::Retry { step: StepId::new("declare") }).await.unwrap();
     client.declare().await;
 }
 
@@ -635,44 +450,20 @@ async fn failures_stops_and_panics_are_outcomes() {
     let mut client = Client::attach(&bench.socket()).await;
     let plan = client.plan("declare").await;
     client.approve(&plan, None).await.unwrap();
-    client
-        .until_status("declare", |status| matches!(status, StepStatus::Failed(_)))
-        .await;
-    client
-        .ask(Command::Retry {
-            step: StepId::new("declare"),
-        })
-        .await
-        .unwrap();
+    client.until_status("declare", |status| matches!(status, StepStatus::Failed(_))).await;
+    client.ask(Command::Retry { step: StepId::new("declare") }).await.unwrap();
     let plan = client.plan("declare").await;
     client.approve(&plan, None).await.unwrap();
     bench.running.recv().await.unwrap();
     assert_eq!(bench.running.recv().await, Some(AttemptId(2)));
-    client
-        .ask(Command::Stop {
-            attempt: AttemptId(2),
-        })
-        .await
-        .unwrap();
-    client
-        .until_status("declare", |status| matches!(status, StepStatus::Stopped(_)))
-        .await;
-    client
-        .ask(Command::Retry {
-            step: StepId::new("declare"),
-        })
-        .await
-        .unwrap();
+    client.ask(Command::Stop { attempt: AttemptId(2) }).await.unwrap();
+    client.until_status("declare", |status| matches!(status, StepStatus::Stopped(_))).await;
+    client.ask(Command::Retry { step: StepId::new("declare") }).await.unwrap();
     let plan = client.plan("declare").await;
     client.approve(&plan, None).await.unwrap();
-    client
-        .until_status("declare", |status| matches!(status, StepStatus::InDoubt(_)))
-        .await;
+    client.until_status("declare", |status| matches!(status, StepStatus::InDoubt(_))).await;
     let log = std::fs::read_to_string(bench.incident.join("output/3.log")).unwrap();
-    assert!(
-        log.starts_with("at work\n") && log.contains("A fault in relight ended this step: a bug."),
-        "{log}"
-    );
+    assert!(log.starts_with("at work\n") && log.contains("A fault in relight ended this step: a bug."), "{log}");
 }
 
 #[tokio::test]
@@ -682,20 +473,8 @@ async fn a_message_whose_fate_is_unknown_is_looked_for_before_it_is_sent_again()
     let engine = bench.engine();
     let mut client = Client::attach(&bench.socket()).await;
     client.declare().await;
-    client
-        .until(|state, _| {
-            (state.unsent().next().is_none() && state.messages.len() == 2).then_some(())
-        })
-        .await;
-    let sent: Vec<bool> = bench
-        .hands
-        .script
-        .lock()
-        .unwrap()
-        .sent
-        .iter()
-        .map(|(_, again)| *again)
-        .collect();
+    client.until(|state, _| (state.unsent().next().is_none() && state.messages.len() == 2).then_some(())).await;
+    let sent: Vec<bool> = bench.hands.script.lock().unwrap().sent.iter().map(|(_, again)| *again).collect();
     assert_eq!(sent, [false, true, false]);
     assert!(engine.handle.send(Input::Shutdown).await);
 }
@@ -706,34 +485,10 @@ async fn a_client_that_attaches_later_sees_the_same_state() {
     let _engine = bench.engine();
     let mut first = Client::attach(&bench.socket()).await;
     first.declare().await;
-    first
-        .ask(Command::Note {
-            text: "second pair of eyes".to_owned(),
-        })
-        .await
-        .unwrap();
+    first.ask(Command::Note { text: "second pair of eyes".to_owned() }).await.unwrap();
     let mut second = Client::attach(&bench.socket()).await;
-    let seen = second
-        .state
-        .as_ref()
-        .unwrap()
-        .timeline
-        .iter()
-        .any(|entry| entry.text == "second pair of eyes");
+    let seen = second.state.as_ref().unwrap().timeline.iter().any(|entry| entry.text == "second pair of eyes");
     assert!(seen);
-    second
-        .ask(Command::Note {
-            text: "both may write".to_owned(),
-        })
-        .await
-        .unwrap();
-    first
-        .until(|state, _| {
-            state
-                .timeline
-                .iter()
-                .any(|entry| entry.text == "both may write")
-                .then_some(())
-        })
-        .await;
+    second.ask(Command::Note { text: "both may write".to_owned() }).await.unwrap();
+    first.until(|state, _| state.timeline.iter().any(|entry| entry.text == "both may write").then_some(())).await;
 }

@@ -9,8 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use relight::archive::{ArchiveError, End, EndState, Header, Toc, TocSummary, verify_end};
 use relight::snapshots::{
-    Evidence, Flag, Inspected, Judge, Listed, Reason, Snapshot, Verdict, duration_text, judge,
-    loses, propose,
+    Evidence, Flag, Inspected, Judge, Listed, Reason, Snapshot, Verdict, duration_text, judge, loses, propose,
 };
 
 const GIB: u64 = 1 << 30;
@@ -46,12 +45,8 @@ fn listed(key: &str, size: u64, modified: &str) -> Listed {
 }
 
 fn real(name: &str) -> Vec<u8> {
-    std::fs::read(
-        PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/fixtures/archives")
-            .join(name),
-    )
-    .expect("fixture")
+    std::fs::read(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/archives").join(name))
+        .expect("fixture")
 }
 
 /// A real header, made to begin at `created` by the dump host's clock.
@@ -70,27 +65,13 @@ fn good(created: &str) -> Inspected {
         data_start: 6000,
         last_block_at: Some(7000),
     };
-    let end = EndState {
-        bytes: GIB,
-        blocks: 4,
-        expected: 4,
-        missing: Vec::new(),
-        end: End::Complete,
-    };
-    Inspected {
-        header: Ok(header(created)),
-        toc: Some(toc),
-        end: Some(end),
-    }
+    let end = EndState { bytes: GIB, blocks: 4, expected: 4, missing: Vec::new(), end: End::Complete };
+    Inspected { header: Ok(header(created)), toc: Some(toc), end: Some(end) }
 }
 
 /// Three good dumps of the night, all uploaded within seconds, as `pg_dump | aws s3 cp -` does.
 fn night() -> (Vec<Listed>, BTreeMap<String, Inspected>) {
-    let rows = [
-        ("2026-11-23T00:00", 0),
-        ("2026-11-23T03:00", 1),
-        ("2026-11-23T06:00", 2),
-    ];
+    let rows = [("2026-11-23T00:00", 0), ("2026-11-23T03:00", 1), ("2026-11-23T06:00", 2)];
     let mut all = Vec::new();
     let mut inspected = BTreeMap::new();
     for (time, step) in rows {
@@ -110,10 +91,7 @@ fn beside(item: &Listed, found: Option<Inspected>, cx: &Judge) -> Snapshot {
     all.push(item.clone());
     let judged = judge(&all, &inspected, Some(onset()), cx);
     assert_eq!(judged.len(), 4);
-    judged
-        .into_iter()
-        .find(|snapshot| snapshot.listed == *item)
-        .expect("it is judged")
+    judged.into_iter().find(|snapshot| snapshot.listed == *item).expect("it is judged")
 }
 
 fn rejected(snapshot: &Snapshot) -> (Reason, &str) {
@@ -129,42 +107,17 @@ fn the_newest_before_the_onset_is_proposed() {
     let judged = judge(&all, &inspected, Some(onset()), &cx());
     assert_eq!(
         judged.iter().map(|s| s.taken_at).collect::<Vec<_>>(),
-        [
-            at("2026-11-23T06:00:01Z"),
-            at("2026-11-23T03:00:01Z"),
-            at("2026-11-23T00:00:01Z")
-        ]
+        [at("2026-11-23T06:00:01Z"), at("2026-11-23T03:00:01Z"), at("2026-11-23T00:00:01Z")]
     );
     let proposal = propose(&judged).expect("a proposal");
-    assert_eq!(
-        (proposal.taken_at, proposal.taken_from),
-        (at("2026-11-23T06:00:01Z"), Evidence::Header)
-    );
-    assert_eq!(
-        proposal.verdict,
-        Verdict::Eligible {
-            newest: true,
-            notes: Vec::new()
-        }
-    );
-    assert_eq!(
-        judged
-            .iter()
-            .filter(|s| s.verdict.short() == "eligible")
-            .count(),
-        2
-    );
+    assert_eq!((proposal.taken_at, proposal.taken_from), (at("2026-11-23T06:00:01Z"), Evidence::Header));
+    assert_eq!(proposal.verdict, Verdict::Eligible { newest: true, notes: Vec::new() });
+    assert_eq!(judged.iter().filter(|s| s.verdict.short() == "eligible").count(), 2);
 
     let lost = loses(proposal, None, at("2026-11-23T09:12:00Z"));
     assert_eq!(duration_text(lost), "3h11m");
-    assert_eq!(
-        duration_text(loses(proposal, Some(at("2026-11-23T09:02:02Z")), cx().now)),
-        "3h02m"
-    );
-    assert_eq!(
-        loses(proposal, Some(at("2026-11-23T01:00:00Z")), cx().now),
-        SignedDuration::ZERO
-    );
+    assert_eq!(duration_text(loses(proposal, Some(at("2026-11-23T09:02:02Z")), cx().now)), "3h02m");
+    assert_eq!(loses(proposal, Some(at("2026-11-23T01:00:00Z")), cx().now), SignedDuration::ZERO);
 }
 
 #[test]
@@ -175,11 +128,7 @@ fn without_an_onset_nothing_is_proposed() {
     assert_eq!(propose(&judged), None);
     let early = judge(&all, &inspected, Some(at("2026-11-22T00:00:00Z")), &cx());
     assert_eq!(propose(&early), None);
-    assert!(
-        early
-            .iter()
-            .all(|s| rejected(s) == (Reason::AfterOnset, "taken after onset"))
-    );
+    assert!(early.iter().all(|s| rejected(s) == (Reason::AfterOnset, "taken after onset")));
 }
 
 #[test]
@@ -189,14 +138,7 @@ fn a_dump_across_the_onset_is_eligible_by_its_header_and_says_so() {
     assert_eq!(snapshot.taken_at, at("2026-11-23T08:40:00Z"));
     assert_eq!(snapshot.flags, [Flag::AcrossOnset { minutes: 13 }]);
     assert_eq!(snapshot.verdict.short(), "newest eligible");
-    assert!(
-        snapshot
-            .verdict
-            .long()
-            .contains("13m00s later, after the onset"),
-        "{}",
-        snapshot.verdict.long()
-    );
+    assert!(snapshot.verdict.long().contains("13m00s later, after the onset"), "{}", snapshot.verdict.long());
 }
 
 #[test]
@@ -204,12 +146,7 @@ fn a_header_that_may_be_of_another_zone_does_not_carry_a_dump_across_the_onset()
     // Alone in its list: nothing proves the zone, and 08:55 UTC reads 03:55 in New York.
     let item = listed("x", 4 * GIB, "2026-11-23T08:55:10Z");
     let inspected = BTreeMap::from([(item.id(), good("2026-11-23T03:55:00"))]);
-    let judged = judge(
-        std::slice::from_ref(&item),
-        &inspected,
-        Some(onset()),
-        &cx(),
-    );
+    let judged = judge(std::slice::from_ref(&item), &inspected, Some(onset()), &cx());
     assert_eq!(rejected(&judged[0]).0, Reason::UnclearTime);
     assert_eq!(judged[0].flags, [Flag::ZoneSuspect { minutes: -300 }]);
 
@@ -220,16 +157,8 @@ fn a_header_that_may_be_of_another_zone_does_not_carry_a_dump_across_the_onset()
 
     // Configured, the zone decides: that dump was taken after the onset.
     let zone = TimeZone::get("America/New_York").expect("the zone database");
-    let configured = Judge {
-        dump_host_zone: Some(zone),
-        ..cx()
-    };
-    let judged = judge(
-        std::slice::from_ref(&item),
-        &inspected,
-        Some(onset()),
-        &configured,
-    );
+    let configured = Judge { dump_host_zone: Some(zone), ..cx() };
+    let judged = judge(std::slice::from_ref(&item), &inspected, Some(onset()), &configured);
     assert_eq!(judged[0].taken_at, at("2026-11-23T08:55:00Z"));
     assert_eq!(rejected(&judged[0]).0, Reason::AfterOnset);
 
@@ -252,10 +181,7 @@ fn a_name_in_utc_proves_the_headers_zone() {
 fn a_header_later_than_its_upload_is_not_believed() {
     let item = listed("x", 4 * GIB, "2026-11-23T08:00:10Z");
     let snapshot = beside(&item, Some(good("2026-11-23T17:00:00")), &cx());
-    assert_eq!(
-        (snapshot.taken_at, snapshot.taken_from),
-        (at("2026-11-23T08:00:10Z"), Evidence::LastModified)
-    );
+    assert_eq!((snapshot.taken_at, snapshot.taken_from), (at("2026-11-23T08:00:10Z"), Evidence::LastModified));
     assert_eq!(snapshot.flags, [Flag::HeaderAfterUpload { minutes: 539 }]);
     assert!(snapshot.is_eligible());
 }
@@ -263,10 +189,7 @@ fn a_header_later_than_its_upload_is_not_believed() {
 #[test]
 fn the_hour_that_comes_twice_is_told_by_the_header() {
     let zone = TimeZone::get("Europe/Berlin").expect("the zone database");
-    let cx = Judge {
-        dump_host_zone: Some(zone),
-        ..cx()
-    };
+    let cx = Judge { dump_host_zone: Some(zone), ..cx() };
     let item = listed("x", GIB, "2026-10-25T03:00:00Z");
     for (is_dst, utc) in [(1, "2026-10-25T00:30:00Z"), (0, "2026-10-25T01:30:00Z")] {
         let mut found = good("2026-10-25T02:30:00");
@@ -274,55 +197,25 @@ fn the_hour_that_comes_twice_is_told_by_the_header() {
             header.created_raw[6] = is_dst;
         }
         let inspected = BTreeMap::from([(item.id(), found)]);
-        assert_eq!(
-            judge(std::slice::from_ref(&item), &inspected, None, &cx)[0].taken_at,
-            at(utc)
-        );
+        assert_eq!(judge(std::slice::from_ref(&item), &inspected, None, &cx)[0].taken_at, at(utc));
     }
 }
 
 #[test]
 fn what_has_not_been_read_goes_by_name_and_upload() {
-    let unread = beside(
-        &listed("2026-11-23T0700Z", 4 * GIB, "2026-11-23T07:05:00Z"),
-        None,
-        &cx(),
-    );
-    assert_eq!(
-        (unread.taken_at, unread.taken_from),
-        (at("2026-11-23T07:00:00Z"), Evidence::FileName)
-    );
-    assert_eq!(
-        (unread.flags.as_slice(), unread.is_eligible()),
-        ([Flag::Unread].as_slice(), true)
-    );
-    let across = beside(
-        &listed("2026-11-23T0840Z", 4 * GIB, "2026-11-23T08:55:00Z"),
-        None,
-        &cx(),
-    );
-    assert_eq!(
-        rejected(&across),
-        (Reason::UnclearTime, "uploaded after onset, not read")
-    );
-    let nameless = beside(
-        &listed("latest", 4 * GIB, "2026-11-23T08:55:00Z"),
-        None,
-        &cx(),
-    );
+    let unread = beside(&listed("2026-11-23T0700Z", 4 * GIB, "2026-11-23T07:05:00Z"), None, &cx());
+    assert_eq!((unread.taken_at, unread.taken_from), (at("2026-11-23T07:00:00Z"), Evidence::FileName));
+    assert_eq!((unread.flags.as_slice(), unread.is_eligible()), ([Flag::Unread].as_slice(), true));
+    let across = beside(&listed("2026-11-23T0840Z", 4 * GIB, "2026-11-23T08:55:00Z"), None, &cx());
+    assert_eq!(rejected(&across), (Reason::UnclearTime, "uploaded after onset, not read"));
+    let nameless = beside(&listed("latest", 4 * GIB, "2026-11-23T08:55:00Z"), None, &cx());
     assert_eq!(rejected(&nameless).0, Reason::AfterOnset);
 }
 
 #[test]
 fn unfit_objects_are_rejected_with_their_reason() {
     let time = "2026-11-23T07:00:00Z";
-    let failing = |error| {
-        Some(Inspected {
-            header: Err(error),
-            toc: None,
-            end: None,
-        })
-    };
+    let failing = |error| Some(Inspected { header: Err(error), toc: None, end: None });
     let empty = beside(&listed("x", 0, time), None, &cx());
     assert_eq!(rejected(&empty), (Reason::Empty, "empty (0 bytes)"));
 
@@ -334,29 +227,12 @@ fn unfit_objects_are_rejected_with_their_reason() {
 
     let sql = Header::parse(b"--\n-- PostgreSQL database dump\n--\n").expect_err("not an archive");
     let plain = beside(&listed("x", 4 * GIB, time), failing(sql), &cx());
-    assert_eq!(
-        rejected(&plain),
-        (Reason::NotAnArchive, "plain SQL, not an archive")
-    );
-    assert!(
-        plain.verdict.long().contains("psql"),
-        "{}",
-        plain.verdict.long()
-    );
+    assert_eq!(rejected(&plain), (Reason::NotAnArchive, "plain SQL, not an archive"));
+    assert!(plain.verdict.long().contains("psql"), "{}", plain.verdict.long());
 
-    let newer = Inspected {
-        header: Header::parse(&real("pg17-zstd.dump")),
-        ..good("2026-11-23T07:00:00")
-    };
-    let newer = beside(
-        &listed("x", 4 * GIB, "2026-11-23T18:00:00Z"),
-        Some(newer),
-        &cx(),
-    );
-    assert_eq!(
-        rejected(&newer),
-        (Reason::NewerVersion, "needs pg_restore 17")
-    );
+    let newer = Inspected { header: Header::parse(&real("pg17-zstd.dump")), ..good("2026-11-23T07:00:00") };
+    let newer = beside(&listed("x", 4 * GIB, "2026-11-23T18:00:00Z"), Some(newer), &cx());
+    assert_eq!(rejected(&newer), (Reason::NewerVersion, "needs pg_restore 17"));
 
     let mut other = good("2026-11-23T07:00:00");
     if let Ok(header) = &mut other.header {
@@ -366,18 +242,10 @@ fn unfit_objects_are_rejected_with_their_reason() {
     assert_eq!(rejected(&foreign).0, Reason::ForeignDatabase);
     assert!(foreign.verdict.long().contains("billing"));
 
-    let small = beside(
-        &listed("x", 12 * 1024 * 1024, time),
-        Some(good("2026-11-23T07:00:00")),
-        &cx(),
-    );
+    let small = beside(&listed("x", 12 * 1024 * 1024, time), Some(good("2026-11-23T07:00:00")), &cx());
     assert_eq!(rejected(&small), (Reason::OddSize, "0.3 % of usual size"));
 
-    let unread = beside(
-        &listed("x", 4 * GIB, time),
-        failing(ArchiveError::NeedMore { at_least: 9 }),
-        &cx(),
-    );
+    let unread = beside(&listed("x", 4 * GIB, time), failing(ArchiveError::NeedMore { at_least: 9 }), &cx());
     assert_eq!(unread.flags, [Flag::Unread]);
 }
 
@@ -397,9 +265,7 @@ fn files_beside_the_dumps_do_not_tell_their_usual_size() {
     let judged = judge(&all, &inspected, Some(onset()), &cx());
     assert_eq!(judged.len(), 12);
     for snapshot in judged.iter().filter(|snapshot| {
-        std::path::Path::new(&snapshot.listed.key)
-            .extension()
-            .is_some_and(|ending| ending == "dump")
+        std::path::Path::new(&snapshot.listed.key).extension().is_some_and(|ending| ending == "dump")
     }) {
         if snapshot.listed == small {
             assert_eq!(rejected(snapshot), (Reason::OddSize, "0.0 % of usual size"));
@@ -420,59 +286,33 @@ fn a_real_archive_that_is_cut_is_rejected_however_much_of_it_was_read() {
         let inspected = BTreeMap::from([(item.id(), found)]);
         judge(&[item], &inspected, None, &cx()).remove(0)
     };
-    let complete = Inspected::from_prefix(&bytes[..data_start], whole)
-        .expect("the table of contents is enough");
+    let complete = Inspected::from_prefix(&bytes[..data_start], whole).expect("the table of contents is enough");
     assert!(verdict(bytes.len(), complete.clone()).is_eligible());
-    assert!(
-        verdict(bytes.len(), complete)
-            .flags
-            .contains(&Flag::EndUnverified)
-    );
+    assert!(verdict(bytes.len(), complete).flags.contains(&Flag::EndUnverified));
 
     for cut in [1, 5, 40, 300, data_start / 2, data_start, data_start + 40] {
-        let found =
-            Inspected::from_prefix(&bytes[..cut], cut as u64).expect("there is no more to read");
-        assert_eq!(
-            rejected(&verdict(cut, found)),
-            (Reason::Truncated, "truncated"),
-            "cut at {cut}"
-        );
+        let found = Inspected::from_prefix(&bytes[..cut], cut as u64).expect("there is no more to read");
+        assert_eq!(rejected(&verdict(cut, found)), (Reason::Truncated, "truncated"), "cut at {cut}");
     }
     // A cut within the last block shows only when the whole file is walked.
     let cut = bytes.len() - 3;
     let mut found = Inspected::from_prefix(&bytes[..cut], cut as u64).expect("prefix");
-    found.end =
-        Some(verify_end(std::io::Cursor::new(&bytes[..cut]), &toc).expect("memory can be read"));
+    found.end = Some(verify_end(std::io::Cursor::new(&bytes[..cut]), &toc).expect("memory can be read"));
     assert_eq!(rejected(&verdict(cut, found)).0, Reason::Truncated);
 
     let more = Inspected::from_prefix(&bytes[..100], whole).expect_err("more is needed");
-    assert!(
-        matches!(more, ArchiveError::NeedMore { at_least } if at_least > 100 && at_least <= toc.data_start)
-    );
+    assert!(matches!(more, ArchiveError::NeedMore { at_least } if at_least > 100 && at_least <= toc.data_start));
 }
 
 #[test]
 fn snapshots_travel_as_json() {
     let (all, mut inspected) = night();
-    inspected.insert(
-        all[0].id(),
-        Inspected {
-            header: Err(ArchiveError::Empty),
-            toc: None,
-            end: None,
-        },
-    );
+    inspected.insert(all[0].id(), Inspected { header: Err(ArchiveError::Empty), toc: None, end: None });
     let json = serde_json::to_string(&inspected).expect("JSON");
-    assert_eq!(
-        serde_json::from_str::<BTreeMap<String, Inspected>>(&json).expect("back"),
-        inspected
-    );
+    assert_eq!(serde_json::from_str::<BTreeMap<String, Inspected>>(&json).expect("back"), inspected);
     let judged = judge(&all, &inspected, Some(onset()), &cx());
     let json = serde_json::to_string(&judged).expect("JSON");
-    assert_eq!(
-        serde_json::from_str::<Vec<Snapshot>>(&json).expect("back"),
-        judged
-    );
+    assert_eq!(serde_json::from_str::<Vec<Snapshot>>(&json).expect("back"), judged);
 }
 
 fn any_time() -> impl Strategy<Value = Timestamp> {
@@ -486,9 +326,7 @@ fn any_time() -> impl Strategy<Value = Timestamp> {
 }
 
 fn any_found() -> impl Strategy<Value = Option<Inspected>> {
-    let cut = Header::parse(&real("pg15-gzip.dump")[..30])
-        .expect_err("cut")
-        .given_size(30);
+    let cut = Header::parse(&real("pg15-gzip.dump")[..30]).expect_err("cut").given_size(30);
     prop_oneof![
         1 => Just(None),
         1 => Just(Some(Inspected { header: Err(cut), toc: None, end: None })),
@@ -507,27 +345,13 @@ fn any_found() -> impl Strategy<Value = Option<Inspected>> {
 }
 
 fn any_listing() -> impl Strategy<Value = Vec<(Listed, Option<Inspected>)>> {
-    let name = prop_oneof![
-        "[a-z0-9:TZ_./é-]{0,30}",
-        any_time().prop_map(|time| format!("fc-{time}.dump"))
-    ];
+    let name = prop_oneof!["[a-z0-9:TZ_./é-]{0,30}", any_time().prop_map(|time| format!("fc-{time}.dump"))];
     let size = prop_oneof![4 => GIB..2 * GIB, 1 => Just(0), 1 => any::<u64>()];
     let class = prop_oneof![4 => Just(None), 1 => Just(Some("GLACIER".to_owned()))];
-    let item = (name, size, any_time(), class, any_found()).prop_map(
-        |(key, size, last_modified, storage_class, found)| {
-            (
-                Listed {
-                    key,
-                    size,
-                    last_modified,
-                    etag: String::new(),
-                    version_id: None,
-                    storage_class,
-                },
-                found,
-            )
-        },
-    );
+    let item =
+        (name, size, any_time(), class, any_found()).prop_map(|(key, size, last_modified, storage_class, found)| {
+            (Listed { key, size, last_modified, etag: String::new(), version_id: None, storage_class }, found)
+        });
     proptest::collection::vec(item, 0..12)
 }
 

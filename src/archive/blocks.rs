@@ -54,33 +54,18 @@ pub(super) struct Walk<R> {
 
 impl<R: Read + Seek> Walk<R> {
     pub(super) fn new(mut reader: R, toc: &Toc) -> Result<Self, ArchiveError> {
-        let failed = |cause: std::io::Error| ArchiveError::Read {
-            at: toc.data_start,
-            cause: cause.to_string(),
-        };
+        let failed = |cause: std::io::Error| ArchiveError::Read { at: toc.data_start, cause: cause.to_string() };
         let size = reader.seek(SeekFrom::End(0)).map_err(failed)?;
-        reader
-            .seek(SeekFrom::Start(toc.data_start))
-            .map_err(failed)?;
+        reader.seek(SeekFrom::Start(toc.data_start)).map_err(failed)?;
         let inside = "table of contents".to_owned();
         let reader = BufReader::with_capacity(BUFFER, reader);
-        Ok(Self {
-            reader,
-            at: toc.data_start,
-            size,
-            blocks: BTreeMap::new(),
-            inside,
-        })
+        Ok(Self { reader, at: toc.data_start, size, blocks: BTreeMap::new(), inside })
     }
 
     /// Walks to the end of the file. An error other than [`ArchiveError::Read`] says what is wrong with the archive;
     /// the blocks before the fault are kept.
     pub(super) fn run(&mut self, toc: &Toc, sink: &mut impl Sink) -> Result<(), ArchiveError> {
-        let entries: BTreeMap<i32, &TocEntry> = toc
-            .entries
-            .iter()
-            .map(|entry| (entry.dump_id, entry))
-            .collect();
+        let entries: BTreeMap<i32, &TocEntry> = toc.entries.iter().map(|entry| (entry.dump_id, entry)).collect();
         if self.at > self.size {
             return Err(self.cut(self.at));
         }
@@ -88,38 +73,25 @@ impl<R: Read + Seek> Walk<R> {
             let start = self.at;
             let kind = self.byte()?;
             if kind != 1 && kind != 3 {
-                return Err(ArchiveError::corrupt(
-                    start,
-                    format!("a data block begins with the unknown mark {kind}"),
-                ));
+                return Err(ArchiveError::corrupt(start, format!("a data block begins with the unknown mark {kind}")));
             }
             let dump_id = self.int("a data block's number")?;
             let entry = entries.get(&dump_id).ok_or_else(|| {
-                ArchiveError::corrupt(
-                    start,
-                    format!("a data block is numbered {dump_id}, which no entry is"),
-                )
+                ArchiveError::corrupt(start, format!("a data block is numbered {dump_id}, which no entry is"))
             })?;
             self.inside = entry.to_string();
             match entry.offset {
                 Offset::At(said) if said != start => {
-                    let what =
-                        format!("{entry} lies here, but the table of contents says byte {said}");
+                    let what = format!("{entry} lies here, but the table of contents says byte {said}");
                     return Err(ArchiveError::corrupt(start, what));
                 }
                 Offset::NoData => {
-                    return Err(ArchiveError::corrupt(
-                        start,
-                        format!("{entry} should have no data, but has a block"),
-                    ));
+                    return Err(ArchiveError::corrupt(start, format!("{entry} should have no data, but has a block")));
                 }
                 Offset::At(_) | Offset::NotSet => {}
             }
             if self.blocks.contains_key(&dump_id) {
-                return Err(ArchiveError::corrupt(
-                    start,
-                    format!("{entry} has a second data block"),
-                ));
+                return Err(ArchiveError::corrupt(start, format!("{entry} has a second data block")));
             }
             if kind == 1 {
                 let wanted = sink.begin(entry);
@@ -129,13 +101,7 @@ impl<R: Read + Seek> Walk<R> {
                     self.chunks(false, sink)?;
                 }
             }
-            self.blocks.insert(
-                dump_id,
-                Block {
-                    start,
-                    len: self.at - start,
-                },
-            );
+            self.blocks.insert(dump_id, Block { start, len: self.at - start });
         }
         Ok(())
     }
@@ -145,9 +111,8 @@ impl<R: Read + Seek> Walk<R> {
         loop {
             let place = self.at;
             let length = self.int("a chunk's length")?;
-            let mut left = u64::try_from(length).map_err(|_| {
-                ArchiveError::corrupt(place, format!("a chunk has the impossible length {length}"))
-            })?;
+            let mut left = u64::try_from(length)
+                .map_err(|_| ArchiveError::corrupt(place, format!("a chunk has the impossible length {length}")))?;
             if left == 0 {
                 return if wanted { sink.end(self.at) } else { Ok(()) };
             }
@@ -156,9 +121,7 @@ impl<R: Read + Seek> Walk<R> {
             }
             if !wanted {
                 let skip = i64::from(length);
-                self.reader
-                    .seek_relative(skip)
-                    .map_err(|cause| self.failed(&cause))?;
+                self.reader.seek_relative(skip).map_err(|cause| self.failed(&cause))?;
                 self.at += left;
                 continue;
             }
@@ -187,9 +150,8 @@ impl<R: Read + Seek> Walk<R> {
         let place = self.at;
         let mut raw = [0; 5];
         self.fill(&mut raw)?;
-        decode_int(&raw).ok_or_else(|| {
-            ArchiveError::corrupt(place, format!("{what} in {} is not a number", self.inside))
-        })
+        decode_int(&raw)
+            .ok_or_else(|| ArchiveError::corrupt(place, format!("{what} in {} is not a number", self.inside)))
     }
 
     fn fill(&mut self, into: &mut [u8]) -> Result<(), ArchiveError> {
@@ -197,25 +159,16 @@ impl<R: Read + Seek> Walk<R> {
         if self.size - self.at < count {
             return Err(self.cut(self.at.saturating_add(count)));
         }
-        self.reader
-            .read_exact(into)
-            .map_err(|cause| self.failed(&cause))?;
+        self.reader.read_exact(into).map_err(|cause| self.failed(&cause))?;
         self.at += count;
         Ok(())
     }
 
     fn cut(&self, at_least: u64) -> ArchiveError {
-        ArchiveError::CutOff {
-            size: self.size,
-            at_least,
-            part: self.inside.clone(),
-        }
+        ArchiveError::CutOff { size: self.size, at_least, part: self.inside.clone() }
     }
 
     fn failed(&self, cause: &std::io::Error) -> ArchiveError {
-        ArchiveError::Read {
-            at: self.at,
-            cause: cause.to_string(),
-        }
+        ArchiveError::Read { at: self.at, cause: cause.to_string() }
     }
 }

@@ -28,9 +28,7 @@ impl<'a> Cursor<'a> {
 
     pub(super) fn take(&mut self, count: usize) -> Result<&'a [u8], ArchiveError> {
         let end = self.at.saturating_add(count);
-        let taken = self.bytes.get(self.at..end).ok_or(ArchiveError::NeedMore {
-            at_least: end as u64,
-        })?;
+        let taken = self.bytes.get(self.at..end).ok_or(ArchiveError::NeedMore { at_least: end as u64 })?;
         self.at = end;
         Ok(taken)
     }
@@ -42,8 +40,7 @@ impl<'a> Cursor<'a> {
     /// `WriteInt`: a sign byte and four bytes, little endian.
     pub(super) fn int(&mut self, what: &'static str) -> Result<i32, ArchiveError> {
         let at = self.position();
-        decode_int(self.take(5)?)
-            .ok_or_else(|| ArchiveError::corrupt(at, format!("{what} is not a number")))
+        decode_int(self.take(5)?).ok_or_else(|| ArchiveError::corrupt(at, format!("{what} is not a number")))
     }
 
     /// `WriteStr`. Names are kept in the database's encoding, which may not be UTF-8; what does not decode is replaced,
@@ -55,23 +52,15 @@ impl<'a> Cursor<'a> {
             return Ok(None);
         }
         match usize::try_from(length) {
-            Ok(count) if length <= MAX_STRING => Ok(Some(
-                String::from_utf8_lossy(self.take(count)?).into_owned(),
-            )),
-            _ => Err(ArchiveError::corrupt(
-                at,
-                format!("{what} has the impossible length {length}"),
-            )),
+            Ok(count) if length <= MAX_STRING => Ok(Some(String::from_utf8_lossy(self.take(count)?).into_owned())),
+            _ => Err(ArchiveError::corrupt(at, format!("{what} has the impossible length {length}"))),
         }
     }
 
     /// `WriteOffset` after its flag: eight bytes, little endian.
     pub(super) fn offset(&mut self) -> Result<u64, ArchiveError> {
         let raw = self.take(8)?;
-        Ok(raw
-            .iter()
-            .rev()
-            .fold(0, |sum, byte| (sum << 8) | u64::from(*byte)))
+        Ok(raw.iter().rev().fold(0, |sum, byte| (sum << 8) | u64::from(*byte)))
     }
 }
 
@@ -102,14 +91,8 @@ mod tests {
     #[test]
     fn a_huge_string_is_damage_and_a_long_one_asks_for_more() {
         let huge = [0, 0xff, 0xff, 0xff, 0x7f];
-        assert!(matches!(
-            Cursor::new(&huge, 0).string("a tag"),
-            Err(ArchiveError::Corrupt { at: 0, .. })
-        ));
+        assert!(matches!(Cursor::new(&huge, 0).string("a tag"), Err(ArchiveError::Corrupt { at: 0, .. })));
         let long = [0, 200, 0, 0, 0, b'x'];
-        assert_eq!(
-            Cursor::new(&long, 0).string("a tag"),
-            Err(ArchiveError::NeedMore { at_least: 205 })
-        );
+        assert_eq!(Cursor::new(&long, 0).string("a tag"), Err(ArchiveError::NeedMore { at_least: 205 }));
     }
 }

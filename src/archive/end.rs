@@ -71,41 +71,20 @@ impl EndState {
 pub fn verify_end(reader: impl Read + Seek, toc: &Toc) -> Result<EndState, ArchiveError> {
     let mut walk = Walk::new(reader, toc)?;
     let outcome = walk.run(toc, &mut Skip);
-    let expected: Vec<_> = toc
-        .entries
-        .iter()
-        .filter(|entry| entry.has_data())
-        .collect();
+    let expected: Vec<_> = toc.entries.iter().filter(|entry| entry.has_data()).collect();
     let missing: Vec<_> = expected
         .iter()
         .filter(|entry| !walk.blocks.contains_key(&entry.dump_id))
-        .map(|entry| Missing {
-            dump_id: entry.dump_id,
-            name: entry.to_string(),
-        })
+        .map(|entry| Missing { dump_id: entry.dump_id, name: entry.to_string() })
         .collect();
     let end = match (outcome, missing.first()) {
         (Err(error @ ArchiveError::Read { .. }), _) => return Err(error),
         (Err(ArchiveError::CutOff { part, .. }), _) => End::Cut { inside: part },
-        (Err(ArchiveError::Corrupt { at, what }), _) => End::Corrupt {
-            at,
-            what: what.into_owned(),
-        },
-        (Err(other), _) => End::Corrupt {
-            at: toc.data_start,
-            what: other.to_string(),
-        },
-        (Ok(()), Some(first)) => End::Cut {
-            inside: first.name.clone(),
-        },
+        (Err(ArchiveError::Corrupt { at, what }), _) => End::Corrupt { at, what: what.into_owned() },
+        (Err(other), _) => End::Corrupt { at: toc.data_start, what: other.to_string() },
+        (Ok(()), Some(first)) => End::Cut { inside: first.name.clone() },
         (Ok(()), None) => End::Complete,
     };
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    Ok(EndState {
-        bytes: walk.size,
-        blocks: count(walk.blocks.len()),
-        expected: count(expected.len()),
-        missing,
-        end,
-    })
+    Ok(EndState { bytes: walk.size, blocks: count(walk.blocks.len()), expected: count(expected.len()), missing, end })
 }

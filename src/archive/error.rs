@@ -13,9 +13,7 @@ use super::{Foreign, Version};
 #[non_exhaustive]
 pub enum ArchiveError {
     /// The bytes are fine so far, but they are only the beginning. Read more and parse again from the start.
-    #[error(
-        "only the beginning of the archive was read; at least {at_least} bytes of it are needed"
-    )]
+    #[error("only the beginning of the archive was read; at least {at_least} bytes of it are needed")]
     NeedMore {
         /// A lower bound of the bytes that the parsed part takes. It is a minimum, not a good size of the next read:
         /// ask for at least twice what was there before, so that the number of reads stays small.
@@ -78,9 +76,7 @@ pub enum ArchiveError {
         offset_size: u8,
     },
     /// A value cannot be what it should be.
-    #[error(
-        "the archive is damaged at byte {at}: {what}. Choose another snapshot, or fetch this one again"
-    )]
+    #[error("the archive is damaged at byte {at}: {what}. Choose another snapshot, or fetch this one again")]
     Corrupt {
         /// Offset of the fault from the file's beginning.
         at: u64,
@@ -88,17 +84,13 @@ pub enum ArchiveError {
         what: Cow<'static, str>,
     },
     /// The operation needs decompression that this program does not have.
-    #[error(
-        "rows cannot be counted in an archive that is compressed with {algorithm}; only gzip and none can"
-    )]
+    #[error("rows cannot be counted in an archive that is compressed with {algorithm}; only gzip and none can")]
     CannotDecompress {
         /// The algorithm's name.
         algorithm: String,
     },
     /// The file itself could not be read.
-    #[error(
-        "reading the archive at byte {at} failed: {cause}. Check the disk and the file's permissions"
-    )]
+    #[error("reading the archive at byte {at} failed: {cause}. Check the disk and the file's permissions")]
     Read {
         /// Offset that was being read.
         at: u64,
@@ -114,11 +106,9 @@ impl ArchiveError {
     pub fn given_size(self, size: u64) -> Self {
         match self {
             Self::NeedMore { .. } if size == 0 => Self::Empty,
-            Self::NeedMore { at_least } if at_least > size => Self::CutOff {
-                size,
-                at_least,
-                part: "header and table of contents".to_owned(),
-            },
+            Self::NeedMore { at_least } if at_least > size => {
+                Self::CutOff { size, at_least, part: "header and table of contents".to_owned() }
+            }
             other => other,
         }
     }
@@ -141,9 +131,6 @@ impl ArchiveError {
     }
 
     pub(super) fn corrupt(at: u64, what: impl Into<Cow<'static, str>>) -> Self {
-        Self::Corrupt {
-            at,
-            what: what.into(),
-        }
+        Self::Corrupt { at, what: what.into() }
     }
 }

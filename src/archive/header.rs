@@ -22,17 +22,9 @@ pub struct Version {
 
 impl Version {
     /// The oldest that is read here, of PostgreSQL 12.
-    pub const OLDEST: Self = Self {
-        major: 1,
-        minor: 14,
-        revision: 0,
-    };
+    pub const OLDEST: Self = Self { major: 1, minor: 14, revision: 0 };
     /// The newest that is read here, of PostgreSQL 17 and 18.
-    pub const NEWEST: Self = Self {
-        major: 1,
-        minor: 16,
-        revision: 255,
-    };
+    pub const NEWEST: Self = Self { major: 1, minor: 16, revision: 255 };
 
     /// The oldest major version of pg_restore that reads this archive: 12, 16 or 17.
     #[must_use]
@@ -116,17 +108,11 @@ impl Header {
             return Err(if MAGIC.starts_with(bytes) {
                 ArchiveError::NeedMore { at_least: 11 }
             } else {
-                ArchiveError::NotAnArchive {
-                    looks_like: Foreign::of(bytes),
-                }
+                ArchiveError::NotAnArchive { looks_like: Foreign::of(bytes) }
             });
         }
         let mut at = Cursor::new(bytes, MAGIC.len());
-        let version = Version {
-            major: at.byte()?,
-            minor: at.byte()?,
-            revision: at.byte()?,
-        };
+        let version = Version { major: at.byte()?, minor: at.byte()?, revision: at.byte()? };
         if version > Version::NEWEST {
             return Err(ArchiveError::Newer { version });
         }
@@ -135,25 +121,17 @@ impl Header {
         }
         let (int_size, offset_size) = (at.byte()?, at.byte()?);
         if (int_size, offset_size) != (4, 8) {
-            return Err(ArchiveError::ForeignSizes {
-                int_size,
-                offset_size,
-            });
+            return Err(ArchiveError::ForeignSizes { int_size, offset_size });
         }
         let format_at = at.position();
         match at.byte()? {
             1 => {}
             // The directory format's toc.dat carries the tar format's number; a tar dump itself begins with a tar header.
             3 | 5 => {
-                return Err(ArchiveError::NotAnArchive {
-                    looks_like: Foreign::DirectoryToc,
-                });
+                return Err(ArchiveError::NotAnArchive { looks_like: Foreign::DirectoryToc });
             }
             other => {
-                return Err(ArchiveError::corrupt(
-                    format_at,
-                    format!("its format has the unknown number {other}"),
-                ));
+                return Err(ArchiveError::corrupt(format_at, format!("its format has the unknown number {other}")));
             }
         }
         let compression = compression(&mut at, version)?;
@@ -168,16 +146,8 @@ impl Header {
         let toc_entries = u32::try_from(at.int("the number of entries")?)
             .map_err(|_| ArchiveError::corrupt(count_at, "the number of entries is negative"))?;
         let created = civil(created_raw);
-        let header = Self {
-            version,
-            compression,
-            created,
-            created_raw,
-            database,
-            server_version,
-            pg_dump_version,
-            toc_entries,
-        };
+        let header =
+            Self { version, compression, created, created_raw, database, server_version, pg_dump_version, toc_entries };
         Ok((header, at))
     }
 
@@ -204,21 +174,14 @@ impl Header {
 fn compression(at: &mut Cursor<'_>, version: Version) -> Result<Compression, ArchiveError> {
     let place = at.position();
     if version.minor < 15 {
-        return Ok(if at.int("the compression level")? == 0 {
-            Compression::None
-        } else {
-            Compression::Gzip
-        });
+        return Ok(if at.int("the compression level")? == 0 { Compression::None } else { Compression::Gzip });
     }
     match at.byte()? {
         0 => Ok(Compression::None),
         1 => Ok(Compression::Gzip),
         2 => Ok(Compression::Lz4),
         3 => Ok(Compression::Zstd),
-        other => Err(ArchiveError::corrupt(
-            place,
-            format!("its compression has the unknown number {other}"),
-        )),
+        other => Err(ArchiveError::corrupt(place, format!("its compression has the unknown number {other}"))),
     }
 }
 
@@ -238,9 +201,5 @@ fn civil([sec, min, hour, mday, mon, year, _]: [i32; 7]) -> Option<DateTime> {
 }
 
 fn major(version: &str) -> Option<u32> {
-    version
-        .split(|c: char| !c.is_ascii_digit())
-        .next()?
-        .parse()
-        .ok()
+    version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }

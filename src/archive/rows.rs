@@ -34,28 +34,17 @@ pub struct RowCount {
 pub fn count_rows(reader: impl Read + Seek, toc: &Toc) -> Result<Vec<RowCount>, ArchiveError> {
     let inflater = match toc.header.compression {
         Compression::None => None,
-        Compression::Gzip => Some(Inflater {
-            state: InflateState::new_boxed(DataFormat::Zlib),
-            out: vec![0; 32 * 1024],
-        }),
+        Compression::Gzip => {
+            Some(Inflater { state: InflateState::new_boxed(DataFormat::Zlib), out: vec![0; 32 * 1024] })
+        }
         other => {
-            return Err(ArchiveError::CannotDecompress {
-                algorithm: other.to_string(),
-            });
+            return Err(ArchiveError::CannotDecompress { algorithm: other.to_string() });
         }
     };
     let mut walk = Walk::new(reader, toc)?;
-    let mut counter = Counter {
-        inflater,
-        lines: Lines::default(),
-        current: None,
-        done: Vec::new(),
-    };
+    let mut counter = Counter { inflater, lines: Lines::default(), current: None, done: Vec::new() };
     walk.run(toc, &mut counter)?;
-    let absent = toc
-        .entries
-        .iter()
-        .find(|entry| entry.has_data() && !walk.blocks.contains_key(&entry.dump_id));
+    let absent = toc.entries.iter().find(|entry| entry.has_data() && !walk.blocks.contains_key(&entry.dump_id));
     match absent {
         Some(entry) => Err(ArchiveError::CutOff {
             size: walk.size,
@@ -88,12 +77,7 @@ impl Sink for Counter {
             inflater.state.reset(DataFormat::Zlib);
         }
         self.lines = Lines::default();
-        let row = RowCount {
-            dump_id: entry.dump_id,
-            table: entry.name(),
-            rows: 0,
-            bytes: 0,
-        };
+        let row = RowCount { dump_id: entry.dump_id, table: entry.name(), rows: 0, bytes: 0 };
         self.current = Some((row, self.inflater.is_none()));
         true
     }
@@ -102,9 +86,7 @@ impl Sink for Counter {
         let Some((row, ended)) = &mut self.current else {
             return Ok(());
         };
-        let damaged = |row: &RowCount, what: &str| {
-            ArchiveError::corrupt(at, format!("{what} of {}", row.table))
-        };
+        let damaged = |row: &RowCount, what: &str| ArchiveError::corrupt(at, format!("{what} of {}", row.table));
         let Some(inflater) = &mut self.inflater else {
             self.lines.feed(bytes);
             return Ok(());
@@ -125,11 +107,7 @@ impl Sink for Counter {
                 Err(_) => return Err(damaged(row, "bad compressed data")),
             }
         }
-        if bytes.is_empty() {
-            Ok(())
-        } else {
-            Err(damaged(row, "bytes behind the end of the compressed data"))
-        }
+        if bytes.is_empty() { Ok(()) } else { Err(damaged(row, "bytes behind the end of the compressed data")) }
     }
 
     fn end(&mut self, at: u64) -> Result<(), ArchiveError> {
@@ -137,16 +115,10 @@ impl Sink for Counter {
             return Ok(());
         };
         if !ended {
-            return Err(ArchiveError::corrupt(
-                at,
-                format!("the compressed data of {} does not end", row.table),
-            ));
+            return Err(ArchiveError::corrupt(at, format!("the compressed data of {} does not end", row.table)));
         }
         if !self.lines.terminated {
-            return Err(ArchiveError::corrupt(
-                at,
-                format!("the rows of {} do not end", row.table),
-            ));
+            return Err(ArchiveError::corrupt(at, format!("the rows of {} do not end", row.table)));
         }
         row.rows = self.lines.rows;
         row.bytes = self.lines.bytes;

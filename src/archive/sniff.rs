@@ -56,27 +56,15 @@ impl Foreign {
             (b"\x04\x22\x4d\x18", "lz4"),
             (b"PK\x03\x04", "zip"),
         ];
-        const ENCRYPTED: [(&[u8], &str); 3] = [
-            (b"-----BEGIN PGP MESSAGE", "gpg"),
-            (b"age-encryption.org/", "age"),
-            (b"Salted__", "openssl"),
-        ];
-        const SQL: [&str; 9] = [
-            "--", "\\", "/*", "set ", "begin", "create ", "insert ", "select ", "copy ",
-        ];
+        const ENCRYPTED: [(&[u8], &str); 3] =
+            [(b"-----BEGIN PGP MESSAGE", "gpg"), (b"age-encryption.org/", "age"), (b"Salted__", "openssl")];
+        const SQL: [&str; 9] = ["--", "\\", "/*", "set ", "begin", "create ", "insert ", "select ", "copy "];
 
-        if let Some((_, with)) = COMPRESSORS
-            .iter()
-            .find(|(magic, _)| bytes.starts_with(magic))
-        {
-            return Self::Compressed {
-                with: (*with).to_owned(),
-            };
+        if let Some((_, with)) = COMPRESSORS.iter().find(|(magic, _)| bytes.starts_with(magic)) {
+            return Self::Compressed { with: (*with).to_owned() };
         }
         if let Some((_, with)) = ENCRYPTED.iter().find(|(magic, _)| bytes.starts_with(magic)) {
-            return Self::Encrypted {
-                with: (*with).to_owned(),
-            };
+            return Self::Encrypted { with: (*with).to_owned() };
         }
         if bytes.starts_with(b"toc.dat\0") {
             return Self::TarDump;
@@ -94,12 +82,8 @@ impl Foreign {
             return Self::WebPage;
         }
         if lower.starts_with("<?xml") || lower.starts_with("<error") {
-            let code = text
-                .split_once("<Code>")
-                .and_then(|(_, rest)| rest.split_once("</Code>"));
-            return Self::S3Error {
-                code: code.map(|(code, _)| code.chars().take(64).collect()),
-            };
+            let code = text.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
+            return Self::S3Error { code: code.map(|(code, _)| code.chars().take(64).collect()) };
         }
         if lower.starts_with('{') || lower.starts_with('[') {
             return Self::Json;
@@ -107,12 +91,7 @@ impl Foreign {
         if SQL.iter().any(|word| lower.starts_with(word)) {
             return Self::PlainSql;
         }
-        let begins_with = bytes
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<Vec<_>>()
-            .join(" ");
+        let begins_with = bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ");
         Self::Unknown { begins_with }
     }
 
@@ -139,30 +118,20 @@ impl Foreign {
     pub fn advice(&self) -> &'static str {
         match self {
             Self::Compressed { .. } => "Decompress it first; inside may be an archive or plain SQL",
-            Self::PlainSql => {
-                "Such a dump is restored with psql, not with pg_restore; choose a custom-format snapshot"
-            }
+            Self::PlainSql => "Such a dump is restored with psql, not with pg_restore; choose a custom-format snapshot",
             Self::S3Error { .. } => {
                 "The backup job saved an error message instead of a dump; choose another snapshot and check that job"
             }
             Self::WebPage => {
                 "Something on the way answered in the place of the storage; fetch it again or choose another"
             }
-            Self::TarDump => {
-                "pg_restore reads it by hand; choose a custom-format snapshot (pg_dump -Fc) here"
-            }
+            Self::TarDump => "pg_restore reads it by hand; choose a custom-format snapshot (pg_dump -Fc) here",
             Self::Tar => "Unpack it first and look inside",
-            Self::DirectoryToc => {
-                "It is one file of a folder; pg_restore reads the whole folder by hand"
-            }
+            Self::DirectoryToc => "It is one file of a folder; pg_restore reads the whole folder by hand",
             Self::Encrypted { .. } => "Decrypt it first",
-            Self::Zeros => {
-                "Its upload or download never finished; fetch it again or choose another snapshot"
-            }
+            Self::Zeros => "Its upload or download never finished; fetch it again or choose another snapshot",
             Self::Json => "It may be a manifest that lies beside the dump; choose the dump itself",
-            Self::Unknown { .. } => {
-                "Choose another snapshot, or look at the file with `file` and `xxd`"
-            }
+            Self::Unknown { .. } => "Choose another snapshot, or look at the file with `file` and `xxd`",
         }
     }
 }
@@ -175,9 +144,7 @@ impl fmt::Display for Foreign {
             Self::S3Error { code: Some(code) } => {
                 write!(f, "an XML error document ({code}), as S3 sends it")
             }
-            Self::S3Error { code: None } => {
-                f.write_str("an XML document, as S3 sends it for an error")
-            }
+            Self::S3Error { code: None } => f.write_str("an XML document, as S3 sends it for an error"),
             Self::WebPage => f.write_str("a web page"),
             Self::TarDump => f.write_str("pg_dump's tar format"),
             Self::Tar => f.write_str("a tar file"),
@@ -185,10 +152,7 @@ impl fmt::Display for Foreign {
             Self::Encrypted { with } => write!(f, "a file encrypted with {with}"),
             Self::Zeros => f.write_str("a file of zero bytes only"),
             Self::Json => f.write_str("JSON"),
-            Self::Unknown { begins_with } => write!(
-                f,
-                "something unknown that begins with the bytes {begins_with}"
-            ),
+            Self::Unknown { begins_with } => write!(f, "something unknown that begins with the bytes {begins_with}"),
         }
     }
 }

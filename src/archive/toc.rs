@@ -82,11 +82,7 @@ impl TocEntry {
     #[must_use]
     pub fn list_line(&self) -> String {
         let one_line = |text: &str| text.replace(['\n', '\r'], " ");
-        let namespace = self
-            .namespace
-            .as_deref()
-            .filter(|name| !name.is_empty())
-            .unwrap_or("-");
+        let namespace = self.namespace.as_deref().filter(|name| !name.is_empty()).unwrap_or("-");
         format!(
             "{}; {} {} {} {} {} {}",
             self.dump_id,
@@ -153,19 +149,13 @@ impl Toc {
             let begin = at.position();
             let entry = read_entry(&mut at, header.version.minor).map_err(|error| match error {
                 ArchiveError::NeedMore { at_least } => ArchiveError::NeedMore {
-                    at_least: at_least
-                        .max(begin.saturating_add(MIN_ENTRY))
-                        .saturating_add(left * MIN_ENTRY),
+                    at_least: at_least.max(begin.saturating_add(MIN_ENTRY)).saturating_add(left * MIN_ENTRY),
                 },
                 other => other,
             })?;
             entries.push(entry);
         }
-        Ok(Self {
-            header,
-            entries,
-            data_start: at.position(),
-        })
+        Ok(Self { header, entries, data_start: at.position() })
     }
 
     /// The entry with this number.
@@ -187,19 +177,11 @@ impl Toc {
             })
             .collect();
         starts.sort_unstable();
-        let ends = starts
-            .iter()
-            .skip(1)
-            .map(|(start, _)| *start)
-            .chain([file_len]);
+        let ends = starts.iter().skip(1).map(|(start, _)| *start).chain([file_len]);
         starts
             .iter()
             .zip(ends)
-            .map(|((start, dump_id), end)| Span {
-                dump_id: *dump_id,
-                start: *start,
-                len: end.saturating_sub(*start),
-            })
+            .map(|((start, dump_id), end)| Span { dump_id: *dump_id, start: *start, len: end.saturating_sub(*start) })
             .collect()
     }
 
@@ -207,19 +189,12 @@ impl Toc {
     #[must_use]
     pub fn summary(&self) -> TocSummary {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        let tables = || {
-            self.entries
-                .iter()
-                .filter(|entry| entry.desc == "TABLE DATA" && entry.has_data())
-        };
+        let tables = || self.entries.iter().filter(|entry| entry.desc == "TABLE DATA" && entry.has_data());
         TocSummary {
             entries: count(self.entries.len()),
             tables_with_data: count(tables().count()),
             inserts: tables().any(|entry| entry.copy_statement.is_none()),
-            has_offsets: !self
-                .entries
-                .iter()
-                .any(|entry| entry.offset == Offset::NotSet),
+            has_offsets: !self.entries.iter().any(|entry| entry.offset == Offset::NotSet),
             data_start: self.data_start,
             last_block_at: self.spans(u64::MAX).last().map(|span| span.start),
         }
@@ -237,10 +212,7 @@ fn read_entry(at: &mut Cursor<'_>, minor: u8) -> Result<TocEntry, ArchiveError> 
     let dump_id_at = at.position();
     let dump_id = at.int("an entry's number")?;
     if dump_id <= 0 {
-        return Err(ArchiveError::corrupt(
-            dump_id_at,
-            format!("an entry has the impossible number {dump_id}"),
-        ));
+        return Err(ArchiveError::corrupt(dump_id_at, format!("an entry has the impossible number {dump_id}")));
     }
     let _had_dumper = at.int("an entry's data mark")?;
     let catalog = (oid(at, "a catalog's oid")?, oid(at, "an object's oid")?);
@@ -253,19 +225,12 @@ fn read_entry(at: &mut Cursor<'_>, minor: u8) -> Result<TocEntry, ArchiveError> 
         3 => Section::Data,
         4 => Section::PostData,
         other => {
-            return Err(ArchiveError::corrupt(
-                section_at,
-                format!("an entry has the unknown section {other}"),
-            ));
+            return Err(ArchiveError::corrupt(section_at, format!("an entry has the unknown section {other}")));
         }
     };
-    let definition = at
-        .string("an entry's definition")?
-        .filter(|text| !text.is_empty());
+    let definition = at.string("an entry's definition")?.filter(|text| !text.is_empty());
     let _drop_statement = at.string("an entry's drop statement")?;
-    let copy_statement = at
-        .string("an entry's copy statement")?
-        .filter(|text| !text.is_empty());
+    let copy_statement = at.string("an entry's copy statement")?.filter(|text| !text.is_empty());
     let namespace = at.string("an entry's schema")?;
     let _tablespace = at.string("an entry's tablespace")?;
     let _table_access_method = at.string("an entry's access method")?;
@@ -280,9 +245,7 @@ fn read_entry(at: &mut Cursor<'_>, minor: u8) -> Result<TocEntry, ArchiveError> 
         let Some(text) = at.string("a dependency")? else {
             break;
         };
-        let number = text
-            .parse()
-            .map_err(|_| ArchiveError::corrupt(place, "a dependency is not a number"))?;
+        let number = text.parse().map_err(|_| ArchiveError::corrupt(place, "a dependency is not a number"))?;
         dependencies.push(number);
     }
     let flag_at = at.position();
@@ -293,10 +256,7 @@ fn read_entry(at: &mut Cursor<'_>, minor: u8) -> Result<TocEntry, ArchiveError> 
         2 => Offset::At(position),
         3 => Offset::NoData,
         other => {
-            return Err(ArchiveError::corrupt(
-                flag_at,
-                format!("an entry's offset has the unknown mark {other}"),
-            ));
+            return Err(ArchiveError::corrupt(flag_at, format!("an entry's offset has the unknown mark {other}")));
         }
     };
     Ok(TocEntry {
@@ -318,8 +278,6 @@ fn oid(at: &mut Cursor<'_>, what: &'static str) -> Result<u32, ArchiveError> {
     let place = at.position();
     match at.string(what)? {
         None => Ok(0),
-        Some(text) => text
-            .parse()
-            .map_err(|_| ArchiveError::corrupt(place, format!("{what} is not a number"))),
+        Some(text) => text.parse().map_err(|_| ArchiveError::corrupt(place, format!("{what} is not a number"))),
     }
 }

@@ -142,10 +142,5 @@ impl From<ExportFormat> for Format {
 
 /// Prints a completion script.
 pub(super) fn completions(shell: Shell) {
-    clap_complete::generate(
-        shell,
-        &mut Arguments::command(),
-        "relight",
-        &mut std::io::stdout(),
-    );
+    clap_complete::generate(shell, &mut Arguments::command(), "relight", &mut std::io::stdout());
 }

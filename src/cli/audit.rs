@@ -25,25 +25,17 @@ pub(super) fn audit(common: &Common, id: &IncidentId) -> Result<Exit> {
     let state = State::replay(&history.events)?;
     for event in &history.events {
         let at = event.at.strftime("%Y-%m-%d %H:%M:%SZ");
-        let by = event.actor.uid.map_or_else(
-            || event.actor.name.clone(),
-            |uid| format!("{} (uid {uid})", event.actor.name),
-        );
+        let by =
+            event.actor.uid.map_or_else(|| event.actor.name.clone(), |uid| format!("{} (uid {uid})", event.actor.name));
         match &event.kind {
             EventKind::Approved { attempt, plan } => {
-                println!(
-                    "{at}  {by} approved attempt {attempt} of {} on {}",
-                    plan.step, plan.target.name
-                );
+                println!("{at}  {by} approved attempt {attempt} of {} on {}", plan.step, plan.target.name);
                 println!("                      plan {}", plan.digest());
                 for effect in &plan.effects {
                     println!("                      - {effect}");
                 }
             }
-            EventKind::Finished { attempt, outcome }
-            | EventKind::Settled {
-                attempt, outcome, ..
-            } => {
+            EventKind::Finished { attempt, outcome } | EventKind::Settled { attempt, outcome, .. } => {
                 let said = match outcome {
                     Outcome::Succeeded { evidence, .. } => {
                         format!("succeeded: {}", evidence.first().map_or("", String::as_str))
@@ -56,7 +48,7 @@ pub(super) fn audit(common: &Common, id: &IncidentId) -> Result<Exit> {
             }
             EventKind::Skipped { step, reason } => println!("{at}  {by} skipped {step}: {reason}"),
             EventKind::DoneByHand { step, note } => {
-                println!("{at}  {by} did {step} by hand: {note}")
+                println!("{at}  {by} did {step} by hand: {note}");
             }
             _ => {}
         }
@@ -65,18 +57,13 @@ pub(super) fn audit(common: &Common, id: &IncidentId) -> Result<Exit> {
         "\n{} events, chain whole. Head: {}{}",
         history.events.len(),
         history.head,
-        if history.torn > 0 {
-            format!(" (and {} bytes of an unfinished line)", history.torn)
-        } else {
-            String::new()
-        }
+        if history.torn > 0 { format!(" (and {} bytes of an unfinished line)", history.torn) } else { String::new() }
     );
     println!(
         "{}",
-        state.closed_at.map_or_else(
-            || "The incident is open.".to_owned(),
-            |at| format!("Closed {}.", crate::incident::clock(at))
-        )
+        state
+            .closed_at
+            .map_or_else(|| "The incident is open.".to_owned(), |at| format!("Closed {}.", crate::incident::clock(at)))
     );
     Ok(Exit::Done)
 }

@@ -7,9 +7,7 @@ use color_eyre::Result;
 use jiff::Timestamp;
 
 use crate::engine::Hands as _;
-use crate::incident::{
-    Actor, AttemptId, Event, EventKind, Gravity, IncidentId, Inputs, Knowledge, Notice, State,
-};
+use crate::incident::{Actor, AttemptId, Event, EventKind, Gravity, IncidentId, Inputs, Knowledge, Notice, State};
 use crate::runbook::{Action, Runbook, Step};
 use crate::workers::{Cancel, Context, Io, Ran, Sink};
 
@@ -47,9 +45,7 @@ pub(super) fn check(common: &Common, json: bool) -> Result<Exit> {
             lines: vec![format!("{} does not name it", loaded.path.display())],
         })
         .collect();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let state = scratch_state(&loaded.config.environment, origin, text)?;
     let config = Arc::new(loaded.config);
     let folder = std::env::temp_dir();
@@ -78,24 +74,13 @@ pub(super) fn check(common: &Common, json: bool) -> Result<Exit> {
 }
 
 fn print_row(row: &Row) {
-    println!(
-        "{} {:<28} {}",
-        if row.good { "ok  " } else { "FAIL" },
-        row.title,
-        row.target
-    );
+    println!("{} {:<28} {}", if row.good { "ok  " } else { "FAIL" }, row.title, row.target);
     for line in &row.lines {
         println!("       {line}");
     }
 }
 
-async fn probe(
-    step: &Step,
-    target: String,
-    state: &State,
-    config: &Arc<crate::config::Config>,
-    folder: &Path,
-) -> Row {
+async fn probe(step: &Step, target: String, state: &State, config: &Arc<crate::config::Config>, folder: &Path) -> Row {
     let hands = Workers::new(Arc::clone(config));
     let cx = Context {
         step: step.id.clone(),
@@ -109,21 +94,12 @@ async fn probe(
     };
     // The hand that could stop it is kept until the check is over.
     let (_hand, cancel) = Cancel::new();
-    let io = Io::new(
-        AttemptId(0),
-        cancel,
-        folder.join("relight-check.log"),
-        Arc::new(Quiet),
-    );
+    let io = Io::new(AttemptId(0), cancel, folder.join("relight-check.log"), Arc::new(Quiet));
     let work = async {
         let worker = hands.worker(step, &cx.knowledge)?;
         let plan = worker.plan(&cx).await?;
         let findings = worker.preflight(&cx, &plan).await?;
-        let blocking = plan
-            .findings
-            .iter()
-            .chain(&findings)
-            .find(|finding| finding.gravity == Gravity::Blocking);
+        let blocking = plan.findings.iter().chain(&findings).find(|finding| finding.gravity == Gravity::Blocking);
         if let Some(blocking) = blocking {
             return Ok((false, vec![blocking.text.clone()]));
         }
@@ -132,15 +108,9 @@ async fn probe(
             Ran::Stopped(detail) => (false, vec![detail]),
         })
     };
-    let (good, lines) = work
-        .await
-        .unwrap_or_else(|error: crate::workers::WorkerError| (false, vec![error.to_string()]));
-    Row {
-        title: step.title.clone(),
-        target,
-        good,
-        lines,
-    }
+    let (good, lines) =
+        work.await.unwrap_or_else(|error: crate::workers::WorkerError| (false, vec![error.to_string()]));
+    Row { title: step.title.clone(), target, good, lines }
 }
 
 /// Workers are told of an incident; a check has none, so it makes one up that is written nowhere.

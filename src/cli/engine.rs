@@ -25,11 +25,7 @@ use super::{Exit, signals};
 const READY: &str = "ready";
 
 /// Attaches to an incident's engine; starts one where none runs.
-pub(super) async fn connect_or_start(
-    home: &Home,
-    id: &IncidentId,
-    common: &Common,
-) -> Result<Link> {
+pub(super) async fn connect_or_start(home: &Home, id: &IncidentId, common: &Common) -> Result<Link> {
     let socket = Home::socket(id)?;
     match wire::connect(&socket, 0).await {
         Ok(link) => return Ok(link),
@@ -45,11 +41,7 @@ fn spawn(home: &Home, id: &IncidentId, common: &Common) -> Result<()> {
     let program = std::env::current_exe().wrap_err("this program's own file cannot be found")?;
     let log = log_file(&home.folder(id))?;
     let mut command = Command::new(program);
-    command
-        .arg("engine")
-        .arg(id.as_str())
-        .arg("--state-dir")
-        .arg(home.root());
+    command.arg("engine").arg(id.as_str()).arg("--state-dir").arg(home.root());
     if let Some(config) = &common.config {
         command.arg("--config").arg(std::path::absolute(config)?);
     }
@@ -60,20 +52,14 @@ fn spawn(home: &Home, id: &IncidentId, common: &Common) -> Result<()> {
         .stderr(log)
         .spawn()
         .wrap_err("the engine cannot be started")?;
-    let stdout = child
-        .stdout
-        .take()
-        .ok_or_else(|| eyre!("the engine has no output"))?;
+    let stdout = child.stdout.take().ok_or_else(|| eyre!("the engine has no output"))?;
     let mut line = String::new();
     BufReader::new(stdout).read_line(&mut line)?;
     match line.trim_end() {
         READY => Ok(()),
         "" => {
             let status = child.wait()?;
-            Err(eyre!(
-                "the engine ended at once ({status}); {} says why",
-                home.folder(id).join("engine.log").display()
-            ))
+            Err(eyre!("the engine ended at once ({status}); {} says why", home.folder(id).join("engine.log").display()))
         }
         why => Err(eyre!("{why}")),
     }
@@ -92,10 +78,8 @@ fn log_file(folder: &Path) -> Result<std::fs::File> {
 /// The config that the incident was started with, unless another is named.
 pub(super) fn config_path(common: &Common, folder: &Path) -> PathBuf {
     common.config.clone().unwrap_or_else(|| {
-        std::fs::read(folder.join("config-path")).map_or_else(
-            |_| default_path(),
-            |bytes| PathBuf::from(std::ffi::OsString::from_vec(bytes)),
-        )
+        std::fs::read(folder.join("config-path"))
+            .map_or_else(|_| default_path(), |bytes| PathBuf::from(std::ffi::OsString::from_vec(bytes)))
     })
 }
 
@@ -107,19 +91,13 @@ pub(super) fn serve(common: &Common, id: &IncidentId) -> Result<Exit> {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(false)
-        .with_env_filter(
-            EnvFilter::try_from_env("RELIGHT_LOG")
-                .unwrap_or_else(|_| EnvFilter::new("relight=info,warn")),
-        )
+        .with_env_filter(EnvFilter::try_from_env("RELIGHT_LOG").unwrap_or_else(|_| EnvFilter::new("relight=info,warn")))
         .init();
     let result = (|| {
         let home = home(common)?;
         let folder = home.folder(id);
         let config = Arc::new(Config::load(&config_path(common, &folder))?);
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         runtime.block_on(run(id, folder, config))
     })();
     if let Err(report) = &result {
@@ -134,11 +112,7 @@ async fn run(id: &IncidentId, folder: PathBuf, config: Arc<Config>) -> Result<()
     let socket = Home::socket(id)?;
     let hands = Arc::new(super::hands::Workers::new(Arc::clone(&config)));
     let mut bound = Ok(());
-    let options = Options {
-        folder,
-        config,
-        hands,
-    };
+    let options = Options { folder, config, hands };
     // The journal is held when the socket is bound, so a socket file in the way is a dead engine's.
     engine::run(options, |handle| match wire::bind(&socket) {
         Ok(listener) => {

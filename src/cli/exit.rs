@@ -55,10 +55,7 @@ impl Exit {
     pub(super) fn of(report: &Report) -> Self {
         let held = |error: &JournalError| matches!(error, JournalError::Held(_));
         for cause in report.chain() {
-            let code = if cause.is::<Usage>()
-                || cause.is::<ConfigError>()
-                || cause.is::<RunbookError>()
-            {
+            let code = if cause.is::<Usage>() || cause.is::<ConfigError>() || cause.is::<RunbookError>() {
                 Some(Self::Usage)
             } else if let Some(error) = cause.downcast_ref::<JournalError>() {
                 held(error).then_some(Self::Held)

@@ -30,12 +30,7 @@ pub(super) fn read_state(common: &Common, id: &IncidentId) -> Result<State> {
     State::replay(&history.events).map_err(|error| eyre!("{error}"))
 }
 
-pub(super) fn export(
-    common: &Common,
-    id: &IncidentId,
-    format: ExportFormat,
-    output: Option<&Path>,
-) -> Result<Exit> {
+pub(super) fn export(common: &Common, id: &IncidentId, format: ExportFormat, output: Option<&Path>) -> Result<Exit> {
     let text = export::export(&read_state(common, id)?, format.into());
     match output {
         None => {

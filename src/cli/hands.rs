@@ -27,34 +27,19 @@ impl Hands for Workers {
         workers::build(&step.action, &self.config)
     }
 
-    async fn list(
-        &self,
-        step: &Step,
-        knowledge: &Knowledge,
-    ) -> Result<Option<Listing>, WorkerError> {
+    async fn list(&self, step: &Step, knowledge: &Knowledge) -> Result<Option<Listing>, WorkerError> {
         let Action::ChooseSnapshot { from, database } = &step.action else {
             return Ok(None);
         };
-        workers::list_snapshots(&self.config, from, database, knowledge.onset, knowledge.now)
-            .await
-            .map(Some)
+        workers::list_snapshots(&self.config, from, database, knowledge.onset, knowledge.now).await.map(Some)
     }
 
-    async fn send(
-        &self,
-        message: &OwedMessage,
-        knowledge: &Knowledge,
-        again: bool,
-    ) -> Result<String, WorkerError> {
+    async fn send(&self, message: &OwedMessage, knowledge: &Knowledge, again: bool) -> Result<String, WorkerError> {
         let Channel::PagerDutyNote = message.channel;
-        let incident = knowledge
-            .facts
-            .iter()
-            .rev()
-            .find_map(|known| match &known.fact {
-                crate::incident::Fact::PagerDuty { id, .. } => Some(id.clone()),
-                _ => None,
-            });
+        let incident = knowledge.facts.iter().rev().find_map(|known| match &known.fact {
+            crate::incident::Fact::PagerDuty { id, .. } => Some(id.clone()),
+            _ => None,
+        });
         let Some(incident) = incident else {
             let error = WorkerError::new(
                 "send a note",

@@ -40,11 +40,7 @@ pub(super) fn home(common: &Common) -> Result<Home> {
     }
     let path = common.config.clone().unwrap_or_else(default_path);
     // Without a config there may still be incidents, of drills for instance.
-    let state_dir = if path.exists() {
-        Config::load(&path)?.state_dir
-    } else {
-        None
-    };
+    let state_dir = if path.exists() { Config::load(&path)?.state_dir } else { None };
     Ok(Home::find(state_dir.as_deref())?)
 }
 
@@ -53,12 +49,8 @@ pub(super) fn runbook_text(common: &Common) -> Result<(String, String)> {
     match &common.runbook {
         None => Ok(("built-in runbook".to_owned(), BUILT_IN.to_owned())),
         Some(path) => {
-            let text = std::fs::read_to_string(path).map_err(|error| {
-                Usage(format!(
-                    "the runbook {} cannot be read: {error}",
-                    path.display()
-                ))
-            })?;
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| Usage(format!("the runbook {} cannot be read: {error}", path.display())))?;
             Ok((path.display().to_string(), text))
         }
     }
@@ -70,10 +62,7 @@ pub(super) fn create(home: &Home, loaded: &Loaded, common: &Common) -> Result<In
     let runbook = Runbook::parse(&origin, &text)?;
     let missing = loaded.config.missing(&runbook);
     if !missing.is_empty() {
-        let list: Vec<String> = missing
-            .iter()
-            .map(|(target, step)| format!("{target} (for \"{step}\")"))
-            .collect();
+        let list: Vec<String> = missing.iter().map(|(target, step)| format!("{target} (for \"{step}\")")).collect();
         return Err(Usage(format!(
             "the config {} lacks targets that the runbook names: {}. assets/relight.example.toml shows how each is written",
             loaded.path.display(),
@@ -81,21 +70,19 @@ pub(super) fn create(home: &Home, loaded: &Loaded, common: &Common) -> Result<In
         ))
         .into());
     }
-    let database = loaded.config.postgres.values().next().map_or_else(
-        || runbook.title.clone(),
-        |postgres| postgres.database.clone(),
-    );
+    let database = loaded
+        .config
+        .postgres
+        .values()
+        .next()
+        .map_or_else(|| runbook.title.clone(), |postgres| postgres.database.clone());
     let mut bytes = [0; 4];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
-        .wrap_err("no random numbers")?;
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).wrap_err("no random numbers")?;
     let id = IncidentId::from_random(bytes);
     let opening = Event {
         seq: 1,
         at: Timestamp::now(),
-        actor: Actor {
-            name: wire::own_name(),
-            uid: Some(rustix::process::getuid().as_raw()),
-        },
+        actor: Actor { name: wire::own_name(), uid: Some(rustix::process::getuid().as_raw()) },
         kind: EventKind::Opened {
             id: id.clone(),
             environment: loaded.config.environment.clone(),
@@ -108,10 +95,7 @@ pub(super) fn create(home: &Home, loaded: &Loaded, common: &Common) -> Result<In
     };
     home.create(&id, &opening)?;
     // The incident keeps the config's path, so that attaching later needs no option.
-    std::fs::write(
-        home.folder(&id).join("config-path"),
-        loaded.path.as_os_str().as_encoded_bytes(),
-    )?;
+    std::fs::write(home.folder(&id).join("config-path"), loaded.path.as_os_str().as_encoded_bytes())?;
     Ok(id)
 }
 
@@ -147,39 +131,25 @@ fn only_open(home: &Home) -> Result<IncidentId> {
         1 => Ok(open.remove(0).id),
         _ => {
             let ids: Vec<&str> = open.iter().map(|found| found.id.as_str()).collect();
-            Err(Usage(format!(
-                "several incidents are open, name one: {}",
-                ids.join(", ")
-            ))
-            .into())
+            Err(Usage(format!("several incidents are open, name one: {}", ids.join(", "))).into())
         }
     }
 }
 
 fn is_open(found: &Found) -> bool {
     // One that cannot be read is shown rather than hidden: somebody must look at it.
-    found
-        .state
-        .as_ref()
-        .map_or(true, |state| state.closed_at.is_none())
+    found.state.as_ref().map_or(true, |state| state.closed_at.is_none())
 }
 
 fn is_drill(found: &Found) -> bool {
-    found
-        .state
-        .as_ref()
-        .is_ok_and(|state| state.environment == DRILL)
+    found.state.as_ref().is_ok_and(|state| state.environment == DRILL)
 }
 
 /// Without a command: attach to the only open incident, ask where there are several, start where there is none.
 pub(super) fn bare(common: &Common) -> Result<Exit> {
     need_terminal("relight")?;
     let home = home(common)?;
-    let open: Vec<Found> = home
-        .incidents()?
-        .into_iter()
-        .filter(|found| is_open(found) && !is_drill(found))
-        .collect();
+    let open: Vec<Found> = home.incidents()?.into_iter().filter(|found| is_open(found) && !is_drill(found)).collect();
     if let [only] = open.as_slice() {
         return open_cockpit(&home, &only.id.clone(), common);
     }
@@ -205,9 +175,7 @@ pub(super) fn bare(common: &Common) -> Result<Exit> {
 
 /// Starts the incident's engine if none runs, and shows the cockpit.
 pub(super) fn open_cockpit(home: &Home, id: &IncidentId, common: &Common) -> Result<Exit> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let _link = engine::connect_or_start(home, id, common).await?;
         Ok(Exit::Done)
@@ -216,20 +184,12 @@ pub(super) fn open_cockpit(home: &Home, id: &IncidentId, common: &Common) -> Res
 
 pub(super) fn list(common: &Common, json: bool, all: bool) -> Result<Exit> {
     let home = home(common)?;
-    let found: Vec<Found> = home
-        .incidents()?
-        .into_iter()
-        .filter(|found| all || is_open(found))
-        .collect();
+    let found: Vec<Found> = home.incidents()?.into_iter().filter(|found| all || is_open(found)).collect();
     if json {
         let rows: Vec<serde_json::Value> = found.iter().map(row_json).collect();
         println!("{}", serde_json::to_string_pretty(&rows)?);
     } else if found.is_empty() {
-        println!(
-            "No incident{} in {}.",
-            if all { "" } else { " is open" },
-            home.root().display()
-        );
+        println!("No incident{} in {}.", if all { "" } else { " is open" }, home.root().display());
     } else {
         print_table(&found);
     }
@@ -248,10 +208,7 @@ fn row_json(found: &Found) -> serde_json::Value {
 }
 
 fn print_table(found: &[Found]) {
-    println!(
-        "{:<14} {:<12} {:<20} {:>9}  STATE",
-        "INCIDENT", "ENVIRONMENT", "DATABASE", "OPENED"
-    );
+    println!("{:<14} {:<12} {:<20} {:>9}  STATE", "INCIDENT", "ENVIRONMENT", "DATABASE", "OPENED");
     for found in found {
         match &found.state {
             Ok(state) => {

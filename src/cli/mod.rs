@@ -25,10 +25,7 @@ use arguments::{Arguments, Verb};
 pub fn main() -> ExitCode {
     // Children and hidden processes of ours must not be stopped by a handler meant for people.
     let arguments = Arguments::parse();
-    if let Err(error) = color_eyre::config::HookBuilder::default()
-        .display_env_section(false)
-        .install()
-    {
+    if let Err(error) = color_eyre::config::HookBuilder::default().display_env_section(false).install() {
         eprintln!("relight: {error}");
     }
     // Every TLS client of this process uses the one provider; a second installation only says that it is there.
@@ -48,9 +45,7 @@ fn run(arguments: Arguments) -> color_eyre::Result<Exit> {
         Some(Verb::Start) => incidents::start(&common),
         Some(Verb::Attach { id }) => incidents::attach(&common, id),
         Some(Verb::List { json, all }) => incidents::list(&common, json, all),
-        Some(Verb::Export { id, format, output }) => {
-            export::export(&common, &id, format, output.as_deref())
-        }
+        Some(Verb::Export { id, format, output }) => export::export(&common, &id, format, output.as_deref()),
         Some(Verb::Audit { id }) => audit::audit(&common, &id),
         Some(Verb::Check { json }) => check::check(&common, json),
         Some(Verb::Runbook { verb }) => runbook::run(&common, verb),

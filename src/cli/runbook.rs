@@ -23,19 +23,10 @@ pub(super) fn run(common: &Common, verb: RunbookVerb) -> Result<Exit> {
             }
         }
         RunbookVerb::Validate { file } => {
-            let text = std::fs::read_to_string(&file).map_err(|error| {
-                Usage(format!(
-                    "the runbook {} cannot be read: {error}",
-                    file.display()
-                ))
-            })?;
+            let text = std::fs::read_to_string(&file)
+                .map_err(|error| Usage(format!("the runbook {} cannot be read: {error}", file.display())))?;
             let runbook = Runbook::parse(&file.display().to_string(), &text)?;
-            println!(
-                "{}: {} phases, {} steps, sound.",
-                file.display(),
-                runbook.phases.len(),
-                runbook.steps().count()
-            );
+            println!("{}: {} phases, {} steps, sound.", file.display(), runbook.phases.len(), runbook.steps().count());
         }
     }
     Ok(Exit::Done)
@@ -51,19 +42,9 @@ fn show(runbook: &Runbook) {
                 Approval::Confirm => "confirm",
                 Approval::Type => "type the name",
             };
-            println!(
-                "  {:<26} {:<22} {:<20} {}",
-                step.id.as_str(),
-                step.action.name(),
-                approval,
-                step.title
-            );
+            println!("  {:<26} {:<22} {:<20} {}", step.id.as_str(), step.action.name(), approval, step.title);
             if !step.needs.is_empty() {
-                let needs: Vec<&str> = step
-                    .needs
-                    .iter()
-                    .map(crate::runbook::StepId::as_str)
-                    .collect();
+                let needs: Vec<&str> = step.needs.iter().map(crate::runbook::StepId::as_str).collect();
                 println!("  {:<26} needs {}", "", needs.join(", "));
             }
             if let Some(undo) = &step.undo {

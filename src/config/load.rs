@@ -38,12 +38,9 @@ pub enum ConfigError {
 /// `$XDG_CONFIG_HOME/relight/config.toml`, else `~/.config/relight/config.toml`.
 #[must_use]
 pub fn default_path() -> PathBuf {
-    let base = std::env::var_os("XDG_CONFIG_HOME")
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute());
+    let base = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let base = base.or_else(|| std::env::home_dir().map(|home| home.join(".config")));
-    base.unwrap_or_else(|| PathBuf::from("/etc"))
-        .join("relight/config.toml")
+    base.unwrap_or_else(|| PathBuf::from("/etc")).join("relight/config.toml")
 }
 
 pub(super) fn load(path: &Path) -> Result<Config, ConfigError> {
@@ -51,10 +48,7 @@ pub(super) fn load(path: &Path) -> Result<Config, ConfigError> {
         io::ErrorKind::NotFound => ConfigError::Missing(path.to_owned()),
         _ => ConfigError::Unreadable(path.to_owned(), error),
     };
-    let mode = std::fs::metadata(path)
-        .map_err(unreadable)?
-        .permissions()
-        .mode();
+    let mode = std::fs::metadata(path).map_err(unreadable)?.permissions().mode();
     if mode & 0o022 != 0 {
         return Err(ConfigError::Writable(path.to_owned(), mode & 0o777));
     }
@@ -73,10 +67,8 @@ mod tests {
     #[test]
     fn the_example_is_a_config_for_the_built_in_runbook() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/relight.example.toml");
-        let config: Config =
-            toml::from_str(&std::fs::read_to_string(path).expect("readable")).expect("valid");
-        let runbook =
-            crate::runbook::Runbook::parse("built-in", crate::runbook::BUILT_IN).expect("sound");
+        let config: Config = toml::from_str(&std::fs::read_to_string(path).expect("readable")).expect("valid");
+        let runbook = crate::runbook::Runbook::parse("built-in", crate::runbook::BUILT_IN).expect("sound");
         assert_eq!(config.missing(&runbook), []);
         assert_eq!(config.secrets().len(), 5);
     }
@@ -85,16 +77,10 @@ mod tests {
     fn faults_name_their_place() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("config.toml");
-        std::fs::write(&path, "environment = \"production\"\nrto_taget = \"1h\"\n")
-            .expect("written");
+        std::fs::write(&path, "environment = \"production\"\nrto_taget = \"1h\"\n").expect("written");
         let error = Config::load(&path).expect_err("a fault").to_string();
-        assert!(
-            error.contains("config.toml:2:1: ") && error.contains("rto_taget"),
-            "{error}"
-        );
-        let error = Config::load(&folder.path().join("none.toml"))
-            .expect_err("missing")
-            .to_string();
+        assert!(error.contains("config.toml:2:1: ") && error.contains("rto_taget"), "{error}");
+        let error = Config::load(&folder.path().join("none.toml")).expect_err("missing").to_string();
         assert!(error.contains("there is no config at"), "{error}");
     }
 }

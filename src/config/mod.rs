@@ -10,8 +10,8 @@ mod targets;
 pub use load::{ConfigError, default_path};
 pub use secret::{SecretError, SecretSource};
 pub use targets::{
-    Bridge, Command, Folder, Grafana, Header, Http, Kubernetes, LaunchDarkly, PagerDuty, Panel,
-    Postgres, Redis, S3, Slack, SslMode, Value,
+    Bridge, Command, Folder, Grafana, Header, Http, Kubernetes, LaunchDarkly, PagerDuty, Panel, Postgres, Redis, S3,
+    Slack, SslMode, Value,
 };
 
 use std::collections::BTreeMap;
@@ -108,32 +108,16 @@ impl Config {
     #[must_use]
     pub fn secrets(&self) -> Vec<&SecretSource> {
         let mut sources: Vec<&SecretSource> = Vec::new();
-        sources.extend(
-            self.postgres
-                .values()
-                .filter_map(|target| target.password.as_ref()),
-        );
+        sources.extend(self.postgres.values().filter_map(|target| target.password.as_ref()));
         for s3 in self.s3.values() {
             sources.extend(s3.access_key_id.as_ref());
             sources.extend(s3.secret_access_key.as_ref());
         }
+        sources.extend(self.redis.values().filter_map(|target| target.password.as_ref()));
         sources.extend(
-            self.redis
-                .values()
-                .filter_map(|target| target.password.as_ref()),
+            self.http.values().filter_map(|target| target.header.as_ref()).filter_map(|header| header.value.secret()),
         );
-        sources.extend(
-            self.http
-                .values()
-                .filter_map(|target| target.header.as_ref())
-                .filter_map(|header| header.value.secret()),
-        );
-        sources.extend(
-            self.command
-                .values()
-                .flat_map(|command| command.env.values())
-                .filter_map(Value::secret),
-        );
+        sources.extend(self.command.values().flat_map(|command| command.env.values()).filter_map(Value::secret));
         sources.extend(self.pagerduty.iter().map(|target| &target.token));
         sources.extend(self.launchdarkly.iter().map(|target| &target.token));
         sources.extend(self.slack.iter().map(|target| &target.token));

@@ -32,11 +32,7 @@ impl fmt::Display for SecretSource {
         match self {
             Self::Env(name) => write!(f, "the environment variable {name}"),
             Self::File(path) => write!(f, "the file {}", path.display()),
-            Self::Command(argv) => write!(
-                f,
-                "the command {}",
-                argv.first().map_or("(empty)", String::as_str)
-            ),
+            Self::Command(argv) => write!(f, "the command {}", argv.first().map_or("(empty)", String::as_str)),
         }
     }
 }
@@ -47,19 +43,13 @@ impl SecretSource {
     /// # Errors
     /// It is not there, is empty, can be read by others (a file), or the command fails.
     pub fn read(&self) -> Result<SecretString, SecretError> {
-        let fault = |why: String| SecretError {
-            from: self.to_string(),
-            why,
-        };
+        let fault = |why: String| SecretError { from: self.to_string(), why };
         let text = match self {
-            Self::Env(name) => {
-                std::env::var(name).map_err(|_| fault("it is not set".to_owned()))?
-            }
+            Self::Env(name) => std::env::var(name).map_err(|_| fault("it is not set".to_owned()))?,
             Self::File(path) => read_private(path).map_err(fault)?,
             Self::Command(argv) => {
-                let (program, arguments) = argv
-                    .split_first()
-                    .ok_or_else(|| fault("the command is empty".to_owned()))?;
+                let (program, arguments) =
+                    argv.split_first().ok_or_else(|| fault("the command is empty".to_owned()))?;
                 let output = Command::new(program)
                     .args(arguments)
                     .stdin(Stdio::null())
@@ -82,16 +72,9 @@ impl SecretSource {
 
 fn read_private(path: &std::path::Path) -> Result<String, String> {
     use std::os::unix::fs::PermissionsExt as _;
-    let mode = std::fs::metadata(path)
-        .map_err(|error| error.to_string())?
-        .permissions()
-        .mode();
+    let mode = std::fs::metadata(path).map_err(|error| error.to_string())?.permissions().mode();
     if mode & 0o077 != 0 {
-        return Err(format!(
-            "others can read it (mode {:o}); run: chmod 600 {}",
-            mode & 0o777,
-            path.display()
-        ));
+        return Err(format!("others can read it (mode {:o}); run: chmod 600 {}", mode & 0o777, path.display()));
     }
     std::fs::read_to_string(path).map_err(|error| error.to_string())
 }

@@ -285,16 +285,9 @@ fn ten_minutes() -> SignedDuration {
 }
 
 /// Reads `1h`, `90s`, `1h 30m`; it must be longer than nothing.
-pub(super) fn duration<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<SignedDuration, D::Error> {
+pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SignedDuration, D::Error> {
     let text = String::deserialize(deserializer)?;
-    let fault =
-        || serde::de::Error::custom(format!("`{text}` is no duration: write 90s, 5m or 1h 30m"));
+    let fault = || serde::de::Error::custom(format!("`{text}` is no duration: write 90s, 5m or 1h 30m"));
     let duration: SignedDuration = text.parse().map_err(|_| fault())?;
-    if duration.is_positive() {
-        Ok(duration)
-    } else {
-        Err(fault())
-    }
+    if duration.is_positive() { Ok(duration) } else { Err(fault()) }
 }

@@ -24,11 +24,7 @@ pub(crate) fn path(path: &Path) -> String {
 }
 
 /// Writes `config.toml`. `program` is the relight that stands in as smoke and deploy command.
-pub(crate) fn write_config(
-    ready: &Ready,
-    writers: &[String],
-    program: &Path,
-) -> Result<(), SandboxError> {
+pub(crate) fn write_config(ready: &Ready, writers: &[String], program: &Path) -> Result<(), SandboxError> {
     let writers: Vec<String> = writers.iter().map(|name| quoted(name)).collect();
     let mut text = format!(
         "# Written by the sandbox of `relight drill`; it ends with it.\n\
@@ -105,11 +101,7 @@ pub(crate) fn write_config(
 }
 
 /// Writes a kubeconfig with the one context `drill`. JSON is YAML.
-pub(crate) fn write_kubeconfig(
-    file: &Path,
-    server: &str,
-    token_file: &Path,
-) -> Result<(), SandboxError> {
+pub(crate) fn write_kubeconfig(file: &Path, server: &str, token_file: &Path) -> Result<(), SandboxError> {
     let config = json!({
         "apiVersion": "v1",
         "kind": "Config",

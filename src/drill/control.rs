@@ -30,11 +30,7 @@ pub enum End {
 }
 
 /// The idle clock: it runs while nobody holds a connection to the socket, and starts anew whenever somebody lets go of one.
-pub(crate) fn watch_clients(
-    socket: &Path,
-    idle: Duration,
-    end: mpsc::Sender<End>,
-) -> Result<(), SandboxError> {
+pub(crate) fn watch_clients(socket: &Path, idle: Duration, end: mpsc::Sender<End>) -> Result<(), SandboxError> {
     let listener = UnixListener::bind(socket).map_err(SandboxError::io("listen on", socket))?;
     std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600))
         .map_err(SandboxError::io("protect", socket))?;
@@ -64,10 +60,7 @@ async fn idle_clock(clients: &mut watch::Receiver<usize>, idle: Duration) {
             if clients.changed().await.is_err() {
                 return;
             }
-        } else if !matches!(
-            tokio::time::timeout(idle, clients.changed()).await,
-            Ok(Ok(()))
-        ) {
+        } else if !matches!(tokio::time::timeout(idle, clients.changed()).await, Ok(Ok(()))) {
             return;
         }
     }
@@ -91,9 +84,7 @@ impl Hold {
     /// # Errors
     /// When nobody listens there.
     pub async fn take(socket: &Path) -> Result<Self, SandboxError> {
-        let stream = UnixStream::connect(socket)
-            .await
-            .map_err(SandboxError::io("connect to", socket))?;
+        let stream = UnixStream::connect(socket).await.map_err(SandboxError::io("connect to", socket))?;
         Ok(Self { _stream: stream })
     }
 }
@@ -111,29 +102,16 @@ struct Controls {
 /// - `POST /_control/kubernetes/scale` `{"deployment", "replicas"}`: somebody else scales;
 /// - `POST /_control/kubernetes/hang` `{"deployment", "hang"}`: its pods do not end when told to, or do again;
 /// - `GET /_control/meters`: writes counted so far.
-pub(crate) async fn serve(
-    cluster: Cluster,
-    meters: Meters,
-    end: mpsc::Sender<End>,
-) -> Result<String, SandboxError> {
+pub(crate) async fn serve(cluster: Cluster, meters: Meters, end: mpsc::Sender<End>) -> Result<String, SandboxError> {
     let address = PathBuf::from("127.0.0.1:0");
-    let listener = TcpListener::bind(("127.0.0.1", 0))
-        .await
-        .map_err(SandboxError::io("bind", &address))?;
-    let port = listener
-        .local_addr()
-        .map_err(SandboxError::io("bind", &address))?
-        .port();
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(SandboxError::io("bind", &address))?;
+    let port = listener.local_addr().map_err(SandboxError::io("bind", &address))?.port();
     let router = Router::new()
         .route("/_control/stop", post(stop))
         .route("/_control/kubernetes/scale", post(scale))
         .route("/_control/kubernetes/hang", post(hang))
         .route("/_control/meters", get(totals))
-        .with_state(Controls {
-            cluster,
-            meters,
-            end,
-        });
+        .with_state(Controls { cluster, meters, end });
     tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, router).await {
             tracing::error!(%error, "the control routes ended");
@@ -158,11 +136,7 @@ async fn scale(State(controls): State<Controls>, Json(to): Json<ScaleTo>) -> Sta
     if to.replicas < 0 {
         return StatusCode::UNPROCESSABLE_ENTITY;
     }
-    if controls.cluster.scale(&to.deployment, to.replicas) {
-        StatusCode::OK
-    } else {
-        StatusCode::NOT_FOUND
-    }
+    if controls.cluster.scale(&to.deployment, to.replicas) { StatusCode::OK } else { StatusCode::NOT_FOUND }
 }
 
 #[derive(Deserialize)]

@@ -70,10 +70,7 @@ impl Login {
             .options(options)
             .connect(NoTls)
             .await
-            .map_err(SandboxError::pg(format!(
-                "connect to {} as {}",
-                self.database, self.user
-            )))?;
+            .map_err(SandboxError::pg(format!("connect to {} as {}", self.database, self.user)))?;
         let traffic = tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a database session ended");
@@ -85,10 +82,7 @@ impl Login {
     /// The same login for another database.
     #[must_use]
     pub fn to_database(&self, database: &str) -> Self {
-        Self {
-            database: database.to_owned(),
-            ..self.clone()
-        }
+        Self { database: database.to_owned(), ..self.clone() }
     }
 }
 
@@ -124,20 +118,10 @@ pub async fn table_states(client: &Client) -> Result<BTreeMap<String, TableState
     for table in tables {
         let name: String = table.get(0);
         let quoted = name.replace('"', "\"\"");
-        let sql = format!(
-            "SELECT count(*), coalesce(sum(hashtextextended(t::text, 0)), 0)::text FROM public.\"{quoted}\" t"
-        );
-        let row = client
-            .query_one(&sql, &[])
-            .await
-            .map_err(SandboxError::pg(format!("sum up the table {name}")))?;
-        states.insert(
-            name,
-            TableState {
-                rows: row.get(0),
-                checksum: row.get(1),
-            },
-        );
+        let sql =
+            format!("SELECT count(*), coalesce(sum(hashtextextended(t::text, 0)), 0)::text FROM public.\"{quoted}\" t");
+        let row = client.query_one(&sql, &[]).await.map_err(SandboxError::pg(format!("sum up the table {name}")))?;
+        states.insert(name, TableState { rows: row.get(0), checksum: row.get(1) });
     }
     Ok(states)
 }

@@ -63,23 +63,16 @@ impl Dumper {
         let manifest = Manifest {
             key: key(taken),
             taken,
-            last_modified: Timestamp::from_second(taken.as_second().saturating_add(DUMP_SECONDS))
-                .unwrap_or(taken),
+            last_modified: Timestamp::from_second(taken.as_second().saturating_add(DUMP_SECONDS)).unwrap_or(taken),
             kind,
             size: 0,
             tables: BTreeMap::new(),
         };
         let dumper = Arc::clone(self);
         if kind == DumpKind::Empty {
-            return Ok(tokio::spawn(async move {
-                dumper.upload(manifest, Vec::new()).await
-            }));
+            return Ok(tokio::spawn(async move { dumper.upload(manifest, Vec::new()).await }));
         }
-        let session = self
-            .cluster
-            .as_superuser()
-            .connect("backup", "-c max_parallel_workers_per_gather=0")
-            .await?;
+        let session = self.cluster.as_superuser().connect("backup", "-c max_parallel_workers_per_gather=0").await?;
         session
             .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             .await
@@ -91,17 +84,12 @@ impl Dumper {
         let snapshot: String = row.get(0);
         Ok(tokio::spawn(async move {
             let file = dumper.work.join(format!("{}.dump", taken.as_second()));
-            let (tables, ()) =
-                tokio::try_join!(table_states(&session), dumper.pg_dump(&snapshot, &file))?;
+            let (tables, ()) = tokio::try_join!(table_states(&session), dumper.pg_dump(&snapshot, &file))?;
             session.close().await;
-            let mut bytes = tokio::fs::read(&file)
-                .await
-                .map_err(SandboxError::io("read", &file))?;
+            let mut bytes = tokio::fs::read(&file).await.map_err(SandboxError::io("read", &file))?;
             let _ = tokio::fs::remove_file(&file).await;
-            set_header_time(&mut bytes, taken).map_err(|reason| SandboxError::Program {
-                program: "pg_dump",
-                reason: reason.to_owned(),
-            })?;
+            set_header_time(&mut bytes, taken)
+                .map_err(|reason| SandboxError::Program { program: "pg_dump", reason: reason.to_owned() })?;
             let mut manifest = manifest;
             match kind {
                 DumpKind::Good => manifest.tables = tables,
@@ -114,17 +102,9 @@ impl Dumper {
     }
 
     async fn pg_dump(&self, snapshot: &str, file: &Path) -> Result<(), SandboxError> {
-        let mut command = self
-            .nursery
-            .command(self.cluster.bin.join("pg_dump"), "TERM", None);
+        let mut command = self.nursery.command(self.cluster.bin.join("pg_dump"), "TERM", None);
         command
-            .args([
-                "--format=custom",
-                "--compress=1",
-                "--host=127.0.0.1",
-                "--username=postgres",
-                "--no-password",
-            ])
+            .args(["--format=custom", "--compress=1", "--host=127.0.0.1", "--username=postgres", "--no-password"])
             .arg(format!("--port={}", self.cluster.port))
             .arg(format!("--snapshot={snapshot}"))
             .arg("--file")
@@ -134,25 +114,16 @@ impl Dumper {
         self.nursery.run("pg_dump", command).await
     }
 
-    async fn upload(
-        &self,
-        mut manifest: Manifest,
-        bytes: Vec<u8>,
-    ) -> Result<Manifest, SandboxError> {
+    async fn upload(&self, mut manifest: Manifest, bytes: Vec<u8>) -> Result<Manifest, SandboxError> {
         manifest.size = bytes.len() as u64;
-        self.store
-            .put(BACKUPS, &manifest.key, bytes, manifest.last_modified)
-            .await?;
+        self.store.put(BACKUPS, &manifest.key, bytes, manifest.last_modified).await?;
         Ok(manifest)
     }
 }
 
 /// `postgres/financecopilot-20261123T060000Z.dump`.
 fn key(taken: Timestamp) -> String {
-    let stamp = taken
-        .to_zoned_datetime(TimeZone::UTC)
-        .strftime("%Y%m%dT%H%M%SZ")
-        .to_string();
+    let stamp = taken.to_zoned_datetime(TimeZone::UTC).strftime("%Y%m%dT%H%M%SZ").to_string();
     format!("{PREFIX}{DATABASE}-{stamp}.dump")
 }
 
@@ -206,9 +177,7 @@ mod tests {
             let dates = &archive[11 + compression..];
             let ints: Vec<i32> = dates[..35]
                 .chunks(5)
-                .map(|c| {
-                    i32::from_le_bytes([c[1], c[2], c[3], c[4]]) * if c[0] == 0 { 1 } else { -1 }
-                })
+                .map(|c| i32::from_le_bytes([c[1], c[2], c[3], c[4]]) * if c[0] == 0 { 1 } else { -1 })
                 .collect();
             assert_eq!(ints, [8, 7, 6, 23, 10, 126, 0]);
             assert_eq!(&archive[11..11 + compression], vec![9; compression]);

@@ -7,9 +7,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
     /// A program that the drill needs is not installed.
-    #[error(
-        "{program} is missing: install it (Debian, Ubuntu: apt-get install {package}) or put its folder into PATH"
-    )]
+    #[error("{program} is missing: install it (Debian, Ubuntu: apt-get install {package}) or put its folder into PATH")]
     Missing {
         /// The program that was looked for.
         program: &'static str,
@@ -35,10 +33,7 @@ pub enum SandboxError {
         reason: String,
     },
     /// A statement or connection to the sandbox's PostgreSQL failed.
-    #[error(
-        "cannot {operation} in the sandbox's PostgreSQL: {}",
-        pg_reason(source)
-    )]
+    #[error("cannot {operation} in the sandbox's PostgreSQL: {}", pg_reason(source))]
     Postgres {
         /// What was tried, as a verb and its target.
         operation: String,
@@ -106,11 +101,7 @@ impl SandboxError {
     /// An [`SandboxError::Io`] from a verb and a path; made for `map_err`.
     pub(crate) fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io {
-            operation,
-            path,
-            source,
-        }
+        move |source| Self::Io { operation, path, source }
     }
 
     /// An [`SandboxError::Postgres`] from a phrase; made for `map_err`.
@@ -122,8 +113,7 @@ impl SandboxError {
 
 /// The server's message with its code, since the driver's own Display says only "db error".
 fn pg_reason(error: &tokio_postgres::Error) -> String {
-    error.as_db_error().map_or_else(
-        || error.to_string(),
-        |db| format!("{} (SQLSTATE {})", db.message(), db.code().code()),
-    )
+    error
+        .as_db_error()
+        .map_or_else(|| error.to_string(), |db| format!("{} (SQLSTATE {})", db.message(), db.code().code()))
 }

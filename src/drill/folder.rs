@@ -14,9 +14,7 @@ use super::error::SandboxError;
 pub(crate) fn random_hex(bytes: usize) -> Result<String, SandboxError> {
     let path = Path::new("/dev/urandom");
     let mut buffer = vec![0; bytes];
-    fs::File::open(path)
-        .and_then(|mut file| file.read_exact(&mut buffer))
-        .map_err(SandboxError::io("read", path))?;
+    fs::File::open(path).and_then(|mut file| file.read_exact(&mut buffer)).map_err(SandboxError::io("read", path))?;
     Ok(hex(&buffer))
 }
 
@@ -54,10 +52,8 @@ pub(crate) fn make_run_folder(reachable_by_others: bool) -> Result<PathBuf, Sand
 
 /// Whether everybody may pass through the folder and all above it.
 fn passable(path: &Path) -> bool {
-    path.ancestors().all(|folder| {
-        fs::metadata(folder)
-            .is_ok_and(|meta| meta.is_dir() && meta.permissions().mode() & 0o001 != 0)
-    })
+    path.ancestors()
+        .all(|folder| fs::metadata(folder).is_ok_and(|meta| meta.is_dir() && meta.permissions().mode() & 0o001 != 0))
 }
 
 /// Writes a file that only its owner may read, replacing what was there, whole or not at all.
@@ -89,12 +85,7 @@ impl Secrets {
     }
 
     /// Invents a secret, writes it to the file of that name and returns file and value.
-    pub(crate) fn invent(
-        &self,
-        name: &str,
-        prefix: &str,
-        bytes: usize,
-    ) -> Result<Secret, SandboxError> {
+    pub(crate) fn invent(&self, name: &str, prefix: &str, bytes: usize) -> Result<Secret, SandboxError> {
         let value = format!("{prefix}{}", random_hex(bytes)?);
         let file = self.dir.join(name);
         write_private(&file, value.as_bytes())?;
@@ -113,8 +104,6 @@ pub(crate) struct Secret {
 
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Secret")
-            .field("file", &self.file)
-            .finish_non_exhaustive()
+        f.debug_struct("Secret").field("file", &self.file).finish_non_exhaustive()
     }
 }

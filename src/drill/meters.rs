@@ -54,12 +54,7 @@ impl Meters {
         let mut seconds = self.seconds.lock().unwrap_or_else(PoisonError::into_inner);
         let epoch = now_ms.div_euclid(1000);
         if seconds.back().is_none_or(|last| last.epoch < epoch) {
-            seconds.push_back(Second {
-                epoch,
-                good: 0,
-                bad: 0,
-                last_commit_ms: None,
-            });
+            seconds.push_back(Second { epoch, good: 0, bad: 0, last_commit_ms: None });
             if seconds.len() > KEPT_SECONDS {
                 seconds.pop_front();
             }
@@ -79,9 +74,7 @@ impl Meters {
     #[must_use]
     pub fn totals(&self) -> (u64, u64) {
         let seconds = self.seconds.lock().unwrap_or_else(PoisonError::into_inner);
-        seconds.iter().fold((0, 0), |(good, bad), s| {
-            (good + u64::from(s.good), bad + u64::from(s.bad))
-        })
+        seconds.iter().fold((0, 0), |(good, bad), s| (good + u64::from(s.good), bad + u64::from(s.bad)))
     }
 
     /// The error rate in percent for each step that begins at `from_ms`, `from_ms + step_ms`, … before `to_ms` (epoch
@@ -92,9 +85,7 @@ impl Meters {
             let (good, bad) = seconds
                 .iter()
                 .filter(|s| (begin..end).contains(&(s.epoch * 1000)))
-                .fold((0_u32, 0_u32), |(good, bad), s| {
-                    (good + s.good, bad + s.bad)
-                });
+                .fold((0_u32, 0_u32), |(good, bad), s| (good + s.good, bad + s.bad));
             let all = good + bad;
             (all > 0).then(|| 100.0 * f64::from(bad) / f64::from(all))
         })
@@ -102,12 +93,7 @@ impl Meters {
 
     /// The age in seconds of the newest committed write at the end of each step; steps as in [`Meters::error_rate`].
     #[must_use]
-    pub fn replication_lag(
-        &self,
-        from_ms: i64,
-        to_ms: i64,
-        step_ms: i64,
-    ) -> Vec<(i64, Option<f64>)> {
+    pub fn replication_lag(&self, from_ms: i64, to_ms: i64, step_ms: i64) -> Vec<(i64, Option<f64>)> {
         let now = Timestamp::now().as_millisecond();
         self.steps(from_ms, to_ms, step_ms, |seconds, begin, end| {
             if begin > now {
@@ -115,16 +101,9 @@ impl Meters {
             }
             let end = end.min(now);
             // Commits are known to the newest of each second, so one in the step's last second counts as at its end.
-            let newest = seconds
-                .iter()
-                .rev()
-                .filter(|s| s.epoch * 1000 <= end)
-                .find_map(|s| s.last_commit_ms)?;
+            let newest = seconds.iter().rev().filter(|s| s.epoch * 1000 <= end).find_map(|s| s.last_commit_ms)?;
             // Whole milliseconds below 2^53: nothing is lost.
-            #[expect(
-                clippy::cast_precision_loss,
-                reason = "an age in milliseconds is far below 2^53"
-            )]
+            #[expect(clippy::cast_precision_loss, reason = "an age in milliseconds is far below 2^53")]
             let age = (end - newest).max(0) as f64 / 1000.0;
             Some(age)
         })
@@ -152,13 +131,7 @@ impl Meters {
 }
 
 impl Metrics for Meters {
-    fn series(
-        &self,
-        metric: Metric,
-        from_ms: i64,
-        to_ms: i64,
-        step_ms: i64,
-    ) -> Option<Vec<(i64, Option<f64>)>> {
+    fn series(&self, metric: Metric, from_ms: i64, to_ms: i64, step_ms: i64) -> Option<Vec<(i64, Option<f64>)>> {
         // The bounds are inclusive here.
         let to_ms = to_ms.saturating_add(1);
         Some(match metric {
@@ -187,16 +160,10 @@ mod tests {
         }
         let rate = meters.error_rate(base, base + 10_000, 5_000);
         assert_eq!(rate, [(base, Some(50.0)), (base + 5_000, Some(100.0))]);
-        assert_eq!(
-            meters.error_rate(base - 5_000, base, 5_000),
-            [(base - 5_000, None)]
-        );
+        assert_eq!(meters.error_rate(base - 5_000, base, 5_000), [(base - 5_000, None)]);
         let lag = meters.replication_lag(base, base + 10_000, 5_000);
         assert_eq!(lag, [(base, Some(4.6)), (base + 5_000, Some(9.6))]);
-        assert_eq!(
-            meters.replication_lag(base - 5_000, base - 1_000, 4_000),
-            [(base - 5_000, None)]
-        );
+        assert_eq!(meters.replication_lag(base - 5_000, base - 1_000, 4_000), [(base - 5_000, None)]);
         assert_eq!(meters.totals(), (2, 3));
     }
 }

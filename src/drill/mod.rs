@@ -28,6 +28,7 @@ pub mod folder;
 pub mod kubernetes;
 pub mod meters;
 pub mod objects;
+pub mod operator;
 pub mod paid;
 pub mod postgres;
 pub mod programs;

@@ -74,13 +74,7 @@ pub(crate) async fn lay_out(
                 Fate::Deleted => (Some(original), None),
                 Fate::Overwritten => {
                     let damaged = damage(&original);
-                    (
-                        Some(original),
-                        Some((
-                            damaged,
-                            after(onset, SignedDuration::from_secs(30), place * 2),
-                        )),
-                    )
+                    (Some(original), Some((damaged, after(onset, SignedDuration::from_secs(30), place * 2))))
                 }
                 Fate::Changed => (Some(original), Some((statement(&key, 2), between))),
                 Fate::Added => (None, Some((original, between))),
@@ -95,14 +89,7 @@ pub(crate) async fn lay_out(
                 production: production.as_ref().map(|(bytes, _)| digest(bytes)),
             };
             if let Some(bytes) = snapshot {
-                store
-                    .put(
-                        BACKUPS,
-                        &format!("{SNAPSHOT_PREFIX}{key}"),
-                        bytes,
-                        snapshot_at,
-                    )
-                    .await?;
+                store.put(BACKUPS, &format!("{SNAPSHOT_PREFIX}{key}"), bytes, snapshot_at).await?;
             }
             if let Some((bytes, modified)) = production {
                 store.put(PRODUCTION, &key, bytes, modified).await?;
@@ -119,16 +106,11 @@ fn after(base: Timestamp, offset: SignedDuration, seconds: u32) -> Timestamp {
 
 /// A bank statement in OFX 1.0.2 (SGML), a few KiB long; `edition` 2 carries one correction more.
 fn statement(key: &str, edition: u32) -> Vec<u8> {
-    let seed: u32 = key.bytes().fold(17, |sum, byte| {
-        sum.wrapping_mul(31).wrapping_add(u32::from(byte))
-    });
+    let seed: u32 = key.bytes().fold(17, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
     let mut text = String::from(
         "OFXHEADER:100\nDATA:OFXSGML\nVERSION:102\nSECURITY:NONE\nENCODING:UTF-8\n\n<OFX><BANKMSGSRSV1><STMTTRNRS><STMTRS>\n",
     );
-    let _ = writeln!(
-        text,
-        "<CURDEF>EUR<BANKACCTFROM><BANKID>{seed}<ACCTID>{key}</BANKACCTFROM><BANKTRANLIST>"
-    );
+    let _ = writeln!(text, "<CURDEF>EUR<BANKACCTFROM><BANKID>{seed}<ACCTID>{key}</BANKACCTFROM><BANKTRANLIST>");
     for line in 0..12 + seed % 40 + edition {
         let value = seed.wrapping_mul(line + 7) % 500_000;
         let _ = writeln!(
@@ -156,11 +138,7 @@ fn damage(statement: &[u8]) -> Vec<u8> {
             return Some(byte);
         }
         inside_amount &= byte != b'<';
-        Some(if inside_amount && byte.is_ascii_digit() {
-            b'0'
-        } else {
-            byte
-        })
+        Some(if inside_amount && byte.is_ascii_digit() { b'0' } else { byte })
     });
     zeroed.collect()
 }

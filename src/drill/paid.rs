@@ -64,12 +64,8 @@ impl PaidServices {
             })
         };
         let record = |name: &str| records.join(format!("{name}.jsonl"));
-        let failed =
-            |name: &'static str| SandboxError::io("start the stand-in for", Path::new(name));
-        let mut paid = Self {
-            running: Vec::new(),
-            facts: BTreeMap::new(),
-        };
+        let failed = |name: &'static str| SandboxError::io("start the stand-in for", Path::new(name));
+        let mut paid = Self { running: Vec::new(), facts: BTreeMap::new() };
 
         let key = keys("pagerduty", "u+")?;
         let mut account = Account::example();
@@ -79,22 +75,14 @@ impl PaidServices {
             created_at: scenario::at(onset, PAGED_AFTER),
             alert_key: Some("api-integrity-errors".to_owned()),
         });
-        let config = pagerduty::Config {
-            tokens: key.tokens.clone(),
-            account,
-            record_to: Some(record("pagerduty")),
-        };
-        let running = pagerduty::start(config)
-            .await
-            .map_err(failed("PagerDuty"))?;
+        let config = pagerduty::Config { tokens: key.tokens.clone(), account, record_to: Some(record("pagerduty")) };
+        let running = pagerduty::start(config).await.map_err(failed("PagerDuty"))?;
         paid.keep("pagerduty", running, key);
 
         let key = keys("launchdarkly", "api-")?;
         let mut config = launchdarkly::Config::example(key.tokens.clone());
         config.record_to = Some(record("launchdarkly"));
-        let running = launchdarkly::start(config)
-            .await
-            .map_err(failed("LaunchDarkly"))?;
+        let running = launchdarkly::start(config).await.map_err(failed("LaunchDarkly"))?;
         paid.keep("launchdarkly", running, key);
 
         let key = keys("slack", "xoxb-")?;

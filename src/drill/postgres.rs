@@ -69,8 +69,7 @@ impl Cluster {
         folder::make(&home, 0o700)?;
         own(&home, account)?;
         init(nursery, account, &bin, &home, &superuser).await?;
-        let (server, port) =
-            launch(nursery, account, &bin, &home, &run.join("postgres.log")).await?;
+        let (server, port) = launch(nursery, account, &bin, &home, &run.join("postgres.log")).await?;
         let cluster = Self {
             server,
             bin,
@@ -121,11 +120,7 @@ impl Cluster {
     async fn make_roles(&self) -> Result<(), SandboxError> {
         // The passwords are hex, so they need no quoting.
         let (operator, app) = (&self.operator.value, &self.app.value);
-        let session = self
-            .as_superuser()
-            .to_database("postgres")
-            .connect("relight-sandbox", "")
-            .await?;
+        let session = self.as_superuser().to_database("postgres").connect("relight-sandbox", "").await?;
         session
             .batch_execute(&format!(
                 "CREATE ROLE fc_app LOGIN PASSWORD '{app}';
@@ -159,8 +154,7 @@ fn own(path: &Path, account: Option<&Account>) -> Result<(), SandboxError> {
     let Some(Account { uid, gid }) = account else {
         return Ok(());
     };
-    std::os::unix::fs::chown(path, Some(*uid), Some(*gid))
-        .map_err(SandboxError::io("give away", path))
+    std::os::unix::fs::chown(path, Some(*uid), Some(*gid)).map_err(SandboxError::io("give away", path))
 }
 
 async fn init(
@@ -178,13 +172,7 @@ async fn init(
     own(&password, account)?;
     let mut command = nursery.command(bin.join("initdb"), "TERM", account);
     command
-        .args([
-            "--username=postgres",
-            "--auth=scram-sha-256",
-            "--encoding=UTF8",
-            "--locale=C",
-            "--no-sync",
-        ])
+        .args(["--username=postgres", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"])
         .arg("--pgdata")
         .arg(home.join("data"))
         .arg("--pwfile")
@@ -206,18 +194,11 @@ async fn launch(
     for _ in 0..3 {
         let port = programs::free_port()?;
         let mut command = nursery.command(bin.join("postgres"), "INT", account);
-        command
-            .arg("-D")
-            .arg(home.join("data"))
-            .arg("-p")
-            .arg(port.to_string())
-            .current_dir(home);
+        command.arg("-D").arg(home.join("data")).arg("-p").arg(port.to_string()).current_dir(home);
         for setting in SETTINGS {
             command.args(["-c", setting]);
         }
-        command
-            .arg("-c")
-            .arg(format!("unix_socket_directories={}", home.display()));
+        command.arg("-c").arg(format!("unix_socket_directories={}", home.display()));
         command.stderr(Stdio::piped());
         let mut child = nursery.spawn("postgres", command).await?;
         let Some(output) = child.stderr.take() else {

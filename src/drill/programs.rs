@@ -33,14 +33,12 @@ impl Account {
         }
         let path = Path::new("/etc/passwd");
         let text = fs::read_to_string(path).map_err(SandboxError::io("read", path))?;
-        ["postgres", "nobody"]
-            .iter()
-            .find_map(|name| Self::in_passwd(&text, name))
-            .map(Some)
-            .ok_or_else(|| SandboxError::Program {
+        ["postgres", "nobody"].iter().find_map(|name| Self::in_passwd(&text, name)).map(Some).ok_or_else(|| {
+            SandboxError::Program {
                 program: "postgres",
                 reason: "it cannot run as root, and there is neither a user postgres nor nobody to run it as".into(),
-            })
+            }
+        })
     }
 
     /// The entry `name:password:uid:gid:…` of that name (passwd(5)).
@@ -56,10 +54,7 @@ impl Account {
 }
 
 /// A program in PATH.
-pub(crate) fn in_path(
-    program: &'static str,
-    package: &'static str,
-) -> Result<PathBuf, SandboxError> {
+pub(crate) fn in_path(program: &'static str, package: &'static str) -> Result<PathBuf, SandboxError> {
     search_path()
         .map(|dir| dir.join(program))
         .find(|path| executable(path))
@@ -70,8 +65,7 @@ pub(crate) fn in_path(
 fn search_path() -> impl Iterator<Item = PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let dirs: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    dirs.into_iter()
-        .chain(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from))
+    dirs.into_iter().chain(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from))
 }
 
 fn executable(path: &Path) -> bool {
@@ -82,26 +76,15 @@ fn executable(path: &Path) -> bool {
 /// `/usr/lib/postgresql/*/bin`, where Debian keeps them.
 pub(crate) fn postgres_bin() -> Result<PathBuf, SandboxError> {
     const NEEDED: [&str; 4] = ["initdb", "postgres", "pg_dump", "pg_restore"];
-    let versioned = fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten()
-        .flatten();
+    let versioned = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut versioned: Vec<(u32, PathBuf)> = versioned
-        .filter_map(|entry| {
-            Some((
-                entry.file_name().to_str()?.parse().ok()?,
-                entry.path().join("bin"),
-            ))
-        })
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
         .collect();
     versioned.sort_by_key(|(version, _)| std::cmp::Reverse(*version));
     search_path()
         .chain(versioned.into_iter().map(|(_, dir)| dir))
         .find(|dir| NEEDED.iter().all(|program| executable(&dir.join(program))))
-        .ok_or(SandboxError::Missing {
-            program: "initdb",
-            package: "postgresql",
-        })
+        .ok_or(SandboxError::Missing { program: "initdb", package: "postgresql" })
 }
 
 /// Spawns children from one thread that lives as long as the sandbox.
@@ -129,28 +112,16 @@ impl Nursery {
                     let _ = answer.send(command.spawn());
                 }
             })
-            .map_err(SandboxError::io(
-                "start a thread for",
-                Path::new("children"),
-            ))?;
+            .map_err(SandboxError::io("start a thread for", Path::new("children")))?;
         Ok(Self { setpriv, jobs })
     }
 
     /// A command that gets `signal` when the sandbox dies, run as `account` if there is one.
-    pub(crate) fn command(
-        &self,
-        program: impl AsRef<OsStr>,
-        signal: &str,
-        account: Option<&Account>,
-    ) -> Command {
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>, signal: &str, account: Option<&Account>) -> Command {
         let mut command = Command::new(&self.setpriv);
         command.args(["--pdeathsig", signal]);
         if let Some(Account { uid, gid }) = account {
-            command.args([
-                format!("--reuid={uid}"),
-                format!("--regid={gid}"),
-                "--clear-groups".to_owned(),
-            ]);
+            command.args([format!("--reuid={uid}"), format!("--regid={gid}"), "--clear-groups".to_owned()]);
         }
         // Messages of the programs are looked for in English, and dump headers carry the local time: both are pinned.
         command
@@ -168,16 +139,10 @@ impl Nursery {
     }
 
     /// Spawns it from the nursery's thread.
-    pub(crate) async fn spawn(
-        &self,
-        program: &'static str,
-        command: Command,
-    ) -> Result<Child, SandboxError> {
+    pub(crate) async fn spawn(&self, program: &'static str, command: Command) -> Result<Child, SandboxError> {
         let failed = |reason: String| SandboxError::Program { program, reason };
         let (answer, spawned) = oneshot::channel();
-        self.jobs
-            .send((command, answer))
-            .map_err(|_| failed("the sandbox is ending".to_owned()))?;
+        self.jobs.send((command, answer)).map_err(|_| failed("the sandbox is ending".to_owned()))?;
         match spawned.await {
             Ok(Ok(child)) => Ok(child),
             Ok(Err(error)) => Err(failed(error.to_string())),
@@ -186,20 +151,13 @@ impl Nursery {
     }
 
     /// Runs a program to its end; a failure carries its last words.
-    pub(crate) async fn run(
-        &self,
-        program: &'static str,
-        mut command: Command,
-    ) -> Result<(), SandboxError> {
+    pub(crate) async fn run(&self, program: &'static str, mut command: Command) -> Result<(), SandboxError> {
         command.stderr(Stdio::piped());
         let child = self.spawn(program, command).await?;
         let output = child
             .wait_with_output()
             .await
-            .map_err(|error| SandboxError::Program {
-                program,
-                reason: error.to_string(),
-            })?;
+            .map_err(|error| SandboxError::Program { program, reason: error.to_string() })?;
         if output.status.success() {
             return Ok(());
         }
@@ -228,17 +186,11 @@ impl Server {
         log: &Path,
     ) -> Result<Self, SandboxError> {
         let pid = child.id().unwrap_or_default();
-        let file = tokio::fs::File::create(log)
-            .await
-            .map_err(SandboxError::io("write", log))?;
+        let file = tokio::fs::File::create(log).await.map_err(SandboxError::io("write", log))?;
         let (up, is_up) = oneshot::channel();
         tokio::spawn(follow(output, ready, file, up));
         if let Ok(()) = is_up.await {
-            Ok(Self {
-                program,
-                child,
-                pid,
-            })
+            Ok(Self { program, child, pid })
         } else {
             let words = fs::read_to_string(log).unwrap_or_default();
             let tail: Vec<&str> = words.lines().rev().take(5).collect();
@@ -249,17 +201,10 @@ impl Server {
 
     /// Asks it to end with `signal`, and kills it when it has not after `patience`.
     pub(crate) async fn stop(mut self, signal: Signal, patience: Duration) {
-        if let Some(pid) = self
-            .child
-            .id()
-            .and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?))
-        {
+        if let Some(pid) = self.child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)) {
             let _ = kill_process(pid, signal);
         }
-        if tokio::time::timeout(patience, self.child.wait())
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(patience, self.child.wait()).await.is_err() {
             tracing::warn!(program = self.program, "did not end when asked; killing it");
             let _ = self.child.kill().await;
         }
@@ -310,12 +255,7 @@ mod tests {
 
     #[test]
     fn a_missing_program_names_its_package() {
-        let error = in_path("no-such-server", "no-such-package")
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("no-such-server") && error.contains("apt-get install no-such-package"),
-            "{error}"
-        );
+        let error = in_path("no-such-server", "no-such-package").unwrap_err().to_string();
+        assert!(error.contains("no-such-server") && error.contains("apt-get install no-such-package"), "{error}");
     }
 }

@@ -40,10 +40,7 @@ impl ProcessId {
         if matches!(fields.next()?, "Z" | "X") {
             return None;
         }
-        Some(Self {
-            pid,
-            started: fields.nth(18)?.parse().ok()?,
-        })
+        Some(Self { pid, started: fields.nth(18)?.parse().ok()? })
     }
 
     /// Whether this very process runs.
@@ -155,10 +152,8 @@ impl Ready {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(SandboxError::io("read", &path)(error)),
         };
-        let ready: Self = serde_json::from_str(&text).map_err(|error| SandboxError::Ready {
-            path: path.clone(),
-            reason: error.to_string(),
-        })?;
+        let ready: Self = serde_json::from_str(&text)
+            .map_err(|error| SandboxError::Ready { path: path.clone(), reason: error.to_string() })?;
         if ready.form != FORM {
             let reason = format!("its form is {}, this relight knows {FORM}", ready.form);
             return Err(SandboxError::Ready { path, reason });
@@ -169,10 +164,8 @@ impl Ready {
     /// Writes the file, whole or not at all.
     pub(crate) fn write(&self) -> Result<(), SandboxError> {
         let path = self.dir.join(FILE);
-        let text = serde_json::to_vec_pretty(self).map_err(|error| SandboxError::Ready {
-            path: path.clone(),
-            reason: error.to_string(),
-        })?;
+        let text = serde_json::to_vec_pretty(self)
+            .map_err(|error| SandboxError::Ready { path: path.clone(), reason: error.to_string() })?;
         folder::write_private(&path, &text)
     }
 
@@ -196,12 +189,6 @@ mod tests {
     fn a_process_is_told_from_a_later_one() {
         let me = ProcessId::of(std::process::id()).unwrap();
         assert!(me.is_alive());
-        assert!(
-            !ProcessId {
-                started: me.started + 1,
-                ..me
-            }
-            .is_alive()
-        );
+        assert!(!ProcessId { started: me.started + 1, ..me }.is_alive());
     }
 }

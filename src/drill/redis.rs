@@ -66,31 +66,18 @@ impl Cache {
                 default.value, operator.value, reader.value,
             );
             let mut command = nursery.command(&program, "TERM", account);
-            command
-                .arg("-")
-                .current_dir("/")
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped());
+            command.arg("-").current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped());
             let mut child = nursery.spawn("redis-server", command).await?;
             if let Some(mut input) = child.stdin.take() {
                 let log = Path::new("redis-server's standard input");
-                input
-                    .write_all(config.as_bytes())
-                    .await
-                    .map_err(SandboxError::io("write", log))?;
+                input.write_all(config.as_bytes()).await.map_err(SandboxError::io("write", log))?;
             }
             let Some(output) = child.stdout.take() else {
                 continue;
             };
-            match Server::adopt("redis-server", child, output, READY, &run.join("redis.log")).await
-            {
+            match Server::adopt("redis-server", child, output, READY, &run.join("redis.log")).await {
                 Ok(server) => {
-                    let cache = Self {
-                        server,
-                        port,
-                        operator,
-                        reader,
-                    };
+                    let cache = Self { server, port, operator, reader };
                     cache.fill(content).await?;
                     return Ok(cache);
                 }
@@ -107,46 +94,24 @@ impl Cache {
 
     /// The operator's login.
     pub(crate) fn login(&self) -> CacheLogin {
-        CacheLogin {
-            port: self.port,
-            user: "relight".to_owned(),
-            password_file: self.operator.file.clone(),
-        }
+        CacheLogin { port: self.port, user: "relight".to_owned(), password_file: self.operator.file.clone() }
     }
 
     /// The login of a user who may only read.
     pub(crate) fn reader_login(&self) -> CacheLogin {
-        CacheLogin {
-            user: "reader".to_owned(),
-            password_file: self.reader.file.clone(),
-            ..self.login()
-        }
+        CacheLogin { user: "reader".to_owned(), password_file: self.reader.file.clone(), ..self.login() }
     }
 
     async fn fill(&self, content: &scenario::Redis) -> Result<(), SandboxError> {
-        let failed = |source| SandboxError::Redis {
-            operation: "fill in keys",
-            source,
-        };
+        let failed = |source| SandboxError::Redis { operation: "fill in keys", source };
         let mut zero = self.login().connect(0).await?;
         let mut pipe = ::redis::pipe();
         for (number, prefix) in (0..content.keys).zip(content.prefixes.iter().cycle()) {
             let name = format!("{prefix}{number:06}");
             match number % 3 {
                 0 => pipe.cmd("SET").arg(name).arg(format!("import-{number:06}")),
-                1 => pipe
-                    .cmd("SET")
-                    .arg(name)
-                    .arg(number)
-                    .arg("EX")
-                    .arg(86_400 + number),
-                _ => pipe
-                    .cmd("HSET")
-                    .arg(name)
-                    .arg("state")
-                    .arg("parsed")
-                    .arg("rows")
-                    .arg(number),
+                1 => pipe.cmd("SET").arg(name).arg(number).arg("EX").arg(86_400 + number),
+                _ => pipe.cmd("HSET").arg(name).arg("state").arg("parsed").arg("rows").arg(number),
             }
             .ignore();
         }
@@ -154,10 +119,7 @@ impl Cache {
         let mut one = self.login().connect(1).await?;
         let mut pipe = ::redis::pipe();
         for number in 0..NEIGHBOURS {
-            pipe.cmd("SET")
-                .arg(format!("web:session:{number:04}"))
-                .arg(number)
-                .ignore();
+            pipe.cmd("SET").arg(format!("web:session:{number:04}")).arg(number).ignore();
         }
         pipe.query_async::<()>(&mut one).await.map_err(failed)
     }
@@ -169,27 +131,13 @@ impl Cache {
 }
 
 impl CacheLogin {
-    async fn connect(
-        &self,
-        database: i64,
-    ) -> Result<::redis::aio::MultiplexedConnection, SandboxError> {
-        let failed = |source| SandboxError::Redis {
-            operation: "connect",
-            source,
-        };
+    async fn connect(&self, database: i64) -> Result<::redis::aio::MultiplexedConnection, SandboxError> {
+        let failed = |source| SandboxError::Redis { operation: "connect", source };
         let path: &Path = &self.password_file;
         let password = std::fs::read_to_string(path).map_err(SandboxError::io("read", path))?;
-        let url = format!(
-            "redis://{}:{}@127.0.0.1:{}/{database}",
-            self.user,
-            password.trim_end(),
-            self.port
-        );
+        let url = format!("redis://{}:{}@127.0.0.1:{}/{database}", self.user, password.trim_end(), self.port);
         let client = ::redis::Client::open(url).map_err(failed)?;
-        client
-            .get_multiplexed_async_connection()
-            .await
-            .map_err(failed)
+        client.get_multiplexed_async_connection().await.map_err(failed)
     }
 
     /// How many keys a database holds.
@@ -201,9 +149,6 @@ impl CacheLogin {
         ::redis::cmd("DBSIZE")
             .query_async(&mut connection)
             .await
-            .map_err(|source| SandboxError::Redis {
-                operation: "count the keys",
-                source,
-            })
+            .map_err(|source| SandboxError::Redis { operation: "count the keys", source })
     }
 }

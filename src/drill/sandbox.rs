@@ -20,16 +20,7 @@ use super::world::World;
 /// The file in the sandbox's folder that names its second folder, so that the next sandbox can clear up after a killed one.
 const RUN_FOLDER: &str = "run-folder";
 /// What a sandbox makes in its folder.
-const OWN: [&str; 8] = [
-    "s3",
-    "secrets",
-    "records",
-    "work",
-    "ready.json",
-    "config.toml",
-    "kubeconfig.yaml",
-    RUN_FOLDER,
-];
+const OWN: [&str; 8] = ["s3", "secrets", "records", "work", "ready.json", "config.toml", "kubeconfig.yaml", RUN_FOLDER];
 
 /// How to build a sandbox.
 #[derive(Debug, Clone)]
@@ -114,10 +105,7 @@ impl Signals {
     fn listen() -> Result<Self, SandboxError> {
         let failed = || SandboxError::io("listen for", Path::new("signals"));
         let term = signal(SignalKind::terminate()).map_err(failed())?;
-        Ok(Self {
-            term,
-            int: signal(SignalKind::interrupt()).map_err(failed())?,
-        })
+        Ok(Self { term, int: signal(SignalKind::interrupt()).map_err(failed())? })
     }
 
     async fn arrived(&mut self) {
@@ -133,14 +121,8 @@ fn lock(dir: &Path) -> Result<fs::File, SandboxError> {
     let path = dir.join("lock");
     let file = fs::File::create(&path).map_err(SandboxError::io("open", &path))?;
     flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
-        let pid = Ready::read(dir)
-            .ok()
-            .flatten()
-            .map_or(0, |ready| ready.process.pid);
-        SandboxError::Running {
-            dir: dir.to_owned(),
-            pid,
-        }
+        let pid = Ready::read(dir).ok().flatten().map_or(0, |ready| ready.process.pid);
+        SandboxError::Running { dir: dir.to_owned(), pid }
     })?;
     Ok(file)
 }
@@ -149,9 +131,7 @@ fn lock(dir: &Path) -> Result<fs::File, SandboxError> {
 fn clear(dir: &Path) {
     if let Ok(run) = fs::read(dir.join(RUN_FOLDER)) {
         let run = Path::new(std::ffi::OsStr::from_bytes(&run));
-        let ours = run
-            .file_name()
-            .is_some_and(|name| name.as_bytes().starts_with(b"relight-drill-"));
+        let ours = run.file_name().is_some_and(|name| name.as_bytes().starts_with(b"relight-drill-"));
         if ours {
             let _ = fs::remove_dir_all(run);
         }

@@ -140,10 +140,7 @@ impl Scenario {
     /// # Errors
     /// Unknown keys, moments out of order, not exactly one damage, nothing to restore from.
     pub fn parse(name: &str, text: &str) -> Result<Self, SandboxError> {
-        let fail = |reason: String| SandboxError::Scenario {
-            name: name.to_owned(),
-            reason,
-        };
+        let fail = |reason: String| SandboxError::Scenario { name: name.to_owned(), reason };
         let scenario: Self = toml::from_str(text).map_err(|error| fail(error.to_string()))?;
         scenario.check().map_err(fail)?;
         Ok(scenario)
@@ -153,18 +150,9 @@ impl Scenario {
         let mut before = self.begin;
         for moment in &self.moments {
             if moment.at <= before {
-                return Err(format!(
-                    "the moment {} does not come after {before}",
-                    moment.at
-                ));
+                return Err(format!("the moment {} does not come after {before}", moment.at));
             }
-            let Grow {
-                users,
-                accounts,
-                imports,
-                transactions,
-                audit,
-            } = moment.grow;
+            let Grow { users, accounts, imports, transactions, audit } = moment.grow;
             if [users, accounts, imports, transactions, audit].contains(&0) {
                 return Err(format!("the moment {} must grow every table", moment.at));
             }
@@ -177,24 +165,15 @@ impl Scenario {
             return Err("exactly one moment must do the damage".to_owned());
         }
         let onset = self.onset();
-        if !self
-            .moments
-            .iter()
-            .any(|m| m.at < onset && m.dump == Some(DumpKind::Good))
-        {
+        if !self.moments.iter().any(|m| m.at < onset && m.dump == Some(DumpKind::Good)) {
             return Err("there is no good dump before the damage".to_owned());
         }
         if self.objects.snapshot_at >= onset || self.redis.prefixes.is_empty() {
-            return Err(
-                "the object snapshot must lie before the damage, and Redis needs a prefix"
-                    .to_owned(),
-            );
+            return Err("the object snapshot must lie before the damage, and Redis needs a prefix".to_owned());
         }
         let names: BTreeSet<_> = self.deployments.iter().map(|d| d.name.as_str()).collect();
         if names.len() != self.deployments.len() || !names.contains("api") {
-            return Err(
-                "deployments must have different names, and one must be called api".to_owned(),
-            );
+            return Err("deployments must have different names, and one must be called api".to_owned());
         }
         Ok(())
     }
@@ -202,10 +181,7 @@ impl Scenario {
     /// When the damage is done, relative to the start.
     #[must_use]
     pub fn onset(&self) -> SignedDuration {
-        self.moments
-            .iter()
-            .find(|m| m.damage.is_some())
-            .map_or(SignedDuration::ZERO, |m| m.at)
+        self.moments.iter().find(|m| m.damage.is_some()).map_or(SignedDuration::ZERO, |m| m.at)
     }
 }
 
@@ -223,17 +199,12 @@ mod tests {
     #[test]
     fn the_built_in_scenario_holds_together() {
         let scenario = Scenario::named("bad-migration").unwrap();
-        assert_eq!(
-            scenario.moments.iter().filter(|m| m.dump.is_some()).count(),
-            5
-        );
+        assert_eq!(scenario.moments.iter().filter(|m| m.dump.is_some()).count(), 5);
         assert_eq!(scenario.onset(), SignedDuration::from_mins(-42));
         let rows: u32 = scenario
             .moments
             .iter()
-            .map(|m| {
-                m.grow.users + m.grow.accounts + m.grow.imports + m.grow.transactions + m.grow.audit
-            })
+            .map(|m| m.grow.users + m.grow.accounts + m.grow.imports + m.grow.transactions + m.grow.audit)
             .sum();
         assert!(rows >= 300_000, "{rows}");
     }

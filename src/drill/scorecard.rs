@@ -72,19 +72,13 @@ impl Score {
 
 /// How tables differ from what they should be, one line a table.
 #[must_use]
-pub fn table_differences(
-    found: &BTreeMap<String, TableState>,
-    wanted: &BTreeMap<String, TableState>,
-) -> Vec<String> {
+pub fn table_differences(found: &BTreeMap<String, TableState>, wanted: &BTreeMap<String, TableState>) -> Vec<String> {
     let mut lines = Vec::new();
     for (name, wanted) in wanted {
         match found.get(name) {
             None => lines.push(format!("{name} is missing")),
             Some(found) if found.rows != wanted.rows => {
-                lines.push(format!(
-                    "{name} has {} rows instead of {}",
-                    found.rows, wanted.rows
-                ));
+                lines.push(format!("{name} has {} rows instead of {}", found.rows, wanted.rows));
             }
             Some(found) if found.checksum != wanted.checksum => {
                 lines.push(format!("{name} has {} rows with other values", found.rows));
@@ -92,12 +86,7 @@ pub fn table_differences(
             Some(_) => {}
         }
     }
-    lines.extend(
-        found
-            .keys()
-            .filter(|name| !wanted.contains_key(*name))
-            .map(|name| format!("{name} is new")),
-    );
+    lines.extend(found.keys().filter(|name| !wanted.contains_key(*name)).map(|name| format!("{name} is new")));
     lines
 }
 
@@ -113,28 +102,15 @@ pub async fn measure(ready: &Ready) -> Result<Score, SandboxError> {
         objects(ready),
         deployments(ready),
     )?;
-    Ok(Score {
-        tables,
-        redis_keys,
-        redis_neighbours,
-        objects,
-        deployments,
-    })
+    Ok(Score { tables, redis_keys, redis_neighbours, objects, deployments })
 }
 
 /// Counts and checksums of all tables of a database, at one moment.
 ///
 /// # Errors
 /// When the database or a table cannot be read.
-pub async fn tables(
-    ready: &Ready,
-    database: &str,
-) -> Result<BTreeMap<String, TableState>, SandboxError> {
-    let session = ready
-        .postgres_superuser
-        .to_database(database)
-        .connect("relight-scorecard", "")
-        .await?;
+pub async fn tables(ready: &Ready, database: &str) -> Result<BTreeMap<String, TableState>, SandboxError> {
+    let session = ready.postgres_superuser.to_database(database).connect("relight-scorecard", "").await?;
     session
         .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         .await
@@ -177,22 +153,16 @@ async fn digests(login: &S3Login, bucket: &str) -> Result<BTreeMap<String, Strin
         reason,
     };
     let mut keys = Vec::new();
-    let mut pages = client
-        .list_objects_v2()
-        .bucket(bucket)
-        .into_paginator()
-        .send();
+    let mut pages = client.list_objects_v2().bucket(bucket).into_paginator().send();
     while let Some(page) = pages.next().await {
-        let page =
-            page.map_err(|error| failed("list", bucket, DisplayErrorContext(error).to_string()))?;
+        let page = page.map_err(|error| failed("list", bucket, DisplayErrorContext(error).to_string()))?;
         let found = page.contents().iter().filter_map(|object| object.key());
         keys.extend(found.map(str::to_owned));
     }
     let digest = async |key: String| {
         let target = format!("{bucket}/{key}");
         let object = client.get_object().bucket(bucket).key(&key).send().await;
-        let object = object
-            .map_err(|error| failed("read", &target, DisplayErrorContext(error).to_string()))?;
+        let object = object.map_err(|error| failed("read", &target, DisplayErrorContext(error).to_string()))?;
         let bytes = object.body.collect().await;
         let bytes = bytes.map_err(|error| failed("read", &target, error.to_string()))?;
         Ok::<_, SandboxError>((key, hex(&sha2::Sha256::digest(bytes.into_bytes()))))
@@ -216,13 +186,7 @@ pub fn client(login: &S3Login) -> Result<aws_sdk_s3::Client, SandboxError> {
         .region(Region::new(login.region.clone()))
         .endpoint_url(&login.endpoint)
         .force_path_style(true)
-        .credentials_provider(Credentials::new(
-            access.trim_end(),
-            secret.trim_end(),
-            None,
-            None,
-            "drill",
-        ))
+        .credentials_provider(Credentials::new(access.trim_end(), secret.trim_end(), None, None, "drill"))
         .http_client(http)
         .build();
     Ok(aws_sdk_s3::Client::from_conf(config))
@@ -233,47 +197,21 @@ pub fn client(login: &S3Login) -> Result<aws_sdk_s3::Client, SandboxError> {
 /// # Errors
 /// When the API cannot be asked.
 pub async fn deployments(ready: &Ready) -> Result<BTreeMap<String, DeploymentScore>, SandboxError> {
-    let url = format!(
-        "{}/apis/apps/v1/namespaces/{NAMESPACE}/deployments",
-        ready.kubernetes_url
-    );
-    let failed = |reason: String| SandboxError::Http {
-        operation: "list the deployments",
-        url: url.clone(),
-        reason,
-    };
+    let url = format!("{}/apis/apps/v1/namespaces/{NAMESPACE}/deployments", ready.kubernetes_url);
+    let failed = |reason: String| SandboxError::Http { operation: "list the deployments", url: url.clone(), reason };
     let path = &ready.kubernetes_viewer_token_file;
     let token = std::fs::read_to_string(path).map_err(SandboxError::io("read", path))?;
-    let list: Value = async {
-        http_client()?
-            .get(&url)
-            .bearer_auth(token.trim_end())
-            .send()
-            .await?
-            .error_for_status()?
-            .json()
+    let list: Value =
+        async { http_client()?.get(&url).bearer_auth(token.trim_end()).send().await?.error_for_status()?.json().await }
             .await
-    }
-    .await
-    .map_err(|error: reqwest::Error| failed(error.to_string()))?;
-    let items = list["items"]
-        .as_array()
-        .ok_or_else(|| failed("the answer holds no items".to_owned()))?;
+            .map_err(|error: reqwest::Error| failed(error.to_string()))?;
+    let items = list["items"].as_array().ok_or_else(|| failed("the answer holds no items".to_owned()))?;
     let score = |item: &Value| {
         let name = item["metadata"]["name"].as_str()?.to_owned();
-        let image = item["spec"]["template"]["spec"]["containers"][0]["image"]
-            .as_str()?
-            .to_owned();
+        let image = item["spec"]["template"]["spec"]["containers"][0]["image"].as_str()?.to_owned();
         let number = |value: &Value| value.as_i64().unwrap_or(0);
         let replicas = number(&item["spec"]["replicas"]);
-        Some((
-            name,
-            DeploymentScore {
-                replicas,
-                available: number(&item["status"]["availableReplicas"]),
-                image,
-            },
-        ))
+        Some((name, DeploymentScore { replicas, available: number(&item["status"]["availableReplicas"]), image }))
     };
     Ok(items.iter().filter_map(score).collect())
 }
@@ -282,10 +220,7 @@ pub async fn deployments(ready: &Ready) -> Result<BTreeMap<String, DeploymentSco
 pub(crate) fn http_client() -> Result<reqwest::Client, reqwest::Error> {
     // It fails when one is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder()
-        .no_proxy()
-        .tls_certs_only([])
-        .build()
+    reqwest::Client::builder().no_proxy().tls_certs_only([]).build()
 }
 
 #[cfg(test)]
@@ -293,10 +228,7 @@ mod tests {
     use super::*;
 
     fn state(rows: i64, checksum: &str) -> TableState {
-        TableState {
-            rows,
-            checksum: checksum.to_owned(),
-        }
+        TableState { rows, checksum: checksum.to_owned() }
     }
 
     #[test]
@@ -314,15 +246,7 @@ mod tests {
             ("e".to_owned(), state(0, "0")),
         ]);
         let lines = table_differences(&found, &wanted);
-        assert_eq!(
-            lines,
-            [
-                "b has 9 rows instead of 2",
-                "c has 3 rows with other values",
-                "d is missing",
-                "e is new"
-            ]
-        );
+        assert_eq!(lines, ["b has 9 rows instead of 2", "c has 3 rows with other values", "d is missing", "e is new"]);
         assert!(table_differences(&wanted, &wanted).is_empty());
     }
 }

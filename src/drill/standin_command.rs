@@ -39,18 +39,13 @@ struct Fault(String, u8);
 
 impl From<reqwest::Error> for Fault {
     fn from(error: reqwest::Error) -> Self {
-        let cause = std::error::Error::source(&error)
-            .map(|cause| format!(": {cause}"))
-            .unwrap_or_default();
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
         Self(format!("{error}{cause}"), FAILED)
     }
 }
 
 fn variable<'a>(env: &'a Environment, name: &str) -> Result<&'a str, Fault> {
-    let value = env
-        .get(name)
-        .map(|value| value.trim())
-        .filter(|value| !value.is_empty());
+    let value = env.get(name).map(|value| value.trim()).filter(|value| !value.is_empty());
     value.ok_or_else(|| Fault(format!("the environment variable {name} is not set"), USAGE))
 }
 
@@ -89,52 +84,28 @@ pub async fn smoke(args: &[String], env: &Environment, out: &mut (impl Write + S
     end(out, result)
 }
 
-async fn run_smoke(
-    args: &[String],
-    env: &Environment,
-    out: &mut (impl Write + Send),
-) -> Result<u8, Fault> {
+async fn run_smoke(args: &[String], env: &Environment, out: &mut (impl Write + Send)) -> Result<u8, Fault> {
     match option(args, "--filter") {
         None | Some("core") => {}
         Some(other) => {
-            return Err(Fault(
-                format!("no smoke tests match the filter {other}; there is: core"),
-                USAGE,
-            ));
+            return Err(Fault(format!("no smoke tests match the filter {other}; there is: core"), USAGE));
         }
     }
-    let base = variable(env, "FC_API_URL")?
-        .trim_end_matches('/')
-        .to_owned();
+    let base = variable(env, "FC_API_URL")?.trim_end_matches('/').to_owned();
     let client = http_client()?;
     say(out, &format!("smoke › core › {base}"));
     let mut tests = vec![
         ("health checks pass".to_owned(), "/pj/status".to_owned()),
-        (
-            "recent transactions are complete".to_owned(),
-            "/pj/transactions/recent?limit=1000".to_owned(),
-        ),
-        (
-            "latest imports are complete".to_owned(),
-            "/pj/imports/latest?limit=100".to_owned(),
-        ),
+        ("recent transactions are complete".to_owned(), "/pj/transactions/recent?limit=1000".to_owned()),
+        ("latest imports are complete".to_owned(), "/pj/imports/latest?limit=100".to_owned()),
     ];
     // Which accounts there are is the service's to say; the balances of a spread of them must add up.
     let (mut passed, mut failed) = (0, 0);
     let started = Instant::now();
     match fetch(&client, &format!("{base}/pj/accounts?limit=20")).await {
         Ok(body) => {
-            let ids = body["accounts"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(Value::as_i64);
-            tests.extend(ids.map(|id| {
-                (
-                    format!("balance of account {id}"),
-                    format!("/pj/accounts/{id}/balance"),
-                )
-            }));
+            let ids = body["accounts"].as_array().into_iter().flatten().filter_map(Value::as_i64);
+            tests.extend(ids.map(|id| (format!("balance of account {id}"), format!("/pj/accounts/{id}/balance"))));
             passed += 1;
             say(out, "  ✓ accounts are listed");
         }
@@ -148,53 +119,28 @@ async fn run_smoke(
         match fetch(&client, &format!("{base}{path}")).await {
             Ok(_) => {
                 passed += 1;
-                say(
-                    out,
-                    &format!("  ✓ {name} ({} ms)", began.elapsed().as_millis()),
-                );
+                say(out, &format!("  ✓ {name} ({} ms)", began.elapsed().as_millis()));
             }
             Err(reason) => {
                 failed += 1;
-                say(
-                    out,
-                    &format!(
-                        "  ✗ {name} ({} ms)\n      GET {path}: {reason}",
-                        began.elapsed().as_millis()
-                    ),
-                );
+                say(out, &format!("  ✗ {name} ({} ms)\n      GET {path}: {reason}", began.elapsed().as_millis()));
             }
         }
     }
-    say(
-        out,
-        &format!(
-            "\n{passed} passed, {failed} failed ({:.1} s)",
-            started.elapsed().as_secs_f64()
-        ),
-    );
+    say(out, &format!("\n{passed} passed, {failed} failed ({:.1} s)", started.elapsed().as_secs_f64()));
     Ok(if failed == 0 { DONE } else { FAILED })
 }
 
 /// The body of a 200, or why there is none.
 async fn fetch(client: &reqwest::Client, url: &str) -> Result<Value, String> {
-    let response = client
-        .get(url)
-        .timeout(PATIENCE)
-        .send()
-        .await
-        .map_err(|error| Fault::from(error).0)?;
+    let response = client.get(url).timeout(PATIENCE).send().await.map_err(|error| Fault::from(error).0)?;
     let status = response.status();
-    let text = response
-        .text()
-        .await
-        .map_err(|error| Fault::from(error).0)?;
+    let text = response.text().await.map_err(|error| Fault::from(error).0)?;
     let body: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
     if status == reqwest::StatusCode::OK && !body.is_null() {
         return Ok(body);
     }
-    let detail = body["detail"]
-        .as_str()
-        .map_or_else(|| text.chars().take(300).collect(), str::to_owned);
+    let detail = body["detail"].as_str().map_or_else(|| text.chars().take(300).collect(), str::to_owned);
     Err(format!("{status}: {detail}"))
 }
 
@@ -205,42 +151,25 @@ pub async fn deploy(args: &[String], env: &Environment, out: &mut (impl Write + 
     end(out, result)
 }
 
-async fn run_deploy(
-    args: &[String],
-    env: &Environment,
-    out: &mut (impl Write + Send),
-) -> Result<u8, Fault> {
-    let usage = || {
-        Fault(
-            "usage: deploy --service NAME --ref vX.Y.Z".to_owned(),
-            USAGE,
-        )
-    };
+async fn run_deploy(args: &[String], env: &Environment, out: &mut (impl Write + Send)) -> Result<u8, Fault> {
+    let usage = || Fault("usage: deploy --service NAME --ref vX.Y.Z".to_owned(), USAGE);
     let service = option(args, "--service").ok_or_else(usage)?;
-    let tag = option(args, "--ref")
-        .filter(|tag| is_version(tag))
-        .ok_or_else(usage)?;
+    let tag = option(args, "--ref").filter(|tag| is_version(tag)).ok_or_else(usage)?;
     let client = http_client()?;
     if is_locked(&client, env).await? {
-        let message = "deployments are locked (LaunchDarkly flag deployments_locked is on); unlock them and deploy again";
+        let message =
+            "deployments are locked (LaunchDarkly flag deployments_locked is on); unlock them and deploy again";
         return Err(Fault(message.to_owned(), LOCKED));
     }
     let cluster = Cluster {
-        base: format!(
-            "{}/apis/apps/v1/namespaces/{NAMESPACE}/deployments",
-            variable(env, "KUBERNETES_URL")?
-        ),
+        base: format!("{}/apis/apps/v1/namespaces/{NAMESPACE}/deployments", variable(env, "KUBERNETES_URL")?),
         token: variable(env, "KUBERNETES_TOKEN")?.to_owned(),
         client,
     };
-    let deployment = cluster
-        .ask(cluster.client.get(format!("{}/{service}", cluster.base)))
-        .await?;
+    let deployment = cluster.ask(cluster.client.get(format!("{}/{service}", cluster.base))).await?;
     let container = &deployment["spec"]["template"]["spec"]["containers"][0];
     let image = container["image"].as_str().unwrap_or_default();
-    let repository = image
-        .rsplit_once(':')
-        .map_or(image, |(repository, _)| repository);
+    let repository = image.rsplit_once(':').map_or(image, |(repository, _)| repository);
     let wanted = format!("{repository}:{tag}");
     say(out, &format!("deploy {service}: {image} -> {wanted}"));
     let patch = json!({ "spec": { "template": { "spec": { "containers": [{ "name": service, "image": wanted }] } } } });
@@ -256,15 +185,8 @@ async fn run_deploy(
 }
 
 fn is_version(tag: &str) -> bool {
-    let numbers: Vec<&str> = tag
-        .strip_prefix('v')
-        .unwrap_or_default()
-        .split('.')
-        .collect();
-    numbers.len() == 3
-        && numbers
-            .iter()
-            .all(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+    let numbers: Vec<&str> = tag.strip_prefix('v').unwrap_or_default().split('.').collect();
+    numbers.len() == 3 && numbers.iter().all(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// The value that the flag serves: a flag that is off serves its off variation, which need not be `false`.
@@ -279,28 +201,16 @@ async fn is_locked(client: &reqwest::Client, env: &Environment) -> Result<bool, 
     let response = request.send().await?;
     let status = response.status();
     if !status.is_success() {
-        return Err(Fault(
-            format!("cannot read the flag deployments_locked: {status}"),
-            FAILED,
-        ));
+        return Err(Fault(format!("cannot read the flag deployments_locked: {status}"), FAILED));
     }
     let flag: Value = response.json().await?;
-    served(&flag).ok_or_else(|| {
-        Fault(
-            "the flag deployments_locked serves neither true nor false".to_owned(),
-            FAILED,
-        )
-    })
+    served(&flag).ok_or_else(|| Fault("the flag deployments_locked serves neither true nor false".to_owned(), FAILED))
 }
 
 fn served(flag: &Value) -> Option<bool> {
     let environment = &flag["environments"]["production"];
     let on = environment["on"].as_bool()?;
-    let variation = if on {
-        &environment["fallthrough"]["variation"]
-    } else {
-        &environment["offVariation"]
-    };
+    let variation = if on { &environment["fallthrough"]["variation"] } else { &environment["offVariation"] };
     flag["variations"].get(usize::try_from(variation.as_u64()?).ok()?)?["value"].as_bool()
 }
 
@@ -312,38 +222,19 @@ struct Cluster {
 
 impl Cluster {
     async fn ask(&self, request: reqwest::RequestBuilder) -> Result<Value, Fault> {
-        let response = request
-            .bearer_auth(&self.token)
-            .timeout(PATIENCE)
-            .send()
-            .await?;
+        let response = request.bearer_auth(&self.token).timeout(PATIENCE).send().await?;
         let status = response.status();
         let body: Value = response.json().await?;
         if status.is_success() {
             return Ok(body);
         }
-        Err(Fault(
-            format!("{status}: {}", body["message"].as_str().unwrap_or_default()),
-            FAILED,
-        ))
+        Err(Fault(format!("{status}: {}", body["message"].as_str().unwrap_or_default()), FAILED))
     }
 
     /// Watches until every wanted pod runs the image and none of another one is left.
-    async fn follow_rollout(
-        &self,
-        service: &str,
-        image: &str,
-        out: &mut (impl Write + Send),
-    ) -> Result<(), Fault> {
-        let url = format!(
-            "{}?watch=1&fieldSelector=metadata.name%3D{service}",
-            self.base
-        );
-        let request = self
-            .client
-            .get(url)
-            .bearer_auth(&self.token)
-            .timeout(ROLLOUT);
+    async fn follow_rollout(&self, service: &str, image: &str, out: &mut (impl Write + Send)) -> Result<(), Fault> {
+        let url = format!("{}?watch=1&fieldSelector=metadata.name%3D{service}", self.base);
+        let request = self.client.get(url).bearer_auth(&self.token).timeout(ROLLOUT);
         let mut response = request.send().await?.error_for_status()?;
         let mut waiting = Vec::new();
         while let Some(chunk) = response.chunk().await? {
@@ -357,10 +248,7 @@ impl Cluster {
                 let updated = number(&status["updatedReplicas"]);
                 say(
                     out,
-                    &format!(
-                        "  {updated} of {wanted} updated, {} available",
-                        number(&status["availableReplicas"])
-                    ),
+                    &format!("  {updated} of {wanted} updated, {} available", number(&status["availableReplicas"])),
                 );
                 let done = object["spec"]["template"]["spec"]["containers"][0]["image"] == image
                     && updated >= wanted
@@ -372,10 +260,7 @@ impl Cluster {
                 }
             }
         }
-        Err(Fault(
-            format!("the rollout of {service} did not finish"),
-            FAILED,
-        ))
+        Err(Fault(format!("the rollout of {service} did not finish"), FAILED))
     }
 }
 
@@ -413,18 +298,9 @@ mod tests {
     #[tokio::test]
     async fn what_is_missing_is_named() {
         let mut out = Vec::new();
-        assert_eq!(
-            smoke(&words("--filter=core"), &Environment::new(), &mut out).await,
-            USAGE
-        );
-        assert_eq!(
-            deploy(&words("--service api"), &Environment::new(), &mut out).await,
-            USAGE
-        );
+        assert_eq!(smoke(&words("--filter=core"), &Environment::new(), &mut out).await, USAGE);
+        assert_eq!(deploy(&words("--service api"), &Environment::new(), &mut out).await, USAGE);
         let text = String::from_utf8(out).unwrap();
-        assert!(
-            text.contains("FC_API_URL") && text.contains("--ref"),
-            "{text}"
-        );
+        assert!(text.contains("FC_API_URL") && text.contains("--ref"), "{text}");
     }
 }

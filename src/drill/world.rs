@@ -59,18 +59,13 @@ impl World {
         let past = Past::build(options, account, run, &secrets, start).await?;
         let records = dir.join("records");
         let onset = scenario::at(start, scenario.onset());
-        let present =
-            Present::serve(scenario, &past, &secrets, &records, onset, end.clone()).await?;
+        let present = Present::serve(scenario, &past, &secrets, &records, onset, end.clone()).await?;
         control::watch_clients(&run.join(CONTROL_SOCKET), options.idle, end)?;
         let kubernetes = present.kubernetes.clone();
         let (ready, paid) = describe(options, run, start, &past, present).await?;
         let (url, token) = (&ready.kubernetes_url, &ready.kubernetes_token_file);
         config_file::write_kubeconfig(&ready.kubeconfig, url, token)?;
-        let writers: Vec<String> = scenario
-            .deployments
-            .iter()
-            .map(|d| d.name.clone())
-            .collect();
+        let writers: Vec<String> = scenario.deployments.iter().map(|d| d.name.clone()).collect();
         config_file::write_config(&ready, &writers, &options.program)?;
         wait_for_pods(&kubernetes, scenario).await;
         ready.write()?;
@@ -136,14 +131,7 @@ impl Past {
             Cache::start(&nursery, account, run, secrets, &scenario.redis),
             objects::lay_out(&store, &scenario.objects, start, onset),
         )?;
-        Ok(Self {
-            postgres,
-            redis,
-            nursery,
-            store,
-            dumps,
-            objects,
-        })
+        Ok(Self { postgres, redis, nursery, store, dumps, objects })
     }
 }
 
@@ -173,10 +161,7 @@ impl Present {
         let kubernetes = Kubernetes::start(&scenario.deployments, app.clone(), meters.clone());
         let operator = secrets.invent("kubernetes-token", "", 20)?;
         let viewer = secrets.invent("kubernetes-viewer-token", "", 20)?;
-        let tokens = kubernetes::routes::Tokens {
-            operator: operator.value.clone(),
-            viewer: viewer.value.clone(),
-        };
+        let tokens = kubernetes::routes::Tokens { operator: operator.value.clone(), viewer: viewer.value.clone() };
         let record = records.join("kubernetes.jsonl");
         let paid = PaidServices::start(secrets, records, &meters, onset).await?;
         let (s3, kubernetes_url, api_url, control_url) = tokio::try_join!(
@@ -185,16 +170,7 @@ impl Present {
             api::routes::serve(kubernetes.clone(), app),
             control::serve(kubernetes.clone(), meters, end),
         )?;
-        Ok(Self {
-            kubernetes,
-            operator,
-            viewer,
-            s3,
-            kubernetes_url,
-            api_url,
-            control_url,
-            paid,
-        })
+        Ok(Self { kubernetes, operator, viewer, s3, kubernetes_url, api_url, control_url, paid })
     }
 }
 
@@ -207,23 +183,13 @@ async fn describe(
     present: Present,
 ) -> Result<(Ready, PaidServices), SandboxError> {
     let process = |pid: u32, program: &'static str| {
-        let gone = || SandboxError::Program {
-            program,
-            reason: "it ended before the sandbox was ready".to_owned(),
-        };
+        let gone = || SandboxError::Program { program, reason: "it ended before the sandbox was ready".to_owned() };
         ProcessId::of(pid).ok_or_else(gone)
     };
     let (scenario, dir) = (&options.scenario, &options.dir);
     let deployments = scenario.deployments.iter().map(|d| {
         let image = format!("{}:{}", d.image, d.tag);
-        (
-            d.name.clone(),
-            DeploymentFact {
-                replicas: d.replicas,
-                image,
-                previous: d.previous.clone(),
-            },
-        )
+        (d.name.clone(), DeploymentFact { replicas: d.replicas, image, previous: d.previous.clone() })
     });
     let lines = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
     let ready = Ready {
@@ -260,12 +226,7 @@ async fn describe(
         dumps: past.dumps.clone(),
         objects: past.objects.clone(),
         deployments: deployments.collect(),
-        real: lines(&[
-            "PostgreSQL",
-            "the dumps, by pg_dump",
-            "Redis",
-            "the S3 server and its objects",
-        ]),
+        real: lines(&["PostgreSQL", "the dumps, by pg_dump", "Redis", "the S3 server and its objects"]),
         stand_ins: lines(&[
             "Kubernetes API",
             "api and its pods",
@@ -318,10 +279,8 @@ type Dumps = JoinSet<Result<Result<Manifest, SandboxError>, tokio::task::JoinErr
 async fn finish(tasks: &mut Dumps) -> Result<Vec<Manifest>, SandboxError> {
     let mut manifests = Vec::new();
     while let Some(done) = tasks.join_next().await {
-        let broken = |error: tokio::task::JoinError| SandboxError::Program {
-            program: "pg_dump",
-            reason: error.to_string(),
-        };
+        let broken =
+            |error: tokio::task::JoinError| SandboxError::Program { program: "pg_dump", reason: error.to_string() };
         manifests.push(done.map_err(broken)?.map_err(broken)??);
     }
     Ok(manifests)
@@ -331,9 +290,10 @@ async fn finish(tasks: &mut Dumps) -> Result<Vec<Manifest>, SandboxError> {
 async fn wait_for_pods(kubernetes: &Kubernetes, scenario: &Scenario) {
     let mut changes = kubernetes.changes();
     let complete = || {
-        scenario.deployments.iter().all(|d| {
-            usize::try_from(d.replicas).is_ok_and(|n| kubernetes.ready_pods_of(&d.name) >= n)
-        })
+        scenario
+            .deployments
+            .iter()
+            .all(|d| usize::try_from(d.replicas).is_ok_and(|n| kubernetes.ready_pods_of(&d.name) >= n))
     };
     while !complete() && changes.changed().await.is_ok() {}
 }

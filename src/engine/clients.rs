@@ -64,10 +64,7 @@ impl Client {
     fn send(&self, message: Outgoing) -> bool {
         let weight = weight(&message);
         let is_notice = matches!(message, Outgoing::Notice(_));
-        if is_notice
-            && (self.waiting.load(Ordering::Relaxed) > NOTICE_BYTES
-                || self.tx.capacity() < QUEUE / 2)
-        {
+        if is_notice && (self.waiting.load(Ordering::Relaxed) > NOTICE_BYTES || self.tx.capacity() < QUEUE / 2) {
             return true;
         }
         self.waiting.fetch_add(weight, Ordering::Relaxed);
@@ -96,13 +93,7 @@ impl Clients {
     pub(super) fn add(&mut self, id: ClientId) -> Subscription {
         let (tx, rx) = mpsc::channel(QUEUE);
         let waiting = Arc::new(AtomicUsize::new(0));
-        self.all.insert(
-            id,
-            Client {
-                tx,
-                waiting: Arc::clone(&waiting),
-            },
-        );
+        self.all.insert(id, Client { tx, waiting: Arc::clone(&waiting) });
         Subscription { rx, waiting }
     }
 
@@ -111,11 +102,7 @@ impl Clients {
     }
 
     pub(super) fn tell(&mut self, id: ClientId, message: Outgoing) {
-        if self
-            .all
-            .get(&id)
-            .is_some_and(|client| !client.send(message))
-        {
+        if self.all.get(&id).is_some_and(|client| !client.send(message)) {
             self.all.remove(&id);
         }
     }

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use crate::incident::{
-    Actor, Command, Decision, Digest, Effect, Event, EventKind, PendingPlans, Plan, Refusal,
-    ReplayError, Report, State, decide, effects, owed, react, recover,
+    Actor, Command, Decision, Digest, Effect, Event, EventKind, PendingPlans, Plan, Refusal, ReplayError, Report,
+    State, decide, effects, owed, react, recover,
 };
 use crate::journal::{History, Journal, JournalError};
 
@@ -33,12 +33,7 @@ impl Core {
     /// Its events make no incident.
     pub fn new(journal: Journal, history: &History) -> Result<Self, ReplayError> {
         let state = State::replay(&history.events)?;
-        Ok(Self {
-            journal,
-            state,
-            plans: PendingPlans::default(),
-            stopped: None,
-        })
+        Ok(Self { journal, state, plans: PendingPlans::default(), stopped: None })
     }
 
     /// The incident as it stands.
@@ -69,10 +64,7 @@ impl Core {
         if torn > 0 {
             kinds.push(EventKind::JournalRepaired { bytes: torn });
         }
-        kinds.push(EventKind::EngineStarted {
-            pid,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        });
+        kinds.push(EventKind::EngineStarted { pid, version: env!("CARGO_PKG_VERSION").to_owned() });
         kinds.extend(left);
         let mut changes = self.commit(&Actor::engine(), kinds, now)?;
         changes.effects.extend(after);
@@ -80,17 +72,9 @@ impl Core {
     }
 
     /// Deals with a command.
-    pub fn command(
-        &mut self,
-        actor: &Actor,
-        command: &Command,
-        now: Timestamp,
-    ) -> (Result<(), Refusal>, Changes) {
+    pub fn command(&mut self, actor: &Actor, command: &Command, now: Timestamp) -> (Result<(), Refusal>, Changes) {
         if let Some(why) = &self.stopped {
-            return (
-                Err(Refusal::JournalStopped { why: why.clone() }),
-                Changes::default(),
-            );
+            return (Err(Refusal::JournalStopped { why: why.clone() }), Changes::default());
         }
         let Decision { events, effects } = match decide(&self.state, &self.plans, command, now) {
             Ok(decision) => decision,
@@ -105,12 +89,7 @@ impl Core {
                 changes.effects.extend(effects);
                 (Ok(()), changes)
             }
-            Err(error) => (
-                Err(Refusal::JournalStopped {
-                    why: error.to_string(),
-                }),
-                Changes::default(),
-            ),
+            Err(error) => (Err(Refusal::JournalStopped { why: error.to_string() }), Changes::default()),
         }
     }
 
@@ -130,12 +109,7 @@ impl Core {
         plan
     }
 
-    fn commit(
-        &mut self,
-        actor: &Actor,
-        kinds: Vec<EventKind>,
-        now: Timestamp,
-    ) -> Result<Changes, JournalError> {
+    fn commit(&mut self, actor: &Actor, kinds: Vec<EventKind>, now: Timestamp) -> Result<Changes, JournalError> {
         let mut changes = Changes::default();
         self.commit_batch(actor, kinds, now, &mut changes)?;
         loop {
@@ -159,16 +133,9 @@ impl Core {
         }
         let events: Vec<Event> = (self.state.seq + 1..)
             .zip(kinds)
-            .map(|(seq, kind)| Event {
-                seq,
-                at: now,
-                actor: actor.clone(),
-                kind,
-            })
+            .map(|(seq, kind)| Event { seq, at: now, actor: actor.clone(), kind })
             .collect();
-        self.journal
-            .append(&events)
-            .inspect_err(|error| self.stopped = Some(error.to_string()))?;
+        self.journal.append(&events).inspect_err(|error| self.stopped = Some(error.to_string()))?;
         for event in events {
             // The events were just counted on from the state, so there is no gap.
             if let Err(error) = self.state.apply(&event) {

@@ -13,18 +13,9 @@ pub trait Hands: Send + Sync + 'static {
     fn worker(&self, step: &Step, knowledge: &Knowledge) -> Result<Box<dyn Worker>, WorkerError>;
 
     /// The dumps to choose from, judged; none where the runbook has no such step.
-    async fn list(
-        &self,
-        step: &Step,
-        knowledge: &Knowledge,
-    ) -> Result<Option<Listing>, WorkerError>;
+    async fn list(&self, step: &Step, knowledge: &Knowledge) -> Result<Option<Listing>, WorkerError>;
 
     /// Sends a message and gives the receiver's id of it. `again` says that it may have arrived before, so the
     /// receiver must be looked at first.
-    async fn send(
-        &self,
-        message: &OwedMessage,
-        knowledge: &Knowledge,
-        again: bool,
-    ) -> Result<String, WorkerError>;
+    async fn send(&self, message: &OwedMessage, knowledge: &Knowledge, again: bool) -> Result<String, WorkerError>;
 }

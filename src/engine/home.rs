@@ -80,10 +80,7 @@ impl Home {
     /// # Errors
     /// The id is taken, or the disk says no.
     pub fn create(&self, id: &IncidentId, opening: &Event) -> Result<PathBuf, HomeError> {
-        debug_assert!(
-            matches!(opening.kind, EventKind::Opened { .. }),
-            "a journal begins with an opening"
-        );
+        debug_assert!(matches!(opening.kind, EventKind::Opened { .. }), "a journal begins with an opening");
         let folder = self.folder(id);
         let incidents = self.root.join("incidents");
         let make = |path: &Path, recursive| {
@@ -117,9 +114,7 @@ impl Home {
             .filter_map(|entry| IncidentId::new(entry.file_name().into_string().ok()?).ok())
             .map(|id| self.open(&id))
             .collect();
-        found.sort_by_key(|found| {
-            std::cmp::Reverse(found.state.as_ref().ok().map(|state| state.opened_at))
-        });
+        found.sort_by_key(|found| std::cmp::Reverse(found.state.as_ref().ok().map(|state| state.opened_at)));
         Ok(found)
     }
 
@@ -131,11 +126,7 @@ impl Home {
             .map_err(|error| error.to_string())
             .and_then(|history| State::replay(&history.events).map_err(|error| error.to_string()))
             .map(Box::new);
-        Found {
-            id: id.clone(),
-            folder,
-            state,
-        }
+        Found { id: id.clone(), folder, state }
     }
 
     /// The socket of an incident's engine: in `$XDG_RUNTIME_DIR/relight`, else in `/tmp/relight-<uid>`. A socket's
@@ -148,10 +139,7 @@ impl Home {
         let folder = std::env::var_os("XDG_RUNTIME_DIR")
             .map(PathBuf::from)
             .filter(|path| path.is_absolute() && path.as_os_str().len() < 60)
-            .map_or_else(
-                || PathBuf::from(format!("/tmp/relight-{uid}")),
-                |path| path.join("relight"),
-            );
+            .map_or_else(|| PathBuf::from(format!("/tmp/relight-{uid}")), |path| path.join("relight"));
         let io = |error| HomeError::Io(folder.clone(), error);
         match DirBuilder::new().mode(0o700).create(&folder) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(io(error)),

@@ -33,10 +33,7 @@ impl Outbox {
     pub(super) fn start(hands: Arc<dyn Hands>, handle: Handle) -> Self {
         let (tx, rx) = mpsc::unbounded_channel();
         tokio::spawn(send_all(hands, handle, rx));
-        Self {
-            tx,
-            known: BTreeSet::new(),
-        }
+        Self { tx, known: BTreeSet::new() }
     }
 
     /// Queues a message; one that is queued already is not queued twice.
@@ -52,10 +49,7 @@ async fn send_all(hands: Arc<dyn Hands>, handle: Handle, mut rx: mpsc::Unbounded
     while let Some(owed) = rx.recv().await {
         let id = owed.message.id;
         let result = send_one(&*hands, &handle, owed).await;
-        let report = Report::Sent {
-            message: id,
-            result: result.map_err(WorkerError::into_problem),
-        };
+        let report = Report::Sent { message: id, result: result.map_err(WorkerError::into_problem) };
         if !handle.send(Input::Report(report)).await {
             return;
         }
@@ -80,9 +74,7 @@ async fn send_one(hands: &dyn Hands, handle: &Handle, owed: Owed) -> Result<Stri
             Disposition::Retry | Disposition::AskOperator => wait,
         };
         tracing::warn!("{error}");
-        handle.notice(Notice::OutboxWaits {
-            why: format!("{} {}", error.cause, error.next),
-        });
+        handle.notice(Notice::OutboxWaits { why: format!("{} {}", error.cause, error.next) });
         tokio::time::sleep(pause).await;
         wait = (wait * 2).min(LONGEST_WAIT);
     }

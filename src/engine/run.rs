@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 
 use crate::config::Config;
 use crate::incident::{
-    Actor, AttemptId, Command, Effect, EventKind, Knowledge, MessageId, Notice, Query, Refusal,
-    ReplayError, Report, StepStatus,
+    Actor, AttemptId, Command, Effect, EventKind, Knowledge, MessageId, Notice, Query, Refusal, ReplayError, Report,
+    StepStatus,
 };
 use crate::journal::{self, Journal, JournalError};
 use crate::runbook::StepId;
@@ -57,8 +57,7 @@ pub enum EngineError {
 /// The journal cannot be used.
 pub async fn run(options: Options, serve: impl FnOnce(Handle)) -> Result<(), EngineError> {
     let (journal, history) = Journal::open(&options.folder)?;
-    let mut core = Core::new(journal, &history)
-        .map_err(|error| EngineError::Replay(options.folder.clone(), error))?;
+    let mut core = Core::new(journal, &history).map_err(|error| EngineError::Replay(options.folder.clone(), error))?;
     let (tx, mut rx) = mpsc::channel(INPUTS);
     let handle = Handle(tx);
     let recovered = core.state().unsent().map(|message| message.id).collect();
@@ -121,11 +120,7 @@ impl Shown {
     }
 
     fn all(&self) -> impl Iterator<Item = &Arc<Notice>> {
-        self.snapshots
-            .iter()
-            .chain(self.progress.values())
-            .chain(self.measured.values())
-            .chain(&self.stopped)
+        self.snapshots.iter().chain(self.progress.values()).chain(self.measured.values()).chain(&self.stopped)
     }
 }
 
@@ -146,12 +141,7 @@ impl Loop {
         match input {
             Input::Connect { client, reply } => self.connect(core, client, reply),
             Input::Disconnect { client } => self.clients.remove(client),
-            Input::Command {
-                client,
-                id,
-                actor,
-                command,
-            } => self.command(core, client, id, &actor, &command),
+            Input::Command { client, id, actor, command } => self.command(core, client, id, &actor, &command),
             Input::Query { client, id, query } => self.query(core, client, id, &query),
             Input::Report(report) => self.report(core, &report),
             Input::Planned { report, context } => {
@@ -164,26 +154,18 @@ impl Loop {
             Input::Notice(notice) => self.show(notice),
             Input::Answer { client, id, notice } => {
                 if let Some(notice) = notice {
-                    self.clients
-                        .tell(client, Outgoing::Notice(Arc::new(notice)));
+                    self.clients.tell(client, Outgoing::Notice(Arc::new(notice)));
                 }
-                self.clients
-                    .tell(client, Outgoing::Reply { id, result: Ok(()) });
+                self.clients.tell(client, Outgoing::Reply { id, result: Ok(()) });
             }
             Input::Shutdown => {}
         }
     }
 
-    fn connect(
-        &mut self,
-        core: &Core,
-        client: ClientId,
-        reply: tokio::sync::oneshot::Sender<Joined>,
-    ) {
+    fn connect(&mut self, core: &Core, client: ClientId, reply: tokio::sync::oneshot::Sender<Joined>) {
         let subscription = self.clients.add(client);
         for notice in self.shown.all() {
-            self.clients
-                .tell(client, Outgoing::Notice(Arc::clone(notice)));
+            self.clients.tell(client, Outgoing::Notice(Arc::clone(notice)));
         }
         let joined = Joined {
             incident: core.state().id.clone(),
@@ -197,14 +179,7 @@ impl Loop {
         }
     }
 
-    fn command(
-        &mut self,
-        core: &mut Core,
-        client: ClientId,
-        id: u64,
-        actor: &Actor,
-        command: &Command,
-    ) {
+    fn command(&mut self, core: &mut Core, client: ClientId, id: u64, actor: &Actor, command: &Command) {
         let before = core.stopped().is_some();
         let (result, changes) = core.command(actor, command, Timestamp::now());
         self.follow(core, changes);
@@ -227,52 +202,27 @@ impl Loop {
 
     fn tell_if_stopped(&mut self, core: &Core, before: bool) {
         if let (false, Some(why)) = (before, core.stopped()) {
-            self.show(Notice::JournalStopped {
-                why: why.to_owned(),
-            });
+            self.show(Notice::JournalStopped { why: why.to_owned() });
         }
     }
 
     fn query(&mut self, core: &Core, client: ClientId, id: u64, query: &Query) {
         match *query {
             Query::Snapshots => {
-                self.supervisor.list(core.state(), move |_| {
-                    Some(Input::Answer {
-                        client,
-                        id,
-                        notice: None,
-                    })
-                });
+                self.supervisor.list(core.state(), move |_| Some(Input::Answer { client, id, notice: None }));
             }
-            Query::Output {
-                attempt,
-                from,
-                most,
-            } => {
+            Query::Output { attempt, from, most } => {
                 if !core.state().attempts.contains_key(&attempt) {
                     let why = format!("there is no attempt {attempt}");
-                    self.clients.tell(
-                        client,
-                        Outgoing::Reply {
-                            id,
-                            result: Err(Refusal::WrongState { why }),
-                        },
-                    );
+                    self.clients.tell(client, Outgoing::Reply { id, result: Err(Refusal::WrongState { why }) });
                     return;
                 }
                 let path = log_path(&self.folder, attempt);
                 let handle = self.handle.clone();
                 tokio::spawn(async move {
-                    let read = tokio::task::spawn_blocking(move || {
-                        read_log(&path, from, most.min(MOST_OUTPUT))
-                    })
-                    .await;
+                    let read = tokio::task::spawn_blocking(move || read_log(&path, from, most.min(MOST_OUTPUT))).await;
                     let notice = match read {
-                        Ok(Ok((offset, text))) => Some(Notice::Output {
-                            attempt,
-                            offset,
-                            text,
-                        }),
+                        Ok(Ok((offset, text))) => Some(Notice::Output { attempt, offset, text }),
                         _ => None,
                     };
                     handle.send(Input::Answer { client, id, notice }).await;
@@ -289,9 +239,10 @@ impl Loop {
 
     /// Tells the clients what happened, and acts.
     fn follow(&mut self, core: &Core, changes: Changes) {
-        let relist = changes.events.iter().any(|event| {
-            matches!(&event.kind, EventKind::Finished { attempt, .. } if chose_snapshot(core, *attempt))
-        });
+        let relist = changes
+            .events
+            .iter()
+            .any(|event| matches!(&event.kind, EventKind::Finished { attempt, .. } if chose_snapshot(core, *attempt)));
         for event in changes.events {
             self.clients.broadcast(&Outgoing::Event(Arc::new(event)));
         }
@@ -306,11 +257,7 @@ impl Loop {
     fn act(&mut self, core: &Core, effect: Effect) {
         let state = core.state();
         match effect {
-            Effect::Plan {
-                step,
-                inputs,
-                undoes,
-            } => {
+            Effect::Plan { step, inputs, undoes } => {
                 if let Some(step) = state.runbook.step(&step) {
                     self.supervisor.plan(state, step, inputs, undoes);
                 }
@@ -349,27 +296,15 @@ fn read_log(path: &Path, from: Option<u64>, most: u32) -> std::io::Result<(u64, 
     let file = File::open(path)?;
     let length = file.metadata()?.len();
     let most = u64::from(most);
-    let start = from
-        .unwrap_or_else(|| length.saturating_sub(most))
-        .min(length);
+    let start = from.unwrap_or_else(|| length.saturating_sub(most)).min(length);
     let mut bytes = vec![0; usize::try_from(most.min(length - start)).unwrap_or(0)];
     file.read_exact_at(&mut bytes, start)?;
     // The end of the log begins at a line's begin; a given offset does already.
     let skip = if from.is_none() && start > 0 {
-        bytes
-            .iter()
-            .position(|byte| *byte == b'\n')
-            .map_or(bytes.len(), |at| at + 1)
+        bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |at| at + 1)
     } else {
         0
     };
-    let end = bytes
-        .iter()
-        .rposition(|byte| *byte == b'\n')
-        .map_or(skip, |at| at + 1)
-        .max(skip);
-    Ok((
-        start + skip as u64,
-        String::from_utf8_lossy(&bytes[skip..end]).into_owned(),
-    ))
+    let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(skip, |at| at + 1).max(skip);
+    Ok((start + skip as u64, String::from_utf8_lossy(&bytes[skip..end]).into_owned()))
 }

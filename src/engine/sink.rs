@@ -27,24 +27,13 @@ impl AttemptSink {
     /// Opens the log. Where that fails the lines are still shown, and the first says why they are not kept.
     pub(super) fn open(folder: &Path, attempt: AttemptId, handle: Handle) -> Self {
         let path = log_path(folder, attempt);
-        let opened = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(&path);
-        let sink = |file| Self {
-            attempt,
-            file: Mutex::new(file),
-            handle,
-        };
+        let opened = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
+        let sink = |file| Self { attempt, file: Mutex::new(file), handle };
         match opened {
             Ok(file) => sink(Some(file)),
             Err(error) => {
                 let sink = sink(None);
-                sink.line(&format!(
-                    "This output is not kept: {} cannot be written: {error}",
-                    path.display()
-                ));
+                sink.line(&format!("This output is not kept: {} cannot be written: {error}", path.display()));
                 sink
             }
         }
@@ -63,17 +52,10 @@ impl AttemptSink {
 impl Sink for AttemptSink {
     fn line(&self, text: &str) {
         // A line of ours is one line, whatever a server's reply in it holds.
-        let mut clean: String = text
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect();
+        let mut clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         clean.push('\n');
         let offset = self.append(&clean).unwrap_or(0);
-        self.handle.notice(Notice::Output {
-            attempt: self.attempt,
-            offset,
-            text: clean,
-        });
+        self.handle.notice(Notice::Output { attempt: self.attempt, offset, text: clean });
     }
 
     fn notice(&self, notice: Notice) {

@@ -10,9 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::config::Config;
-use crate::incident::{
-    AttemptId, Gravity, Inputs, Knowledge, Notice, Outcome, Plan, Problem, Report, State,
-};
+use crate::incident::{AttemptId, Gravity, Inputs, Knowledge, Notice, Outcome, Plan, Problem, Report, State};
 use crate::runbook::{Action, Step, StepId};
 use crate::workers::{Cancel, Context, Io, Probe, Ran, WorkerError};
 
@@ -33,20 +31,8 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    pub(super) fn new(
-        hands: Arc<dyn Hands>,
-        config: Arc<Config>,
-        folder: PathBuf,
-        handle: Handle,
-    ) -> Self {
-        Self {
-            hands,
-            config,
-            folder,
-            handle,
-            running: BTreeMap::new(),
-            watches: BTreeMap::new(),
-        }
+    pub(super) fn new(hands: Arc<dyn Hands>, config: Arc<Config>, folder: PathBuf, handle: Handle) -> Self {
+        Self { hands, config, folder, handle, running: BTreeMap::new(), watches: BTreeMap::new() }
     }
 
     fn context(
@@ -90,16 +76,8 @@ impl Supervisor {
                 Ok(Err(_)) => Err(too_slow(&step)),
                 Err(problem) => Err(problem),
             };
-            let report = Report::Planned {
-                step: step.id.clone(),
-                result,
-            };
-            handle
-                .send(Input::Planned {
-                    report,
-                    context: footing,
-                })
-                .await;
+            let report = Report::Planned { step: step.id.clone(), result };
+            handle.send(Input::Planned { report, context: footing }).await;
         });
     }
 
@@ -107,35 +85,22 @@ impl Supervisor {
         let Some((step, plan)) = approved(state, attempt) else {
             return;
         };
-        let cx = self.context(
-            state,
-            &step,
-            Some(attempt),
-            plan.inputs.clone(),
-            plan.undoes.clone(),
-        );
+        let cx = self.context(state, &step, Some(attempt), plan.inputs.clone(), plan.undoes.clone());
         let (hand, cancel) = Cancel::new();
         self.running.insert(attempt, hand);
-        let sink = Arc::new(AttemptSink::open(
-            &self.folder,
-            attempt,
-            self.handle.clone(),
-        ));
+        let sink = Arc::new(AttemptSink::open(&self.folder, attempt, self.handle.clone()));
         let io = Io::new(attempt, cancel, log_path(&self.folder, attempt), sink);
         let hands = Arc::clone(&self.hands);
         let handle = self.handle.clone();
         tokio::spawn(async move {
-            let outcome =
-                match guarded(&step.title, carry_out(&*hands, &step, &cx, &plan, &io)).await {
-                    Ok(outcome) => outcome,
-                    Err(problem) => Outcome::InDoubt { problem },
-                };
+            let outcome = match guarded(&step.title, carry_out(&*hands, &step, &cx, &plan, &io)).await {
+                Ok(outcome) => outcome,
+                Err(problem) => Outcome::InDoubt { problem },
+            };
             if let Outcome::Failed { problem } | Outcome::InDoubt { problem } = &outcome {
                 io.line(problem.to_string());
             }
-            handle
-                .send(Input::Report(Report::Finished { attempt, outcome }))
-                .await;
+            handle.send(Input::Report(Report::Finished { attempt, outcome })).await;
         });
     }
 
@@ -153,13 +118,7 @@ impl Supervisor {
         let Some((step, plan)) = approved(state, attempt) else {
             return;
         };
-        let cx = self.context(
-            state,
-            &step,
-            Some(attempt),
-            plan.inputs.clone(),
-            plan.undoes.clone(),
-        );
+        let cx = self.context(state, &step, Some(attempt), plan.inputs.clone(), plan.undoes.clone());
         let hands = Arc::clone(&self.hands);
         let handle = self.handle.clone();
         tokio::spawn(async move {
@@ -168,24 +127,13 @@ impl Supervisor {
                 worker.probe(&cx, &plan).await
             };
             let outcome = match guarded(&step.title, work).await {
-                Ok(Ok(Probe::Happened(done))) => Outcome::Succeeded {
-                    evidence: done.evidence,
-                    facts: done.facts,
-                },
-                Ok(Ok(Probe::DidNot(why))) => Outcome::Stopped {
-                    detail: format!("it had no effect: {why}"),
-                },
-                Ok(Ok(Probe::Unknown(why))) => Outcome::InDoubt {
-                    problem: doubt(&step, &plan, why),
-                },
-                Ok(Err(error)) => Outcome::InDoubt {
-                    problem: error.into_problem(),
-                },
+                Ok(Ok(Probe::Happened(done))) => Outcome::Succeeded { evidence: done.evidence, facts: done.facts },
+                Ok(Ok(Probe::DidNot(why))) => Outcome::Stopped { detail: format!("it had no effect: {why}") },
+                Ok(Ok(Probe::Unknown(why))) => Outcome::InDoubt { problem: doubt(&step, &plan, why) },
+                Ok(Err(error)) => Outcome::InDoubt { problem: error.into_problem() },
                 Err(problem) => Outcome::InDoubt { problem },
             };
-            handle
-                .send(Input::Report(Report::Probed { attempt, outcome }))
-                .await;
+            handle.send(Input::Report(Report::Probed { attempt, outcome })).await;
         });
     }
 
@@ -193,13 +141,7 @@ impl Supervisor {
         let Some((step, plan)) = approved(state, attempt) else {
             return;
         };
-        let cx = self.context(
-            state,
-            &step,
-            Some(attempt),
-            plan.inputs.clone(),
-            plan.undoes.clone(),
-        );
+        let cx = self.context(state, &step, Some(attempt), plan.inputs.clone(), plan.undoes.clone());
         let (hand, cancel) = Cancel::new();
         self.watches.insert(step.id.clone(), hand);
         let hands = Arc::clone(&self.hands);
@@ -210,10 +152,7 @@ impl Supervisor {
             };
             let alarm = |text: String| {
                 let handle = handle.clone();
-                let report = Report::Alarm {
-                    step: step.id.clone(),
-                    text,
-                };
+                let report = Report::Alarm { step: step.id.clone(), text };
                 tokio::spawn(async move { handle.send(Input::Report(report)).await });
             };
             worker.watch(&cx, &plan, &alarm, cancel).await;
@@ -227,16 +166,8 @@ impl Supervisor {
     }
 
     /// Lists the dumps of the runbook's choosing step. `done` tells whoever asked.
-    pub(super) fn list(
-        &self,
-        state: &State,
-        done: impl FnOnce(Handle) -> Option<Input> + Send + 'static,
-    ) {
-        let choosing = state
-            .runbook
-            .steps()
-            .find(|step| matches!(step.action, Action::ChooseSnapshot { .. }))
-            .cloned();
+    pub(super) fn list(&self, state: &State, done: impl FnOnce(Handle) -> Option<Input> + Send + 'static) {
+        let choosing = state.runbook.steps().find(|step| matches!(step.action, Action::ChooseSnapshot { .. })).cloned();
         let handle = self.handle.clone();
         let Some(step) = choosing else { return };
         let knowledge = Knowledge::of(state, &step.id, Timestamp::now());
@@ -258,10 +189,7 @@ impl Supervisor {
 
 fn approved(state: &State, attempt: AttemptId) -> Option<(Step, Arc<Plan>)> {
     let attempt = state.attempts.get(&attempt)?;
-    Some((
-        state.runbook.step(&attempt.step)?.clone(),
-        Arc::clone(&attempt.plan),
-    ))
+    Some((state.runbook.step(&attempt.step)?.clone(), Arc::clone(&attempt.plan)))
 }
 
 /// Identity again, preflight again, then the effect.
@@ -269,11 +197,7 @@ async fn carry_out(hands: &dyn Hands, step: &Step, cx: &Context, plan: &Plan, io
     let prepare = async {
         let worker = hands.worker(step, &cx.knowledge)?;
         let identity = worker.identify(cx).await?;
-        let findings = if identity == plan.target {
-            worker.preflight(cx, plan).await?
-        } else {
-            Vec::new()
-        };
+        let findings = if identity == plan.target { worker.preflight(cx, plan).await? } else { Vec::new() };
         Ok::<_, WorkerError>((worker, identity, findings))
     };
     let prepared = tokio::select! {
@@ -284,14 +208,10 @@ async fn carry_out(hands: &dyn Hands, step: &Step, cx: &Context, plan: &Plan, io
         Ok(Ok(prepared)) => prepared,
         // Nothing was asked of the target yet but to say who it is, so nothing is in doubt.
         Ok(Err(error)) => {
-            return Outcome::Failed {
-                problem: error.into_problem(),
-            };
+            return Outcome::Failed { problem: error.into_problem() };
         }
         Err(_) => {
-            return Outcome::Failed {
-                problem: too_slow(step),
-            };
+            return Outcome::Failed { problem: too_slow(step) };
         }
     };
     if identity != plan.target {
@@ -307,10 +227,7 @@ async fn carry_out(hands: &dyn Hands, step: &Step, cx: &Context, plan: &Plan, io
             },
         };
     }
-    if let Some(blocking) = findings
-        .into_iter()
-        .find(|finding| finding.gravity == Gravity::Blocking)
-    {
+    if let Some(blocking) = findings.into_iter().find(|finding| finding.gravity == Gravity::Blocking) {
         return Outcome::Failed {
             problem: Problem {
                 what: step.title.clone(),
@@ -321,10 +238,7 @@ async fn carry_out(hands: &dyn Hands, step: &Step, cx: &Context, plan: &Plan, io
         };
     }
     match worker.run(cx, plan, io).await {
-        Ok(Ran::Done(done)) => Outcome::Succeeded {
-            evidence: done.evidence,
-            facts: done.facts,
-        },
+        Ok(Ran::Done(done)) => Outcome::Succeeded { evidence: done.evidence, facts: done.facts },
         Ok(Ran::Stopped(detail)) => Outcome::Stopped { detail },
         Err(error) => error.into_outcome(),
     }
@@ -333,37 +247,27 @@ async fn carry_out(hands: &dyn Hands, step: &Step, cx: &Context, plan: &Plan, io
 /// Runs work in a task of its own, so that a panic in it becomes a problem and not the engine's end.
 async fn guarded<T>(title: &str, work: impl Future<Output = T>) -> Result<T, Problem> {
     use futures_util::FutureExt as _;
-    std::panic::AssertUnwindSafe(work)
-        .catch_unwind()
-        .await
-        .map_err(|panic| {
-            let said = panic
-                .downcast_ref::<&str>()
-                .map(|text| (*text).to_owned())
-                .or_else(|| panic.downcast_ref::<String>().cloned())
-                .unwrap_or_else(|| "no word".to_owned());
-            Problem {
-                what: title.to_owned(),
-                target: "relight itself".to_owned(),
-                why: format!("A fault in relight ended this step: {said}."),
-                next: "Look at the target before you go on. The program's log (L) has more."
-                    .to_owned(),
-            }
-        })
+    std::panic::AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| {
+        let said = panic
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "no word".to_owned());
+        Problem {
+            what: title.to_owned(),
+            target: "relight itself".to_owned(),
+            why: format!("A fault in relight ended this step: {said}."),
+            next: "Look at the target before you go on. The program's log (L) has more.".to_owned(),
+        }
+    })
 }
 
 fn too_slow(step: &Step) -> Problem {
     Problem {
         what: format!("prepare {}", step.title),
-        target: step
-            .action
-            .targets()
-            .first()
-            .map_or_else(String::new, ToString::to_string),
+        target: step.action.targets().first().map_or_else(String::new, ToString::to_string),
         why: format!("It did not answer within {} seconds.", PATIENCE.as_secs()),
-        next:
-            "Nothing was done. Check that the target is reachable from this host, then try again."
-                .to_owned(),
+        next: "Nothing was done. Check that the target is reachable from this host, then try again.".to_owned(),
     }
 }
 

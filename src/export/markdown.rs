@@ -12,10 +12,7 @@ pub(super) fn report(state: &State) -> String {
     for (name, value) in summary(state) {
         let _ = writeln!(out, "| {name} | {} |", escape(&value));
     }
-    let _ = writeln!(
-        out,
-        "\n## Steps\n\n| step | outcome | by | took | proof |\n|---|---|---|---|---|"
-    );
+    let _ = writeln!(out, "\n## Steps\n\n| step | outcome | by | took | proof |\n|---|---|---|---|---|");
     for phase in &state.runbook.phases {
         for step in &phase.steps {
             let _ = writeln!(out, "{}", step_row(state, step));
@@ -65,11 +62,7 @@ fn summary(state: &State) -> Vec<(&'static str, String)> {
             let verdict = if took <= state.rto { "within" } else { "over" };
             rows.push((
                 "Time to service (RTO)",
-                format!(
-                    "{}, {verdict} the target of {}",
-                    duration_text(took),
-                    duration_text(state.rto)
-                ),
+                format!("{}, {verdict} the target of {}", duration_text(took), duration_text(state.rto)),
             ));
         }
     }
@@ -79,10 +72,7 @@ fn summary(state: &State) -> Vec<(&'static str, String)> {
     });
     if let (Some(taken), Some(stopped)) = (state.snapshot_time(), stopped) {
         rows.push(("Restored to", clock(taken)));
-        rows.push((
-            "Writes lost (RPO)",
-            duration_text(loss(taken, Some(stopped), stopped)),
-        ));
+        rows.push(("Writes lost (RPO)", duration_text(loss(taken, Some(stopped), stopped))));
     }
     for (_, fact) in state.standing_facts() {
         match fact {
@@ -90,14 +80,12 @@ fn summary(state: &State) -> Vec<(&'static str, String)> {
                 rows.push(("Agreed by", format!("{who} ({place}) at {}", clock(*at))));
             }
             Fact::PagerDuty { number, url, .. } => {
-                rows.push(("PagerDuty", format!("#{number} {url}")))
+                rows.push(("PagerDuty", format!("#{number} {url}")));
             }
             _ => {}
         }
     }
-    let closed = state
-        .closed_at
-        .map_or_else(|| "still open".to_owned(), clock);
+    let closed = state.closed_at.map_or_else(|| "still open".to_owned(), clock);
     rows.push(("Closed", closed));
     rows
 }
@@ -116,11 +104,7 @@ fn step_row(state: &State, step: &crate::runbook::Step) -> String {
         StepStatus::DoneByHand(note) => format!("done by hand: {note}"),
     };
     let took = attempt
-        .and_then(|attempt| {
-            Some(duration_text(
-                attempt.finished_at?.duration_since(attempt.started_at),
-            ))
-        })
+        .and_then(|attempt| Some(duration_text(attempt.finished_at?.duration_since(attempt.started_at))))
         .unwrap_or_default();
     let proof = match attempt.and_then(|attempt| attempt.outcome.as_ref()) {
         Some(Outcome::Succeeded { evidence, .. }) => evidence.join("; "),
@@ -128,16 +112,8 @@ fn step_row(state: &State, step: &crate::runbook::Step) -> String {
         Some(Outcome::Stopped { detail }) => detail.clone(),
         None => String::new(),
     };
-    let by = attempt
-        .map(|attempt| attempt.by.name.clone())
-        .unwrap_or_default();
-    format!(
-        "| {} | {} | {} | {took} | {} |",
-        escape(&step.title),
-        escape(&outcome),
-        escape(&by),
-        escape(&proof)
-    )
+    let by = attempt.map(|attempt| attempt.by.name.clone()).unwrap_or_default();
+    format!("| {} | {} | {} | {took} | {} |", escape(&step.title), escape(&outcome), escape(&by), escape(&proof))
 }
 
 /// Text that came from outside must not become markup, and must stay in its table cell.

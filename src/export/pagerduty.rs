@@ -18,21 +18,9 @@ pub(super) fn parts(state: &State, most: usize) -> Vec<String> {
             Level::Failure => "failed: ",
         };
         let text = entry.text.replace('\n', " / ");
-        let who = if entry.actor == "relight" {
-            String::new()
-        } else {
-            format!(" ({})", entry.actor)
-        };
-        let line = cut(
-            &format!(
-                "{} {mark}{text}{who}",
-                entry.at.strftime("%Y-%m-%d %H:%M:%SZ")
-            ),
-            room,
-        );
-        let full = bodies
-            .last()
-            .is_some_and(|body| !body.is_empty() && body.len() + 1 + line.len() > room);
+        let who = if entry.actor == "relight" { String::new() } else { format!(" ({})", entry.actor) };
+        let line = cut(&format!("{} {mark}{text}{who}", entry.at.strftime("%Y-%m-%d %H:%M:%SZ")), room);
+        let full = bodies.last().is_some_and(|body| !body.is_empty() && body.len() + 1 + line.len() > room);
         if full {
             bodies.push(String::new());
         }
@@ -48,15 +36,8 @@ pub(super) fn parts(state: &State, most: usize) -> Vec<String> {
         .into_iter()
         .enumerate()
         .map(|(at, body)| {
-            let part = if count > 1 {
-                format!(", part {}/{count}", at + 1)
-            } else {
-                String::new()
-            };
-            format!(
-                "Timeline of {} ({}, {}), all times UTC{part}\n{body}",
-                state.id, state.database, state.environment
-            )
+            let part = if count > 1 { format!(", part {}/{count}", at + 1) } else { String::new() };
+            format!("Timeline of {} ({}, {}), all times UTC{part}\n{body}", state.id, state.database, state.environment)
         })
         .collect()
 }

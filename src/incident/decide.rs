@@ -8,8 +8,8 @@ use crate::runbook::{Approval, Step, StepId};
 
 use super::time::{duration_text, loss};
 use super::{
-    AttemptId, Command, Digest, Effect, EventKind, Fact, ObjectRef, Outcome, Plan, Refusal,
-    Settlement, State, StepStatus,
+    AttemptId, Command, Digest, Effect, EventKind, Fact, ObjectRef, Outcome, Plan, Refusal, Settlement, State,
+    StepStatus,
 };
 
 /// The newest plan of each step, as workers made them. They live in memory: a new engine has none, and
@@ -46,10 +46,7 @@ pub struct Decision {
 
 impl Decision {
     fn events(events: Vec<EventKind>) -> Self {
-        Self {
-            events,
-            effects: Vec::new(),
-        }
+        Self { events, effects: Vec::new() }
     }
 }
 
@@ -57,106 +54,57 @@ impl Decision {
 ///
 /// # Errors
 /// Why it is refused; nothing changes then.
-pub fn decide(
-    state: &State,
-    plans: &PendingPlans,
-    command: &Command,
-    now: Timestamp,
-) -> Result<Decision, Refusal> {
+pub fn decide(state: &State, plans: &PendingPlans, command: &Command, now: Timestamp) -> Result<Decision, Refusal> {
     // A closed incident still takes notes: the review afterwards is part of it.
     if state.closed_at.is_some() && !matches!(command, Command::Note { .. }) {
         return Err(Refusal::Closed);
     }
     match command {
-        Command::Prepare {
-            step,
-            inputs,
-            undoes,
-        } => {
+        Command::Prepare { step, inputs, undoes } => {
             let step = find(state, step)?;
             may_start(state, step, undoes.as_ref())?;
             Ok(Decision {
                 events: Vec::new(),
-                effects: vec![Effect::Plan {
-                    step: step.id.clone(),
-                    inputs: inputs.clone(),
-                    undoes: undoes.clone(),
-                }],
+                effects: vec![Effect::Plan { step: step.id.clone(), inputs: inputs.clone(), undoes: undoes.clone() }],
             })
         }
-        Command::Approve {
-            step,
-            digest,
-            typed,
-        } => approve(
-            state,
-            plans,
-            find(state, step)?,
-            digest,
-            typed.as_deref(),
-            now,
-        ),
+        Command::Approve { step, digest, typed } => {
+            approve(state, plans, find(state, step)?, digest, typed.as_deref(), now)
+        }
         Command::Skip { step, reason } => {
             let step = find(state, step)?;
             may_settle_by_hand(state, step, reason, "why it is left out")?;
-            Ok(Decision::events(vec![EventKind::Skipped {
-                step: step.id.clone(),
-                reason: reason.trim().to_owned(),
-            }]))
+            Ok(Decision::events(vec![EventKind::Skipped { step: step.id.clone(), reason: reason.trim().to_owned() }]))
         }
         Command::DoneByHand { step, note } => {
             let step = find(state, step)?;
             may_settle_by_hand(state, step, note, "what was done")?;
-            Ok(Decision::events(vec![EventKind::DoneByHand {
-                step: step.id.clone(),
-                note: note.trim().to_owned(),
-            }]))
+            Ok(Decision::events(vec![EventKind::DoneByHand { step: step.id.clone(), note: note.trim().to_owned() }]))
         }
         Command::Retry { step } => retry(state, find(state, step)?),
         Command::Stop { attempt } => stop(state, *attempt),
-        Command::Settle {
-            attempt,
-            happened,
-            note,
-        } => settle(state, *attempt, *happened, note),
+        Command::Settle { attempt, happened, note } => settle(state, *attempt, *happened, note),
         Command::Note { text } => {
             not_empty(text, "a note")?;
-            Ok(Decision::events(vec![EventKind::Noted {
-                text: text.trim().to_owned(),
-            }]))
+            Ok(Decision::events(vec![EventKind::Noted { text: text.trim().to_owned() }]))
         }
         Command::Escalate { role, note } => {
-            if !state
-                .runbook
-                .contacts
-                .iter()
-                .any(|contact| &contact.role == role)
-            {
-                return Err(Refusal::WrongState {
-                    why: format!("the runbook has no contact `{role}`"),
-                });
+            if !state.runbook.contacts.iter().any(|contact| &contact.role == role) {
+                return Err(Refusal::WrongState { why: format!("the runbook has no contact `{role}`") });
             }
             not_empty(note, "what was said")?;
-            Ok(Decision::events(vec![EventKind::Escalated {
-                role: role.clone(),
-                note: note.trim().to_owned(),
-            }]))
+            Ok(Decision::events(vec![EventKind::Escalated { role: role.clone(), note: note.trim().to_owned() }]))
         }
     }
 }
 
 fn find<'a>(state: &'a State, step: &StepId) -> Result<&'a Step, Refusal> {
-    state
-        .runbook
-        .step(step)
-        .ok_or_else(|| Refusal::NoSuchStep { step: step.clone() })
+    state.runbook.step(step).ok_or_else(|| Refusal::NoSuchStep { step: step.clone() })
 }
 
 fn not_empty(text: &str, what: &str) -> Result<(), Refusal> {
     if text.trim().is_empty() {
-        return Err(Refusal::WrongState {
-            why: format!("{what} must not be empty"),
-        });
+        return Err(Refusal::WrongState { why: format!("{what} must not be empty") });
     }
     Ok(())
 }
@@ -167,15 +115,11 @@ fn may_start(state: &State, step: &Step, undoes: Option<&StepId>) -> Result<(), 
     let title = &step.title;
     match state.status(&step.id) {
         StepStatus::Running(_) => {
-            return Err(Refusal::WrongState {
-                why: format!("`{title}` is at work already"),
-            });
+            return Err(Refusal::WrongState { why: format!("`{title}` is at work already") });
         }
         StepStatus::InDoubt(_) => {
             return Err(Refusal::WrongState {
-                why: format!(
-                    "`{title}` is in doubt: say first whether its last attempt had its effect"
-                ),
+                why: format!("`{title}` is in doubt: say first whether its last attempt had its effect"),
             });
         }
         _ => {}
@@ -183,37 +127,27 @@ fn may_start(state: &State, step: &Step, undoes: Option<&StepId>) -> Result<(), 
     if let Some(undone) = undoes {
         let undone = find(state, undone)?;
         if undone.undo.as_ref() != Some(&step.id) {
-            return Err(Refusal::WrongState {
-                why: format!("`{title}` is not the undo of `{}`", undone.title),
-            });
+            return Err(Refusal::WrongState { why: format!("`{title}` is not the undo of `{}`", undone.title) });
         }
         return match state.status(&undone.id) {
             StepStatus::Succeeded(_) | StepStatus::Failed(_) | StepStatus::Stopped(_) => Ok(()),
             _ => Err(Refusal::WrongState {
-                why: format!(
-                    "`{}` has had no effect that could be taken back",
-                    undone.title
-                ),
+                why: format!("`{}` has had no effect that could be taken back", undone.title),
             }),
         };
     }
     let waits_for = state.waits_for(step);
     if !waits_for.is_empty() {
         let titles: Vec<&str> = waits_for.iter().map(|step| step.title.as_str()).collect();
-        return Err(Refusal::NotReady {
-            title: title.clone(),
-            waits_for: titles.join(", "),
-        });
+        return Err(Refusal::NotReady { title: title.clone(), waits_for: titles.join(", ") });
     }
     match state.status(&step.id) {
         StepStatus::Pending => Ok(()),
-        StepStatus::Failed(_) | StepStatus::Stopped(_) => Err(Refusal::WrongState {
-            why: format!("`{title}` did not succeed: retry it first (r)"),
-        }),
+        StepStatus::Failed(_) | StepStatus::Stopped(_) => {
+            Err(Refusal::WrongState { why: format!("`{title}` did not succeed: retry it first (r)") })
+        }
         _ if step.repeat => Ok(()),
-        _ => Err(Refusal::WrongState {
-            why: format!("`{title}` is done already; retry (r) opens it again"),
-        }),
+        _ => Err(Refusal::WrongState { why: format!("`{title}` is done already; retry (r) opens it again") }),
     }
 }
 
@@ -225,12 +159,8 @@ fn approve(
     typed: Option<&str>,
     now: Timestamp,
 ) -> Result<Decision, Refusal> {
-    let changed = |why: &str| Refusal::PlanChanged {
-        why: why.to_owned(),
-    };
-    let plan = plans
-        .get(&step.id)
-        .ok_or_else(|| changed("relight holds no plan for this step"))?;
+    let changed = |why: &str| Refusal::PlanChanged { why: why.to_owned() };
+    let plan = plans.get(&step.id).ok_or_else(|| changed("relight holds no plan for this step"))?;
     may_start(state, step, plan.undoes.as_ref())?;
     if plan.digest() != *digest {
         return Err(changed("a newer plan was made"));
@@ -242,10 +172,7 @@ fn approve(
         return Err(Refusal::Obstacle { why });
     }
     if step.approval == Approval::Type {
-        let expected = plan
-            .type_name
-            .clone()
-            .unwrap_or_else(|| plan.target.name.clone());
+        let expected = plan.type_name.clone().unwrap_or_else(|| plan.target.name.clone());
         if typed != Some(expected.as_str()) {
             return Err(Refusal::WrongName { expected });
         }
@@ -256,23 +183,14 @@ fn approve(
             .filter_map(|attempt| state.runbook.step(&attempt.step))
             .find(|other| state.destroys(other).as_deref() == Some(target.as_str()));
         if let Some(busy) = busy {
-            return Err(Refusal::TargetBusy {
-                running: busy.title.clone(),
-                target,
-            });
+            return Err(Refusal::TargetBusy { running: busy.title.clone(), target });
         }
     }
     agreement_holds(state, step, now)?;
     if let Some(reason) = &plan.nothing_to_do {
-        return Ok(Decision::events(vec![EventKind::Skipped {
-            step: step.id.clone(),
-            reason: reason.clone(),
-        }]));
+        return Ok(Decision::events(vec![EventKind::Skipped { step: step.id.clone(), reason: reason.clone() }]));
     }
-    Ok(Decision::events(vec![EventKind::Approved {
-        attempt: state.next_attempt(),
-        plan: Box::new(plan.clone()),
-    }]))
+    Ok(Decision::events(vec![EventKind::Approved { attempt: state.next_attempt(), plan: Box::new(plan.clone()) }]))
 }
 
 /// Steps that rest on an agreement need it to be about the snapshot that is chosen now, and its loss.
@@ -282,21 +200,16 @@ fn agreement_holds(state: &State, step: &Step, now: Timestamp) -> Result<(), Ref
             continue;
         };
         let Some((agreed, ceiling)) = state.facts_of(&ancestor.id).find_map(|fact| match fact {
-            Fact::Agreement {
-                object,
-                loses_seconds,
-                ..
-            } => Some((object, *loses_seconds)),
+            Fact::Agreement { object, loses_seconds, .. } => Some((object, *loses_seconds)),
             _ => None,
         }) else {
             // It was skipped or done by hand, which the timeline says; nothing is bound then.
             continue;
         };
-        let chosen: Option<(&ObjectRef, Timestamp)> =
-            state.facts_of(snapshot).find_map(|fact| match fact {
-                Fact::Snapshot { object, taken_at } => Some((object, *taken_at)),
-                _ => None,
-            });
+        let chosen: Option<(&ObjectRef, Timestamp)> = state.facts_of(snapshot).find_map(|fact| match fact {
+            Fact::Snapshot { object, taken_at } => Some((object, *taken_at)),
+            _ => None,
+        });
         let Some((object, taken_at)) = chosen else {
             continue;
         };
@@ -314,10 +227,7 @@ fn agreement_holds(state: &State, step: &Step, now: Timestamp) -> Result<(), Ref
         };
         if let Some(why) = why {
             return Err(Refusal::Obstacle {
-                why: format!(
-                    "the agreement `{}` is void: {why}. Retry it (r) and ask again",
-                    ancestor.title
-                ),
+                why: format!("the agreement `{}` is void: {why}. Retry it (r) and ask again", ancestor.title),
             });
         }
     }
@@ -328,62 +238,38 @@ fn may_settle_by_hand(state: &State, step: &Step, text: &str, what: &str) -> Res
     not_empty(text, what)?;
     match state.status(&step.id) {
         StepStatus::Pending | StepStatus::Failed(_) | StepStatus::Stopped(_) => Ok(()),
-        StepStatus::Running(_) => Err(Refusal::WrongState {
-            why: format!("`{}` is at work; stop it first (x)", step.title),
-        }),
+        StepStatus::Running(_) => {
+            Err(Refusal::WrongState { why: format!("`{}` is at work; stop it first (x)", step.title) })
+        }
         StepStatus::InDoubt(_) => Err(Refusal::WrongState {
-            why: format!(
-                "`{}` is in doubt: say whether its last attempt had its effect",
-                step.title
-            ),
+            why: format!("`{}` is in doubt: say whether its last attempt had its effect", step.title),
         }),
-        _ => Err(Refusal::WrongState {
-            why: format!(
-                "`{}` is settled already; retry (r) opens it again",
-                step.title
-            ),
-        }),
+        _ => Err(Refusal::WrongState { why: format!("`{}` is settled already; retry (r) opens it again", step.title) }),
     }
 }
 
 fn retry(state: &State, step: &Step) -> Result<Decision, Refusal> {
     match state.status(&step.id) {
         StepStatus::Pending => {
-            return Err(Refusal::WrongState {
-                why: format!("`{}` is open already", step.title),
-            });
+            return Err(Refusal::WrongState { why: format!("`{}` is open already", step.title) });
         }
         StepStatus::Running(_) => {
-            return Err(Refusal::WrongState {
-                why: format!("`{}` is at work; stop it first (x)", step.title),
-            });
+            return Err(Refusal::WrongState { why: format!("`{}` is at work; stop it first (x)", step.title) });
         }
         StepStatus::InDoubt(_) => {
             return Err(Refusal::WrongState {
-                why: format!(
-                    "`{}` is in doubt: say first whether its last attempt had its effect",
-                    step.title
-                ),
+                why: format!("`{}` is in doubt: say first whether its last attempt had its effect", step.title),
             });
         }
         _ => {}
     }
     let dependents = state.runbook.dependents(&step.id);
-    if let Some(running) = dependents
-        .iter()
-        .find(|other| matches!(state.status(&other.id), StepStatus::Running(_)))
-    {
+    if let Some(running) = dependents.iter().find(|other| matches!(state.status(&other.id), StepStatus::Running(_))) {
         return Err(Refusal::WrongState {
-            why: format!(
-                "`{}` rests on it and is at work; stop that first (x)",
-                running.title
-            ),
+            why: format!("`{}` rests on it and is at work; stop that first (x)", running.title),
         });
     }
-    let mut events = vec![EventKind::Reopened {
-        step: step.id.clone(),
-        because: "it is retried".to_owned(),
-    }];
+    let mut events = vec![EventKind::Reopened { step: step.id.clone(), because: "it is retried".to_owned() }];
     events.extend(reopen_dependents(state, step, "is retried"));
     Ok(Decision::events(events))
 }
@@ -397,70 +283,41 @@ pub(super) fn reopen_dependents<'a>(
 ) -> impl Iterator<Item = EventKind> + use<'a> {
     let because = format!("`{}` {what}", step.title);
     let dependents = state.runbook.dependents(&step.id);
-    dependents
-        .into_iter()
-        .filter_map(move |other| match state.status(&other.id) {
-            StepStatus::Pending | StepStatus::Running(_) | StepStatus::InDoubt(_) => None,
-            _ => Some(EventKind::Reopened {
-                step: other.id.clone(),
-                because: because.clone(),
-            }),
-        })
+    dependents.into_iter().filter_map(move |other| match state.status(&other.id) {
+        StepStatus::Pending | StepStatus::Running(_) | StepStatus::InDoubt(_) => None,
+        _ => Some(EventKind::Reopened { step: other.id.clone(), because: because.clone() }),
+    })
 }
 
 fn stop(state: &State, attempt: AttemptId) -> Result<Decision, Refusal> {
     match state.attempts.get(&attempt) {
-        Some(running) if running.outcome.is_none() => {
-            Ok(Decision::events(vec![EventKind::StopRequested { attempt }]))
-        }
-        _ => Err(Refusal::WrongState {
-            why: format!("attempt {attempt} is not at work"),
-        }),
+        Some(running) if running.outcome.is_none() => Ok(Decision::events(vec![EventKind::StopRequested { attempt }])),
+        _ => Err(Refusal::WrongState { why: format!("attempt {attempt} is not at work") }),
     }
 }
 
-fn settle(
-    state: &State,
-    attempt: AttemptId,
-    happened: bool,
-    note: &str,
-) -> Result<Decision, Refusal> {
+fn settle(state: &State, attempt: AttemptId, happened: bool, note: &str) -> Result<Decision, Refusal> {
     not_empty(note, "how you know")?;
     let doubtful = state
         .attempts
         .get(&attempt)
         .filter(|doubtful| state.status(&doubtful.step) == &StepStatus::InDoubt(attempt))
-        .ok_or_else(|| Refusal::WrongState {
-            why: format!("attempt {attempt} is not in doubt"),
-        })?;
+        .ok_or_else(|| Refusal::WrongState { why: format!("attempt {attempt} is not in doubt") })?;
     let note = note.trim().to_owned();
     let Some(step) = state.runbook.step(&doubtful.step) else {
-        return Err(Refusal::NoSuchStep {
-            step: doubtful.step.clone(),
-        });
+        return Err(Refusal::NoSuchStep { step: doubtful.step.clone() });
     };
     // A person's word proves no facts: what later steps would rest on is not known, so the step counts as done by hand.
     let events = if happened {
         vec![
-            EventKind::Settled {
-                attempt,
-                by: Settlement::Person,
-                outcome: Outcome::Stopped {
-                    detail: note.clone(),
-                },
-            },
-            EventKind::DoneByHand {
-                step: step.id.clone(),
-                note,
-            },
+            EventKind::Settled { attempt, by: Settlement::Person, outcome: Outcome::Stopped { detail: note.clone() } },
+            EventKind::DoneByHand { step: step.id.clone(), note },
         ]
     } else {
         vec![EventKind::Settled {
             attempt,
             by: Settlement::Person,
-            outcome: Outcome::Stopped {
-                detail: format!("had no effect: {note}"),
-            },
+            outcome: Outcome::Stopped { detail: format!("had no effect: {note}") },
         }]
     };
     Ok(Decision::events(events))

@@ -11,29 +11,16 @@ pub fn effects(state: &State, event: &Event) -> Vec<Effect> {
         EventKind::Approved { attempt, plan } => {
             let mut effects = vec![Effect::Run { attempt: *attempt }];
             // Starting or stopping writes changes the counts that are watched, so the watch ends first.
-            effects.splice(
-                0..0,
-                watched_by(state, &plan.step).map(|step| Effect::Unwatch { step }),
-            );
+            effects.splice(0..0, watched_by(state, &plan.step).map(|step| Effect::Unwatch { step }));
             effects
         }
         EventKind::StopRequested { attempt } => vec![Effect::Stop { attempt: *attempt }],
         EventKind::MessageQueued { message, .. } => vec![Effect::Send { message: *message }],
         EventKind::Closed {} => vec![Effect::End],
-        EventKind::Finished {
-            attempt,
-            outcome: Outcome::Succeeded { .. },
-        }
-        | EventKind::Settled {
-            attempt,
-            outcome: Outcome::Succeeded { .. },
-            ..
-        } => {
-            let action = state
-                .attempts
-                .get(attempt)
-                .and_then(|done| state.runbook.step(&done.step))
-                .map(|step| &step.action);
+        EventKind::Finished { attempt, outcome: Outcome::Succeeded { .. } }
+        | EventKind::Settled { attempt, outcome: Outcome::Succeeded { .. }, .. } => {
+            let action =
+                state.attempts.get(attempt).and_then(|done| state.runbook.step(&done.step)).map(|step| &step.action);
             match action {
                 Some(Action::StopWrites { .. }) => vec![Effect::Watch { attempt: *attempt }],
                 _ => Vec::new(),
@@ -59,31 +46,13 @@ fn watched_by(state: &State, step: &StepId) -> Option<StepId> {
 pub fn owed(state: &State) -> Vec<EventKind> {
     let mut owed = Vec::new();
     if state.pagerduty().is_some() {
-        let mut next = state
-            .messages
-            .keys()
-            .next_back()
-            .map_or(1, |last| last.0.saturating_add(1));
-        let told: std::collections::BTreeSet<u64> = state
-            .messages
-            .values()
-            .map(|message| message.about)
-            .collect();
-        for entry in state
-            .timeline
-            .iter()
-            .filter(|entry| entry.milestone && !told.contains(&entry.seq))
-        {
+        let mut next = state.messages.keys().next_back().map_or(1, |last| last.0.saturating_add(1));
+        let told: std::collections::BTreeSet<u64> = state.messages.values().map(|message| message.about).collect();
+        for entry in state.timeline.iter().filter(|entry| entry.milestone && !told.contains(&entry.seq)) {
             owed.push(EventKind::MessageQueued {
                 message: MessageId(next),
                 channel: Channel::PagerDutyNote,
-                text: format!(
-                    "{} {} [{} #{}]",
-                    entry.at.strftime("%H:%M:%SZ"),
-                    entry.text,
-                    state.id,
-                    entry.seq
-                ),
+                text: format!("{} {} [{} #{}]", entry.at.strftime("%H:%M:%SZ"), entry.text, state.id, entry.seq),
                 about: entry.seq,
             });
             next = next.saturating_add(1);
@@ -112,42 +81,27 @@ pub fn recover(state: &State) -> (Vec<EventKind>, Vec<Effect>) {
                     attempt: attempt.id,
                     outcome: Outcome::InDoubt {
                         problem: Problem {
-                            what: state
-                                .runbook
-                                .step(&attempt.step)
-                                .map_or_else(String::new, |step| step.title.clone()),
+                            what: state.runbook.step(&attempt.step).map_or_else(String::new, |step| step.title.clone()),
                             target: attempt.plan.target.name.clone(),
                             why: "relight ended while it was at work.".to_owned(),
                             next: "The target is being asked what became of it.".to_owned(),
                         },
                     },
                 });
-                effects.push(Effect::Probe {
-                    attempt: attempt.id,
-                });
+                effects.push(Effect::Probe { attempt: attempt.id });
             }
-            Some(Outcome::InDoubt { .. })
-                if state.status(&attempt.step) == &StepStatus::InDoubt(attempt.id) =>
-            {
-                effects.push(Effect::Probe {
-                    attempt: attempt.id,
-                });
+            Some(Outcome::InDoubt { .. }) if state.status(&attempt.step) == &StepStatus::InDoubt(attempt.id) => {
+                effects.push(Effect::Probe { attempt: attempt.id });
             }
             Some(_) => {}
         }
     }
-    effects.extend(state.unsent().map(|message| Effect::Send {
-        message: message.id,
-    }));
+    effects.extend(state.unsent().map(|message| Effect::Send { message: message.id }));
     if state.writes_stopped_at().is_some() {
-        let watched =
-            state
-                .runbook
-                .steps()
-                .find_map(|step| match (&step.action, state.status(&step.id)) {
-                    (Action::StopWrites { .. }, StepStatus::Succeeded(attempt)) => Some(*attempt),
-                    _ => None,
-                });
+        let watched = state.runbook.steps().find_map(|step| match (&step.action, state.status(&step.id)) {
+            (Action::StopWrites { .. }, StepStatus::Succeeded(attempt)) => Some(*attempt),
+            _ => None,
+        });
         effects.extend(watched.map(|attempt| Effect::Watch { attempt }));
     }
     if state.closed_at.is_some() {

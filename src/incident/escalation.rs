@@ -29,20 +29,9 @@ pub fn escalations(state: &State, now: Timestamp) -> Vec<Escalation> {
         .iter()
         .map(|contact| {
             let told_at = state.escalated.get(&contact.role).copied();
-            let due = if told_at.is_some() {
-                None
-            } else {
-                reason(state, contact.when, now)
-            };
-            let say = knowledge
-                .fill(&contact.say)
-                .unwrap_or_else(|_| contact.say.clone());
-            Escalation {
-                contact: contact.clone(),
-                due,
-                say,
-                told_at,
-            }
+            let due = if told_at.is_some() { None } else { reason(state, contact.when, now) };
+            let say = knowledge.fill(&contact.say).unwrap_or_else(|_| contact.say.clone());
+            Escalation { contact: contact.clone(), due, say, told_at }
         })
         .collect()
 }
@@ -55,23 +44,12 @@ fn reason(state: &State, when: EscalateWhen, now: Timestamp) -> Option<String> {
         EscalateWhen::RestoreFailed => state
             .runbook
             .steps()
-            .filter(|step| {
-                matches!(
-                    step.action,
-                    Action::RestoreDatabase { .. } | Action::ProveTables { .. }
-                )
-            })
-            .find(|step| {
-                matches!(
-                    state.status(&step.id),
-                    StepStatus::Failed(_) | StepStatus::InDoubt(_)
-                )
-            })
+            .filter(|step| matches!(step.action, Action::RestoreDatabase { .. } | Action::ProveTables { .. }))
+            .find(|step| matches!(state.status(&step.id), StepStatus::Failed(_) | StepStatus::InDoubt(_)))
             .map(|step| format!("{} did not succeed", step.title)),
         EscalateWhen::RtoPassed => {
             let deadline = state.onset()?.checked_add(state.rto).ok()?;
-            (now > deadline && state.service_back_at().is_none())
-                .then(|| "the RTO target has passed".to_owned())
+            (now > deadline && state.service_back_at().is_none()).then(|| "the RTO target has passed".to_owned())
         }
         EscalateWhen::RegulatedData => {
             (state.regulated() == Some(true)).then(|| "regulated data is concerned".to_owned())

@@ -36,11 +36,7 @@ pub struct Problem {
 
 impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{} failed on {}: {} {}",
-            self.what, self.target, self.why, self.next
-        )
+        write!(f, "{} failed on {}: {} {}", self.what, self.target, self.why, self.next)
     }
 }
 

@@ -33,10 +33,7 @@ impl IncidentId {
     #[must_use]
     pub fn from_random(bytes: [u8; 4]) -> Self {
         const LETTERS: &[u8; 32] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZ";
-        let name: String = bytes
-            .iter()
-            .map(|byte| char::from(LETTERS[usize::from(byte % 32)]))
-            .collect();
+        let name: String = bytes.iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect();
         Self(format!("INC-{name}"))
     }
 
@@ -110,9 +107,6 @@ impl Actor {
     /// The engine, acting by itself.
     #[must_use]
     pub fn engine() -> Self {
-        Self {
-            name: "relight".to_owned(),
-            uid: None,
-        }
+        Self { name: "relight".to_owned(), uid: None }
     }
 }

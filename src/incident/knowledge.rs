@@ -92,25 +92,14 @@ impl Knowledge {
             .runbook
             .steps()
             .filter(|step| {
-                step.milestone
-                    && matches!(
-                        state.status(&step.id),
-                        StepStatus::Succeeded(_) | StepStatus::DoneByHand(_)
-                    )
+                step.milestone && matches!(state.status(&step.id), StepStatus::Succeeded(_) | StepStatus::DoneByHand(_))
             })
             .map(|step| step.title.clone())
             .collect();
-        let last_failure =
-            state
-                .attempts
-                .values()
-                .rev()
-                .find_map(|attempt| match &attempt.outcome {
-                    Some(Outcome::Failed { problem } | Outcome::InDoubt { problem }) => {
-                        Some(problem.why.clone())
-                    }
-                    _ => None,
-                });
+        let last_failure = state.attempts.values().rev().find_map(|attempt| match &attempt.outcome {
+            Some(Outcome::Failed { problem } | Outcome::InDoubt { problem }) => Some(problem.why.clone()),
+            _ => None,
+        });
         Self {
             incident: state.id.clone(),
             environment: state.environment.clone(),
@@ -119,15 +108,11 @@ impl Knowledge {
             regulated: state.regulated(),
             writes_stopped_at: state.writes_stopped_at(),
             snapshot_time: state.snapshot_time(),
-            rto_deadline: state
-                .onset()
-                .and_then(|onset| onset.checked_add(state.rto).ok()),
+            rto_deadline: state.onset().and_then(|onset| onset.checked_add(state.rto).ok()),
             facts,
             past,
             done,
-            phase: state
-                .current_phase()
-                .map_or_else(|| "All done".to_owned(), |phase| phase.title.clone()),
+            phase: state.current_phase().map_or_else(|| "All done".to_owned(), |phase| phase.title.clone()),
             last_failure,
             now,
         }
@@ -135,10 +120,7 @@ impl Knowledge {
 
     /// The facts that the standing success of `step` found.
     pub fn facts_of<'a>(&'a self, step: &'a StepId) -> impl Iterator<Item = &'a Fact> {
-        self.facts
-            .iter()
-            .filter(move |known| known.standing && &known.step == step)
-            .map(|known| &known.fact)
+        self.facts.iter().filter(move |known| known.standing && &known.step == step).map(|known| &known.fact)
     }
 
     /// Fills in a template of the runbook from what is known.
@@ -152,10 +134,7 @@ impl Knowledge {
         if !template.contains("{{") && !template.contains("{%") {
             return Ok(template.to_owned());
         }
-        let restored = self
-            .facts
-            .iter()
-            .any(|known| known.standing && matches!(known.fact, Fact::Restored { .. }));
+        let restored = self.facts.iter().any(|known| known.standing && matches!(known.fact, Fact::Restored { .. }));
         let key = self.facts.iter().rev().find_map(|known| match &known.fact {
             Fact::Snapshot { object, .. } if known.standing => Some(object.key.clone()),
             _ => None,
@@ -166,10 +145,7 @@ impl Knowledge {
                 if deadline > self.now {
                     format!("until about {} (target)", clock(deadline))
                 } else {
-                    format!(
-                        "longer than the target, which passed at {}",
-                        clock(deadline)
-                    )
+                    format!("longer than the target, which passed at {}", clock(deadline))
                 }
             },
         );
@@ -187,8 +163,6 @@ impl Knowledge {
             expected_downtime => expected,
             last_failure => &self.last_failure,
         };
-        minijinja::Environment::new()
-            .render_str(template, values)
-            .map_err(|error| error.to_string())
+        minijinja::Environment::new().render_str(template, values).map_err(|error| error.to_string())
     }
 }

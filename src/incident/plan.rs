@@ -44,26 +44,17 @@ pub struct Finding {
 impl Finding {
     /// A good finding.
     pub fn good(text: impl Into<String>) -> Self {
-        Self {
-            gravity: Gravity::Good,
-            text: text.into(),
-        }
+        Self { gravity: Gravity::Good, text: text.into() }
     }
 
     /// A warning.
     pub fn warning(text: impl Into<String>) -> Self {
-        Self {
-            gravity: Gravity::Warning,
-            text: text.into(),
-        }
+        Self { gravity: Gravity::Warning, text: text.into() }
     }
 
     /// A finding that blocks.
     pub fn blocking(text: impl Into<String>) -> Self {
-        Self {
-            gravity: Gravity::Blocking,
-            text: text.into(),
-        }
+        Self { gravity: Gravity::Blocking, text: text.into() }
     }
 }
 
@@ -202,17 +193,10 @@ impl Plan {
     /// The first reason why the plan cannot be approved as it is.
     #[must_use]
     pub fn obstacle(&self) -> Option<String> {
-        if let Some(ask) = self
-            .asks
-            .iter()
-            .find(|ask| ask.required && ask.value.trim().is_empty())
-        {
+        if let Some(ask) = self.asks.iter().find(|ask| ask.required && ask.value.trim().is_empty()) {
             return Some(format!("{} is not answered yet", ask.label));
         }
-        let blocking = self
-            .findings
-            .iter()
-            .find(|finding| finding.gravity == Gravity::Blocking)?;
+        let blocking = self.findings.iter().find(|finding| finding.gravity == Gravity::Blocking)?;
         Some(blocking.text.clone())
     }
 }

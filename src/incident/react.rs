@@ -12,59 +12,38 @@ pub fn react(state: &State, report: &Report) -> Vec<EventKind> {
         // A plan is no event: it changes nothing until it is approved.
         Report::Planned { .. } => Vec::new(),
         Report::Finished { attempt, outcome } => {
-            let at_work = state
-                .attempts
-                .get(attempt)
-                .is_some_and(|attempt| attempt.outcome.is_none());
+            let at_work = state.attempts.get(attempt).is_some_and(|attempt| attempt.outcome.is_none());
             if !at_work {
                 return Vec::new();
             }
-            let mut events = vec![EventKind::Finished {
-                attempt: *attempt,
-                outcome: outcome.clone(),
-            }];
+            let mut events = vec![EventKind::Finished { attempt: *attempt, outcome: outcome.clone() }];
             events.extend(consequences(state, *attempt, outcome));
             events
         }
         Report::Probed { attempt, outcome } => {
-            let doubtful = state.attempts.get(attempt).is_some_and(|doubtful| {
-                state.status(&doubtful.step) == &StepStatus::InDoubt(*attempt)
-            });
+            let doubtful = state
+                .attempts
+                .get(attempt)
+                .is_some_and(|doubtful| state.status(&doubtful.step) == &StepStatus::InDoubt(*attempt));
             // A probe that cannot tell leaves the step as it is: a person is asked.
             if !doubtful || matches!(outcome, Outcome::InDoubt { .. }) {
                 return Vec::new();
             }
-            let mut events = vec![EventKind::Settled {
-                attempt: *attempt,
-                by: Settlement::Probe,
-                outcome: outcome.clone(),
-            }];
+            let mut events =
+                vec![EventKind::Settled { attempt: *attempt, by: Settlement::Probe, outcome: outcome.clone() }];
             events.extend(consequences(state, *attempt, outcome));
             events
         }
         Report::Sent { message, result } => {
-            if state
-                .messages
-                .get(message)
-                .is_none_or(|owed| owed.state != MessageState::Unsent)
-            {
+            if state.messages.get(message).is_none_or(|owed| owed.state != MessageState::Unsent) {
                 return Vec::new();
             }
             vec![match result {
-                Ok(reference) => EventKind::MessageSent {
-                    message: *message,
-                    reference: reference.clone(),
-                },
-                Err(problem) => EventKind::MessageFailed {
-                    message: *message,
-                    problem: problem.clone(),
-                },
+                Ok(reference) => EventKind::MessageSent { message: *message, reference: reference.clone() },
+                Err(problem) => EventKind::MessageFailed { message: *message, problem: problem.clone() },
             }]
         }
-        Report::Alarm { step, text } => vec![EventKind::Alarm {
-            step: step.clone(),
-            text: text.clone(),
-        }],
+        Report::Alarm { step, text } => vec![EventKind::Alarm { step: step.clone(), text: text.clone() }],
     }
 }
 
@@ -81,16 +60,8 @@ fn consequences(state: &State, attempt: AttemptId, outcome: &Outcome) -> Vec<Eve
         return Vec::new();
     };
     let mut events: Vec<EventKind> = Vec::new();
-    if let Some(undone) = done
-        .plan
-        .undoes
-        .as_ref()
-        .and_then(|id| state.runbook.step(id))
-    {
-        events.push(EventKind::Reopened {
-            step: undone.id.clone(),
-            because: format!("`{}` took it back", step.title),
-        });
+    if let Some(undone) = done.plan.undoes.as_ref().and_then(|id| state.runbook.step(id)) {
+        events.push(EventKind::Reopened { step: undone.id.clone(), because: format!("`{}` took it back", step.title) });
         events.extend(reopen_dependents(state, undone, "was taken back"));
     }
     if let Action::RestoreDatabase { database, .. } = &step.action {
@@ -102,10 +73,7 @@ fn consequences(state: &State, attempt: AttemptId, outcome: &Outcome) -> Vec<Eve
             );
             if concerned && settled {
                 let because = format!("`{}` replaced the database", step.title);
-                events.push(EventKind::Reopened {
-                    step: prove.id.clone(),
-                    because,
-                });
+                events.push(EventKind::Reopened { step: prove.id.clone(), because });
                 events.extend(reopen_dependents(state, prove, "must be proved again"));
             }
         }
@@ -114,9 +82,7 @@ fn consequences(state: &State, attempt: AttemptId, outcome: &Outcome) -> Vec<Eve
     let own: &StepId = &done.step;
     let mut seen = std::collections::BTreeSet::new();
     events.retain(|event| match event {
-        EventKind::Reopened { step, .. } => {
-            seen.insert(step.clone()) && (step != own || done.plan.undoes.is_some())
-        }
+        EventKind::Reopened { step, .. } => seen.insert(step.clone()) && (step != own || done.plan.undoes.is_some()),
         _ => true,
     });
     events

@@ -8,10 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::runbook::{Action, Runbook, RunbookError, Step, StepId};
 
 use super::timeline::{self, TimelineEntry};
-use super::{
-    Actor, AttemptId, Channel, Digest, Event, EventKind, Fact, IncidentId, MessageId, Outcome,
-    Plan, Problem,
-};
+use super::{Actor, AttemptId, Channel, Digest, Event, EventKind, Fact, IncidentId, MessageId, Outcome, Plan, Problem};
 
 /// Where a step stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,21 +35,16 @@ impl StepStatus {
     /// Steps that need this one may go on.
     #[must_use]
     pub fn is_met(&self) -> bool {
-        matches!(
-            self,
-            Self::Succeeded(_) | Self::Skipped(_) | Self::DoneByHand(_)
-        )
+        matches!(self, Self::Succeeded(_) | Self::Skipped(_) | Self::DoneByHand(_))
     }
 
     /// The attempt that the status speaks of.
     #[must_use]
     pub fn attempt(&self) -> Option<AttemptId> {
         match self {
-            Self::Running(id)
-            | Self::Succeeded(id)
-            | Self::Failed(id)
-            | Self::Stopped(id)
-            | Self::InDoubt(id) => Some(*id),
+            Self::Running(id) | Self::Succeeded(id) | Self::Failed(id) | Self::Stopped(id) | Self::InDoubt(id) => {
+                Some(*id)
+            }
             Self::Pending | Self::Skipped(_) | Self::DoneByHand(_) => None,
         }
     }
@@ -172,30 +164,13 @@ impl State {
     /// # Errors
     /// The event is not an opening, or its runbook cannot be read.
     pub fn open(event: &Event) -> Result<Self, ReplayError> {
-        let EventKind::Opened {
-            id,
-            environment,
-            runbook,
-            origin,
-            database,
-            rto_seconds,
-            ..
-        } = &event.kind
-        else {
+        let EventKind::Opened { id, environment, runbook, origin, database, rto_seconds, .. } = &event.kind else {
             return Err(ReplayError::NotOpened);
         };
         let runbook = Runbook::parse(origin, runbook)?;
         let steps = runbook
             .steps()
-            .map(|step| {
-                (
-                    step.id.clone(),
-                    StepState {
-                        status: StepStatus::Pending,
-                        attempts: Vec::new(),
-                    },
-                )
-            })
+            .map(|step| (step.id.clone(), StepState { status: StepStatus::Pending, attempts: Vec::new() }))
             .collect();
         let mut state = Self {
             seq: event.seq,
@@ -235,10 +210,7 @@ impl State {
     /// It is not the next one; the state is as it was.
     pub fn apply(&mut self, event: &Event) -> Result<(), ReplayError> {
         if event.seq != self.seq + 1 {
-            return Err(ReplayError::Gap {
-                after: self.seq,
-                found: event.seq,
-            });
+            return Err(ReplayError::Gap { after: self.seq, found: event.seq });
         }
         self.seq = event.seq;
         // The entry is worded from the state before the event, which still knows what the event changes.
@@ -263,10 +235,7 @@ impl State {
                     step.status = StepStatus::Running(*attempt);
                 }
             }
-            EventKind::Finished { attempt, outcome }
-            | EventKind::Settled {
-                attempt, outcome, ..
-            } => {
+            EventKind::Finished { attempt, outcome } | EventKind::Settled { attempt, outcome, .. } => {
                 self.finish(*attempt, outcome, event.at);
             }
             EventKind::StopRequested { attempt } => {
@@ -281,12 +250,7 @@ impl State {
                 self.set(step, StepStatus::DoneByHand(note.clone()));
             }
             EventKind::Reopened { step, .. } => self.set(step, StepStatus::Pending),
-            EventKind::MessageQueued {
-                message,
-                channel,
-                text,
-                about,
-            } => {
+            EventKind::MessageQueued { message, channel, text, about } => {
                 self.messages.insert(
                     *message,
                     OwedMessage {
@@ -349,9 +313,7 @@ impl State {
     /// A step's status; a step that the runbook lacks is pending.
     #[must_use]
     pub fn status(&self, step: &StepId) -> &StepStatus {
-        self.steps
-            .get(step)
-            .map_or(&StepStatus::Pending, |state| &state.status)
+        self.steps.get(step).map_or(&StepStatus::Pending, |state| &state.status)
     }
 
     /// The steps that `step` still waits for.
@@ -377,23 +339,17 @@ impl State {
 
     /// Attempts at work, oldest first.
     pub fn running(&self) -> impl Iterator<Item = &Attempt> {
-        self.attempts
-            .values()
-            .filter(|attempt| attempt.outcome.is_none())
+        self.attempts.values().filter(|attempt| attempt.outcome.is_none())
     }
 
     /// The target that a step changes, resolved through the step whose results it uses.
     #[must_use]
     pub fn destroys(&self, step: &Step) -> Option<String> {
-        let resolve = |from: &StepId| {
-            self.runbook
-                .step(from)
-                .and_then(|step| step.action.destroys())
-        };
+        let resolve = |from: &StepId| self.runbook.step(from).and_then(|step| step.action.destroys());
         match &step.action {
-            Action::StartWrites { from }
-            | Action::PutBackObjects { from }
-            | Action::RestoreFlag { from } => resolve(from),
+            Action::StartWrites { from } | Action::PutBackObjects { from } | Action::RestoreFlag { from } => {
+                resolve(from)
+            }
             action => action.destroys(),
         }
     }
@@ -413,49 +369,29 @@ impl State {
         self.attempts
             .values()
             .filter(|attempt| self.status(&attempt.step) == &StepStatus::Succeeded(attempt.id))
-            .flat_map(|attempt| {
-                attempt
-                    .facts()
-                    .unwrap_or_default()
-                    .iter()
-                    .map(move |fact| (attempt, fact))
-            })
+            .flat_map(|attempt| attempt.facts().unwrap_or_default().iter().map(move |fact| (attempt, fact)))
     }
 
     /// When the damage began, if that was said.
     #[must_use]
     pub fn onset(&self) -> Option<Timestamp> {
-        self.all_facts().rev().find_map(|(_, fact)| {
-            if let Fact::Onset { at } = fact {
-                Some(*at)
-            } else {
-                None
-            }
-        })
+        self.all_facts().rev().find_map(|(_, fact)| if let Fact::Onset { at } = fact { Some(*at) } else { None })
     }
 
     /// Whether regulated data is concerned, if that was said.
     #[must_use]
     pub fn regulated(&self) -> Option<bool> {
-        self.all_facts().rev().find_map(|(_, fact)| {
-            if let Fact::Regulated { yes } = fact {
-                Some(*yes)
-            } else {
-                None
-            }
-        })
+        self.all_facts().rev().find_map(|(_, fact)| if let Fact::Regulated { yes } = fact { Some(*yes) } else { None })
     }
 
     /// The PagerDuty incident's id, if there is one.
     #[must_use]
     pub fn pagerduty(&self) -> Option<&str> {
-        self.all_facts().rev().find_map(|(_, fact)| {
-            if let Fact::PagerDuty { id, .. } = fact {
-                Some(id.as_str())
-            } else {
-                None
-            }
-        })
+        self.all_facts().rev().find_map(
+            |(_, fact)| {
+                if let Fact::PagerDuty { id, .. } = fact { Some(id.as_str()) } else { None }
+            },
+        )
     }
 
     /// When writes were stopped, while they are.
@@ -489,25 +425,17 @@ impl State {
     /// The chosen snapshot's time: of the last choice that stands.
     #[must_use]
     pub fn snapshot_time(&self) -> Option<Timestamp> {
-        self.standing_facts().rev().find_map(|(_, fact)| {
-            if let Fact::Snapshot { taken_at, .. } = fact {
-                Some(*taken_at)
-            } else {
-                None
-            }
-        })
+        self.standing_facts()
+            .rev()
+            .find_map(|(_, fact)| if let Fact::Snapshot { taken_at, .. } = fact { Some(*taken_at) } else { None })
     }
 
     /// Facts of every success, whether or not it still stands: what happened in the world happened.
     #[must_use]
     pub fn all_facts(&self) -> impl DoubleEndedIterator<Item = (&Attempt, &Fact)> {
-        self.attempts.values().flat_map(|attempt| {
-            attempt
-                .facts()
-                .unwrap_or_default()
-                .iter()
-                .map(move |fact| (attempt, fact))
-        })
+        self.attempts
+            .values()
+            .flat_map(|attempt| attempt.facts().unwrap_or_default().iter().map(move |fact| (attempt, fact)))
     }
 
     /// Digest of what a step's plan rests on: where the steps before it stand and what they found.
@@ -517,19 +445,9 @@ impl State {
         let used: Vec<StepId> = self
             .runbook
             .step(step)
-            .map(|step| {
-                step.action
-                    .uses()
-                    .into_iter()
-                    .map(|(id, _)| id.clone())
-                    .collect()
-            })
+            .map(|step| step.action.uses().into_iter().map(|(id, _)| id.clone()).collect())
             .unwrap_or_default();
-        let ancestors = self
-            .runbook
-            .ancestors(step)
-            .into_iter()
-            .map(|step| step.id.clone());
+        let ancestors = self.runbook.ancestors(step).into_iter().map(|step| step.id.clone());
         let footing: BTreeMap<StepId, (String, Vec<&Fact>)> = ancestors
             .chain(used)
             .map(|id| {
@@ -545,30 +463,21 @@ impl State {
     /// The next attempt's id.
     #[must_use]
     pub fn next_attempt(&self) -> AttemptId {
-        AttemptId(
-            self.attempts
-                .keys()
-                .next_back()
-                .map_or(1, |last| last.0.saturating_add(1)),
-        )
+        AttemptId(self.attempts.keys().next_back().map_or(1, |last| last.0.saturating_add(1)))
     }
 
     /// Messages that are still owed.
     pub fn unsent(&self) -> impl Iterator<Item = &OwedMessage> {
-        self.messages
-            .values()
-            .filter(|message| message.state == MessageState::Unsent)
+        self.messages.values().filter(|message| message.state == MessageState::Unsent)
     }
 
     /// The phase of the first step that is not met, and of every step met: what the incident is at.
     #[must_use]
     pub fn current_phase(&self) -> Option<&crate::runbook::Phase> {
-        self.runbook.phases.iter().find(|phase| {
-            phase
-                .steps
-                .iter()
-                .any(|step| !step.optional && !self.status(&step.id).is_met())
-        })
+        self.runbook
+            .phases
+            .iter()
+            .find(|phase| phase.steps.iter().any(|step| !step.optional && !self.status(&step.id).is_met()))
     }
 }
 

@@ -6,9 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 /// Text that is no time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{0}` is no time: write 2026-11-23T08:48Z, 08:48 (UTC, the last time the clock showed that) or 40m ago"
-)]
+#[error("`{0}` is no time: write 2026-11-23T08:48Z, 08:48 (UTC, the last time the clock showed that) or 40m ago")]
 pub struct TimeError(String);
 
 /// Reads a time as a person types it: RFC 3339 (seconds may be left out), `HH:MM` UTC, or `40m ago`.
@@ -27,29 +25,19 @@ pub fn read_time(text: &str, now: Timestamp) -> Result<Timestamp, TimeError> {
     if let Ok(at) = bare.replace(' ', "T").parse::<jiff::civil::DateTime>()
         && bare.len() > 10
     {
-        return at
-            .to_zoned_datetime(TimeZone::UTC)
-            .map(|zoned| zoned.timestamp())
-            .map_err(|_| fault());
+        return at.to_zoned_datetime(TimeZone::UTC).map(|zoned| zoned.timestamp()).map_err(|_| fault());
     }
     if let Some(ago) = trimmed.strip_suffix("ago") {
         let span: SignedDuration = ago.trim().parse().map_err(|_| fault())?;
         return now.checked_sub(span).map_err(|_| fault());
     }
-    let time = Time::strptime("%H:%M", bare)
-        .or_else(|_| Time::strptime("%H:%M:%S", bare))
-        .map_err(|_| fault())?;
+    let time = Time::strptime("%H:%M", bare).or_else(|_| Time::strptime("%H:%M:%S", bare)).map_err(|_| fault())?;
     let today = now.to_zoned_datetime(TimeZone::UTC).date();
-    let at = today
-        .to_datetime(time)
-        .to_zoned_datetime(TimeZone::UTC)
-        .map_err(|_| fault())?
-        .timestamp();
+    let at = today.to_datetime(time).to_zoned_datetime(TimeZone::UTC).map_err(|_| fault())?.timestamp();
     if at <= now {
         return Ok(at);
     }
-    at.checked_sub(SignedDuration::from_hours(24))
-        .map_err(|_| fault())
+    at.checked_sub(SignedDuration::from_hours(24)).map_err(|_| fault())
 }
 
 /// `3h02m`, `12m`, `42s`: two units at the most, as columns and sentences have it.
@@ -73,11 +61,7 @@ pub fn clock(at: Timestamp) -> String {
 
 /// What a snapshot costs: (moment writes were stopped, else now) − snapshot time.
 #[must_use]
-pub fn loss(
-    taken_at: Timestamp,
-    writes_stopped_at: Option<Timestamp>,
-    now: Timestamp,
-) -> SignedDuration {
+pub fn loss(taken_at: Timestamp, writes_stopped_at: Option<Timestamp>, now: Timestamp) -> SignedDuration {
     writes_stopped_at.unwrap_or(now).duration_since(taken_at)
 }
 
@@ -98,11 +82,7 @@ mod tests {
             ("40m ago", "2026-11-23T08:20:00Z"),
             ("1h 30m ago", "2026-11-23T07:30:00Z"),
         ] {
-            assert_eq!(
-                read_time(text, now).map(|at| at.to_string()),
-                Ok(at.to_owned()),
-                "{text}"
-            );
+            assert_eq!(read_time(text, now).map(|at| at.to_string()), Ok(at.to_owned()), "{text}");
         }
         for text in ["", "yesterday", "25:00", "2026-11-23", "08:48 PST"] {
             assert!(read_time(text, now).is_err(), "{text}");
@@ -111,14 +91,9 @@ mod tests {
 
     #[test]
     fn durations_are_short() {
-        for (seconds, text) in [
-            (0, "0s"),
-            (59, "59s"),
-            (102, "1m42s"),
-            (10_920, "3h02m"),
-            (-90, "-1m30s"),
-            (864_000, "10d00h"),
-        ] {
+        for (seconds, text) in
+            [(0, "0s"), (59, "59s"), (102, "1m42s"), (10_920, "3h02m"), (-90, "-1m30s"), (864_000, "10d00h")]
+        {
             assert_eq!(duration_text(SignedDuration::from_secs(seconds)), text);
         }
     }

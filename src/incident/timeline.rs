@@ -39,38 +39,20 @@ pub struct TimelineEntry {
 /// The entry for an event, worded from the state before it; none for events that only matter to the machine.
 pub(super) fn entry(state: &State, event: &Event) -> Option<TimelineEntry> {
     let (text, milestone, level) = words(state, event)?;
-    Some(TimelineEntry {
-        seq: event.seq,
-        at: event.at,
-        actor: event.actor.name.clone(),
-        text,
-        milestone,
-        level,
-    })
+    Some(TimelineEntry { seq: event.seq, at: event.at, actor: event.actor.name.clone(), text, milestone, level })
 }
 
 fn words(state: &State, event: &Event) -> Option<(String, bool, Level)> {
     let by = &event.actor.name;
     Some(match &event.kind {
-        EventKind::Opened {
-            id, environment, ..
-        } => (
-            format!(
-                "Incident {id} opened by {by} in {environment}: {}",
-                state.runbook.title
-            ),
-            true,
-            Level::Normal,
-        ),
+        EventKind::Opened { id, environment, .. } => {
+            (format!("Incident {id} opened by {by} in {environment}: {}", state.runbook.title), true, Level::Normal)
+        }
         EventKind::EngineStarted { pid, .. } => {
             if state.seq <= 2 {
                 return None;
             }
-            (
-                format!("relight took the incident up again (process {pid})"),
-                false,
-                Level::Warning,
-            )
+            (format!("relight took the incident up again (process {pid})"), false, Level::Warning)
         }
         EventKind::JournalRepaired { bytes } => (
             format!(
@@ -81,32 +63,17 @@ fn words(state: &State, event: &Event) -> Option<(String, bool, Level)> {
         ),
         EventKind::Approved { plan, .. } => {
             // Reading steps that need no consent would only fill the timeline.
-            if state
-                .runbook
-                .step(&plan.step)
-                .is_some_and(|step| step.approval == crate::runbook::Approval::None)
-            {
+            if state.runbook.step(&plan.step).is_some_and(|step| step.approval == crate::runbook::Approval::None) {
                 return None;
             }
-            let effect = plan
-                .effects
-                .first()
-                .map_or(String::new(), |effect| format!(": {effect}"));
-            (
-                format!("{} approved by {by}{effect}", title_of(state, &plan.step)),
-                false,
-                Level::Normal,
-            )
+            let effect = plan.effects.first().map_or(String::new(), |effect| format!(": {effect}"));
+            (format!("{} approved by {by}{effect}", title_of(state, &plan.step)), false, Level::Normal)
         }
         EventKind::Finished { attempt, outcome } => {
             let step = step_of(state, *attempt)?;
             finished(step, outcome)
         }
-        EventKind::Settled {
-            attempt,
-            by: settlement,
-            outcome,
-        } => {
+        EventKind::Settled { attempt, by: settlement, outcome } => {
             let step = step_of(state, *attempt)?;
             let (text, milestone, level) = finished(step, outcome);
             let how = match settlement {
@@ -115,32 +82,17 @@ fn words(state: &State, event: &Event) -> Option<(String, bool, Level)> {
             };
             (format!("{text} ({how})"), milestone, level)
         }
-        EventKind::StopRequested { attempt } => (
-            format!("{by} asked to stop {}", step_of(state, *attempt)?.title),
-            false,
-            Level::Warning,
-        ),
-        EventKind::Skipped { .. } | EventKind::DoneByHand { .. } | EventKind::Reopened { .. } => {
-            by_hand(state, event)?
+        EventKind::StopRequested { attempt } => {
+            (format!("{by} asked to stop {}", step_of(state, *attempt)?.title), false, Level::Warning)
         }
+        EventKind::Skipped { .. } | EventKind::DoneByHand { .. } | EventKind::Reopened { .. } => by_hand(state, event)?,
         EventKind::Noted { text } => (text.clone(), false, Level::Note),
-        EventKind::MessageFailed { problem, .. } => (
-            format!(
-                "A note could not be sent to PagerDuty: {} {}",
-                problem.why, problem.next
-            ),
-            false,
-            Level::Failure,
-        ),
-        EventKind::Alarm { text, .. } => (text.clone(), true, Level::Warning),
-        EventKind::Escalated { role, note } => {
-            (format!("{by} told {role}: {note}"), true, Level::Normal)
+        EventKind::MessageFailed { problem, .. } => {
+            (format!("A note could not be sent to PagerDuty: {} {}", problem.why, problem.next), false, Level::Failure)
         }
-        EventKind::Closed {} => (
-            format!("Incident {} closed", state.id),
-            false,
-            Level::Normal,
-        ),
+        EventKind::Alarm { text, .. } => (text.clone(), true, Level::Warning),
+        EventKind::Escalated { role, note } => (format!("{by} told {role}: {note}"), true, Level::Normal),
+        EventKind::Closed {} => (format!("Incident {} closed", state.id), false, Level::Normal),
         EventKind::MessageQueued { .. } | EventKind::MessageSent { .. } => return None,
     })
 }
@@ -149,37 +101,27 @@ fn words(state: &State, event: &Event) -> Option<(String, bool, Level)> {
 fn by_hand(state: &State, event: &Event) -> Option<(String, bool, Level)> {
     let by = &event.actor.name;
     Some(match &event.kind {
-        EventKind::Skipped { step, reason } => (
-            format!("{} skipped by {by}: {reason}", title_of(state, step)),
-            is_milestone(state, step),
-            Level::Normal,
-        ),
+        EventKind::Skipped { step, reason } => {
+            (format!("{} skipped by {by}: {reason}", title_of(state, step)), is_milestone(state, step), Level::Normal)
+        }
         EventKind::DoneByHand { step, note } => (
             format!("{} done by hand by {by}: {note}", title_of(state, step)),
             is_milestone(state, step),
             Level::Normal,
         ),
-        EventKind::Reopened { step, because } => (
-            format!("{} is to be done again: {because}", title_of(state, step)),
-            false,
-            Level::Normal,
-        ),
+        EventKind::Reopened { step, because } => {
+            (format!("{} is to be done again: {because}", title_of(state, step)), false, Level::Normal)
+        }
         _ => return None,
     })
 }
 
 fn title_of(state: &State, step: &StepId) -> String {
-    state
-        .runbook
-        .step(step)
-        .map_or_else(|| step.to_string(), |step| step.title.clone())
+    state.runbook.step(step).map_or_else(|| step.to_string(), |step| step.title.clone())
 }
 
 fn step_of(state: &State, attempt: AttemptId) -> Option<&Step> {
-    state
-        .attempts
-        .get(&attempt)
-        .and_then(|attempt| state.runbook.step(&attempt.step))
+    state.attempts.get(&attempt).and_then(|attempt| state.runbook.step(&attempt.step))
 }
 
 fn is_milestone(state: &State, step: &StepId) -> bool {
@@ -193,20 +135,8 @@ fn finished(step: &Step, outcome: &Outcome) -> (String, bool, Level) {
             let proof = evidence.first().map_or("done", String::as_str);
             (format!("{title}: {proof}"), step.milestone, Level::Normal)
         }
-        Outcome::Failed { problem } => (
-            format!("{title} failed: {}", problem.why),
-            step.milestone,
-            Level::Failure,
-        ),
-        Outcome::Stopped { detail } => (
-            format!("{title} stopped: {detail}"),
-            step.milestone,
-            Level::Warning,
-        ),
-        Outcome::InDoubt { problem } => (
-            format!("{title} is in doubt: {}", problem.why),
-            false,
-            Level::Warning,
-        ),
+        Outcome::Failed { problem } => (format!("{title} failed: {}", problem.why), step.milestone, Level::Failure),
+        Outcome::Stopped { detail } => (format!("{title} stopped: {detail}"), step.milestone, Level::Warning),
+        Outcome::InDoubt { problem } => (format!("{title} is in doubt: {}", problem.why), false, Level::Warning),
     }
 }

@@ -81,8 +81,7 @@ pub fn decode(line: &[u8], prev: &str) -> Result<Event, LineError> {
     }
     let mut json = body.to_vec();
     json.push(b'}');
-    let chained: Chained =
-        serde_json::from_slice(&json).map_err(|error| LineError::Event(error.to_string()))?;
+    let chained: Chained = serde_json::from_slice(&json).map_err(|error| LineError::Event(error.to_string()))?;
     if chained.prev != prev {
         return Err(LineError::Chain);
     }

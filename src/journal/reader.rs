@@ -27,18 +27,9 @@ pub struct History {
 /// # Errors
 /// It cannot be read, or a complete line is damaged.
 pub fn read(path: &Path) -> Result<History, JournalError> {
-    let io = |error| JournalError::Io {
-        path: path.to_owned(),
-        doing: "read",
-        error,
-    };
+    let io = |error| JournalError::Io { path: path.to_owned(), doing: "read", error };
     let mut reader = BufReader::with_capacity(1 << 16, File::open(path).map_err(io)?);
-    let mut history = History {
-        events: Vec::new(),
-        head: GENESIS.to_owned(),
-        whole: 0,
-        torn: 0,
-    };
+    let mut history = History { events: Vec::new(), head: GENESIS.to_owned(), whole: 0, torn: 0 };
     let mut line = Vec::new();
     loop {
         line.clear();
@@ -47,21 +38,14 @@ pub fn read(path: &Path) -> Result<History, JournalError> {
             return Ok(history);
         }
         let number = history.events.len() as u64 + 1;
-        let damaged = |error| JournalError::Damaged {
-            path: path.to_owned(),
-            line: number,
-            error,
-        };
+        let damaged = |error| JournalError::Damaged { path: path.to_owned(), line: number, error };
         let Some(text) = line.strip_suffix(b"\n") else {
             history.torn = length;
             return Ok(history);
         };
         let event = decode(text, &history.head).map_err(damaged)?;
         if event.seq != number {
-            return Err(damaged(LineError::Sequence {
-                expected: number,
-                found: event.seq,
-            }));
+            return Err(damaged(LineError::Sequence { expected: number, found: event.seq }));
         }
         history.head = digest(text);
         history.whole += length;

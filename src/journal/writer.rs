@@ -36,25 +36,10 @@ impl Journal {
             .create_new(true)
             .mode(0o600)
             .open(&path)
-            .map_err(|error| JournalError::Io {
-                path: path.clone(),
-                doing: "made",
-                error,
-            })?;
+            .map_err(|error| JournalError::Io { path: path.clone(), doing: "made", error })?;
         // The name must survive a power cut as surely as the lines do.
-        sync_folder(folder).map_err(|error| JournalError::Io {
-            path: path.clone(),
-            doing: "made durable",
-            error,
-        })?;
-        Ok(Self {
-            path,
-            file,
-            _lock: lock,
-            head: GENESIS.to_owned(),
-            length: 0,
-            stopped: false,
-        })
+        sync_folder(folder).map_err(|error| JournalError::Io { path: path.clone(), doing: "made durable", error })?;
+        Ok(Self { path, file, _lock: lock, head: GENESIS.to_owned(), length: 0, stopped: false })
     }
 
     /// Opens the journal of an incident to go on with it. A torn last line is cut off; [`History::torn`] says
@@ -70,22 +55,13 @@ impl Journal {
             let path = path.clone();
             move |error| JournalError::Io { path, doing, error }
         };
-        let file = OpenOptions::new()
-            .append(true)
-            .open(&path)
-            .map_err(io("opened"))?;
+        let file = OpenOptions::new().append(true).open(&path).map_err(io("opened"))?;
         if history.torn > 0 {
             file.set_len(history.whole).map_err(io("cut"))?;
             file.sync_data().map_err(io("made durable"))?;
         }
-        let journal = Self {
-            path,
-            file,
-            _lock: lock,
-            head: history.head.clone(),
-            length: history.whole,
-            stopped: false,
-        };
+        let journal =
+            Self { path, file, _lock: lock, head: history.head.clone(), length: history.whole, stopped: false };
         Ok((journal, history))
     }
 
@@ -115,19 +91,12 @@ impl Journal {
             bytes.extend_from_slice(line.as_bytes());
             bytes.push(b'\n');
         }
-        let written = self
-            .file
-            .write_all(&bytes)
-            .and_then(|()| self.file.sync_data());
+        let written = self.file.write_all(&bytes).and_then(|()| self.file.sync_data());
         if let Err(error) = written {
             // A failed sync leaves open what reached the disk, so nothing may follow it in this process.
             self.stopped = true;
             let _ = self.file.set_len(self.length);
-            return Err(JournalError::Io {
-                path: self.path.clone(),
-                doing: "written",
-                error,
-            });
+            return Err(JournalError::Io { path: self.path.clone(), doing: "written", error });
         }
         self.head = head;
         self.length += bytes.len() as u64;
@@ -137,18 +106,8 @@ impl Journal {
 
 fn lock(folder: &Path) -> Result<File, JournalError> {
     let path = folder.join("lock");
-    let io = |error| JournalError::Io {
-        path: path.clone(),
-        doing: "locked",
-        error,
-    };
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
-        .map_err(io)?;
+    let io = |error| JournalError::Io { path: path.clone(), doing: "locked", error };
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(io)?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(JournalError::Held(folder.join(FILE))),
@@ -173,13 +132,8 @@ mod tests {
         Event {
             seq,
             at: "2026-11-23T08:48:00Z".parse().expect("a time"),
-            actor: Actor {
-                name: "ana".to_owned(),
-                uid: Some(1000),
-            },
-            kind: EventKind::Noted {
-                text: format!("note {seq}\nwith a second line, \"quotes\" and é"),
-            },
+            actor: Actor { name: "ana".to_owned(), uid: Some(1000) },
+            kind: EventKind::Noted { text: format!("note {seq}\nwith a second line, \"quotes\" and é") },
         }
     }
 
@@ -199,60 +153,41 @@ mod tests {
         let (mut journal, history) = Journal::open(folder.path()).expect("opened");
         assert_eq!(history.events, [event(1), event(2), event(3)]);
         journal.append(&[event(4)]).expect("appended");
-        assert_eq!(
-            read(&folder.path().join(FILE)).expect("read").events.len(),
-            4
-        );
+        assert_eq!(read(&folder.path().join(FILE)).expect("read").events.len(), 4);
     }
 
     #[test]
     fn a_second_engine_is_refused() {
         let (folder, _) = three();
         let _held = Journal::open(folder.path()).expect("opened");
-        assert!(matches!(
-            Journal::open(folder.path()),
-            Err(JournalError::Held(_))
-        ));
+        assert!(matches!(Journal::open(folder.path()), Err(JournalError::Held(_))));
     }
 
     #[test]
     fn a_line_torn_at_any_byte_is_cut_and_loses_nothing_before_it() {
         let (folder, bytes) = three();
-        let second_end = bytes.len()
-            - bytes
-                .iter()
-                .rev()
-                .skip(1)
-                .position(|byte| *byte == b'\n')
-                .expect("a line")
-            - 1;
+        let second_end = bytes.len() - bytes.iter().rev().skip(1).position(|byte| *byte == b'\n').expect("a line") - 1;
         for end in second_end..bytes.len() {
             std::fs::write(folder.path().join(FILE), &bytes[..end]).expect("written");
             let (mut journal, history) = Journal::open(folder.path()).expect("opened");
             assert_eq!(history.events, [event(1), event(2)]);
             assert_eq!(history.torn, (end - second_end) as u64);
             journal.append(&[event(3)]).expect("appended");
-            assert_eq!(
-                std::fs::read(folder.path().join(FILE)).expect("readable"),
-                bytes
-            );
+            assert_eq!(std::fs::read(folder.path().join(FILE)).expect("readable"), bytes);
         }
     }
 
     #[test]
     fn any_flipped_bit_is_found_and_named() {
         let (folder, bytes) = three();
-        let first_end = bytes
-            .iter()
-            .position(|byte| *byte == b'\n')
-            .expect("a line");
+        let first_end = bytes.iter().position(|byte| *byte == b'\n').expect("a line");
         for at in 0..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[at] ^= 1;
             std::fs::write(folder.path().join(FILE), &damaged).expect("written");
             match read(&folder.path().join(FILE)) {
                 Err(JournalError::Damaged { line, .. }) => {
-                    assert!(at > first_end || line == 1, "byte {at}, line {line}")
+                    assert!(at > first_end || line == 1, "byte {at}, line {line}");
                 }
                 // The last newline turned into something else makes the last line a torn one.
                 Ok(history) => assert_eq!((at, history.events.len()), (bytes.len() - 1, 2)),
@@ -266,16 +201,10 @@ mod tests {
         let (folder, bytes) = three();
         let lines: Vec<&[u8]> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
         for (order, bad) in [([0, 2, 2], 2), ([1, 0, 2], 1), ([0, 2, 1], 2)] {
-            let text: Vec<u8> = order
-                .iter()
-                .flat_map(|line| lines[*line].to_vec())
-                .collect();
+            let text: Vec<u8> = order.iter().flat_map(|line| lines[*line].to_vec()).collect();
             std::fs::write(folder.path().join(FILE), text).expect("written");
             let error = read(&folder.path().join(FILE)).expect_err("found");
-            assert!(
-                matches!(error, JournalError::Damaged { line, .. } if line == bad),
-                "{error}"
-            );
+            assert!(matches!(error, JournalError::Damaged { line, .. } if line == bad), "{error}");
         }
     }
 
@@ -283,15 +212,9 @@ mod tests {
     fn a_full_disk_stops_the_journal() {
         let (folder, _) = three();
         let (mut journal, _) = Journal::open(folder.path()).expect("opened");
-        journal.file = OpenOptions::new()
-            .write(true)
-            .open("/dev/full")
-            .expect("opened");
+        journal.file = OpenOptions::new().write(true).open("/dev/full").expect("opened");
         let error = journal.append(&[event(4)]).expect_err("full").to_string();
         assert!(error.contains("No space left"), "{error}");
-        assert!(matches!(
-            journal.append(&[event(4)]),
-            Err(JournalError::Stopped(_))
-        ));
+        assert!(matches!(journal.append(&[event(4)]), Err(JournalError::Stopped(_))));
     }
 }

@@ -177,14 +177,10 @@ impl Action {
             Self::FlushCache { cache } => Some(cache.to_string()),
             Self::SetFlag { flag, .. } => Some(format!("flag {flag}")),
             Self::RestoreFlag { from } => Some(format!("flag of {from}")),
-            Self::RunCommand {
-                command,
-                changes: true,
-                ..
-            } => Some(command.to_string()),
-            Self::DeclareIncident { .. }
-            | Self::CallResponders { .. }
-            | Self::CloseIncident { .. } => Some("pagerduty".to_owned()),
+            Self::RunCommand { command, changes: true, .. } => Some(command.to_string()),
+            Self::DeclareIncident { .. } | Self::CallResponders { .. } | Self::CloseIncident { .. } => {
+                Some("pagerduty".to_owned())
+            }
             Self::Check { .. }
             | Self::PostMessage { .. }
             | Self::PostStatusUpdate { .. }
@@ -238,9 +234,7 @@ impl Action {
             Self::RunCommand { command, .. } => vec![command.clone()],
             Self::CheckEndpoints { service } => vec![service.clone()],
             Self::ReviewDashboard { .. } => vec![TargetRef::Grafana],
-            Self::RecordAgreement { .. }
-            | Self::StartWrites { .. }
-            | Self::PutBackObjects { .. } => Vec::new(),
+            Self::RecordAgreement { .. } | Self::StartWrites { .. } | Self::PutBackObjects { .. } => Vec::new(),
         }
     }
 

@@ -177,9 +177,7 @@ impl Runbook {
                 }
             }
         }
-        self.steps()
-            .filter(|step| found.contains(&step.id))
-            .collect()
+        self.steps().filter(|step| found.contains(&step.id)).collect()
     }
 
     /// Every step that `id` waits for, directly or through others, in the order of the file.
@@ -194,8 +192,6 @@ impl Runbook {
                 }
             }
         }
-        self.steps()
-            .filter(|step| found.contains(&step.id))
-            .collect()
+        self.steps().filter(|step| found.contains(&step.id)).collect()
     }
 }

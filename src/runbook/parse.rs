@@ -28,10 +28,7 @@ impl Position {
         }
         let before = &text[..end];
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        Self {
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
-        }
+        Self { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
     }
 }
 
@@ -48,11 +45,7 @@ pub struct RunbookError {
 
 impl fmt::Display for RunbookError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}:{}:{}: {}",
-            self.origin, self.at.line, self.at.column, self.fault
-        )
+        write!(f, "{}:{}:{}: {}", self.origin, self.at.line, self.at.column, self.fault)
     }
 }
 
@@ -106,8 +99,8 @@ pub(super) fn parse(origin: &str, text: &str) -> Result<Runbook, RunbookError> {
         at: Position::of(text, span.start),
         fault,
     };
-    let file: File = toml::from_str(text)
-        .map_err(|error| place(error.span().unwrap_or(0..0), error.message().to_owned()))?;
+    let file: File =
+        toml::from_str(text).map_err(|error| place(error.span().unwrap_or(0..0), error.message().to_owned()))?;
     check(&file).map_err(|(span, fault)| place(span, fault))?;
     let phases = file
         .phase
@@ -116,19 +109,10 @@ pub(super) fn parse(origin: &str, text: &str) -> Result<Runbook, RunbookError> {
         .map(|phase| Phase {
             id: phase.id.into_inner(),
             title: phase.title,
-            steps: phase
-                .step
-                .into_iter()
-                .map(|step| into_step(step, phase.optional))
-                .collect(),
+            steps: phase.step.into_iter().map(|step| into_step(step, phase.optional)).collect(),
         })
         .collect();
-    Ok(Runbook {
-        id: file.id,
-        title: file.title,
-        phases,
-        contacts: file.contact,
-    })
+    Ok(Runbook { id: file.id, title: file.title, phases, contacts: file.contact })
 }
 
 fn into_step(step: FileStep, phase_optional: bool) -> Step {
@@ -138,11 +122,7 @@ fn into_step(step: FileStep, phase_optional: bool) -> Step {
         why: step.why,
         action: step.action.into_inner(),
         approval: step.approval.into_inner(),
-        needs: step
-            .needs
-            .into_iter()
-            .map(|need| StepId::new(need.into_inner()))
-            .collect(),
+        needs: step.needs.into_iter().map(|need| StepId::new(need.into_inner())).collect(),
         undo: step.undo.map(|undo| StepId::new(undo.into_inner())),
         links: step.links,
         optional: step.optional || phase_optional,
@@ -158,25 +138,18 @@ fn check(file: &File) -> Result<(), Fault> {
     let mut phase_ids = BTreeSet::new();
     for phase in phases {
         if !phase_ids.insert(phase.id.get_ref().as_str()) {
-            return Err((
-                phase.id.span(),
-                format!("the phase id `{}` is used twice", phase.id.get_ref()),
-            ));
+            return Err((phase.id.span(), format!("the phase id `{}` is used twice", phase.id.get_ref())));
         }
     }
     let mut steps: BTreeMap<&str, &FileStep> = BTreeMap::new();
     for step in phases.iter().flat_map(|phase| &phase.step) {
         let id = step.id.get_ref();
-        let well_formed = !id.is_empty()
-            && id
-                .chars()
-                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.');
+        let well_formed =
+            !id.is_empty() && id.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.');
         if !well_formed {
             return Err((
                 step.id.span(),
-                format!(
-                    "`{id}` cannot be a step's id: use lower-case letters, digits, `-` and `.`"
-                ),
+                format!("`{id}` cannot be a step's id: use lower-case letters, digits, `-` and `.`"),
             ));
         }
         if steps.insert(id, step).is_some() {
@@ -191,11 +164,7 @@ fn check(file: &File) -> Result<(), Fault> {
             if !steps.contains_key(named.get_ref().as_str()) {
                 return Err((
                     named.span(),
-                    format!(
-                        "step `{}` names the step `{}`, which does not exist",
-                        step.id.get_ref(),
-                        named.get_ref()
-                    ),
+                    format!("step `{}` names the step `{}`, which does not exist", step.id.get_ref(), named.get_ref()),
                 ));
             }
         }
@@ -209,13 +178,7 @@ fn check_action(step: &FileStep, steps: &BTreeMap<&str, &FileStep>) -> Result<()
     let span = step.action.span();
     for (used, kinds) in action.uses() {
         let Some(found) = steps.get(used.as_str()) else {
-            return Err((
-                span,
-                format!(
-                    "action `{}` names the step `{used}`, which does not exist",
-                    action.name()
-                ),
-            ));
+            return Err((span, format!("action `{}` names the step `{used}`, which does not exist", action.name())));
         };
         let kind = found.action.get_ref().name();
         if !kinds.contains(&kind) {
@@ -232,10 +195,7 @@ fn check_action(step: &FileStep, steps: &BTreeMap<&str, &FileStep>) -> Result<()
     if step.approval.get_ref() == &Approval::None && action.destroys().is_some() {
         return Err((
             step.approval.span(),
-            format!(
-                "action `{}` changes something, so its approval is `confirm` or `type`",
-                action.name()
-            ),
+            format!("action `{}` changes something, so its approval is `confirm` or `type`", action.name()),
         ));
     }
     let value = serde_json::to_value(action).map_err(|error| (span.clone(), error.to_string()))?;
@@ -279,10 +239,7 @@ fn check_cycles(phases: &[FilePhase], steps: &BTreeMap<&str, &FileStep>) -> Resu
             if let Some(start) = path.iter().position(|on_path| *on_path == name) {
                 let mut cycle: Vec<&str> = path[start..].to_vec();
                 cycle.push(name);
-                return Err((
-                    need.span(),
-                    format!("steps wait for each other: {}", cycle.join(" needs ")),
-                ));
+                return Err((need.span(), format!("steps wait for each other: {}", cycle.join(" needs "))));
             }
             visit(name, steps, path, done)?;
         }
@@ -304,15 +261,11 @@ mod tests {
     const HEAD: &str = "id = 'x'\ntitle = 'X'\n[[phase]]\nid = 'p'\ntitle = 'P'\n";
 
     fn step(id: &str, rest: &str) -> String {
-        format!(
-            "[[phase.step]]\nid = '{id}'\ntitle = 'T'\nwhy = 'W'\napproval = 'confirm'\n{rest}\n"
-        )
+        format!("[[phase.step]]\nid = '{id}'\ntitle = 'T'\nwhy = 'W'\napproval = 'confirm'\n{rest}\n")
     }
 
     fn fault(body: &str) -> String {
-        Runbook::parse("f.toml", &format!("{HEAD}{body}"))
-            .expect_err("a fault")
-            .to_string()
+        Runbook::parse("f.toml", &format!("{HEAD}{body}")).expect_err("a fault").to_string()
     }
 
     const POST: &str = "action.post_message = { text = 'hi' }";
@@ -326,10 +279,7 @@ mod tests {
 
     #[test]
     fn faults_name_their_place() {
-        assert_eq!(
-            fault(&(step("a", POST) + &step("a", POST))),
-            "f.toml:13:6: the step id `a` is used twice"
-        );
+        assert_eq!(fault(&(step("a", POST) + &step("a", POST))), "f.toml:13:6: the step id `a` is used twice");
         assert_eq!(
             fault(&step("a", &format!("needs = ['b']\n{POST}"))),
             "f.toml:11:10: step `a` names the step `b`, which does not exist"
@@ -339,38 +289,21 @@ mod tests {
                 .starts_with("f.toml:11:8: unknown variant `post_massage`")
         );
         assert!(fault(&step("a", "action.post_message = { }")).contains("missing field `text`"));
-        assert!(
-            fault(&step(
-                "a",
-                "action.post_message = { text = 'x', txt = 'y' }"
-            ))
-            .contains("txt")
-        );
-        assert!(
-            fault(&step("a", &format!("{POST}\ncolour = 'red'")))
-                .contains("unknown field `colour`")
-        );
+        assert!(fault(&step("a", "action.post_message = { text = 'x', txt = 'y' }")).contains("txt"));
+        assert!(fault(&step("a", &format!("{POST}\ncolour = 'red'"))).contains("unknown field `colour`"));
         assert!(fault(&step("a", "action.post_message = { text = '{{ x' }")).contains("template"));
-        assert!(
-            fault(&step("a", "action.check = { target = 'mysql.x' }"))
-                .contains("`mysql.x` names no target")
-        );
+        assert!(fault(&step("a", "action.check = { target = 'mysql.x' }")).contains("`mysql.x` names no target"));
     }
 
     #[test]
     fn cycles_are_spelled_out() {
-        let body = step("a", &format!("needs = ['b']\n{POST}"))
-            + &step("b", &format!("needs = ['a']\n{POST}"));
-        assert_eq!(
-            fault(&body),
-            "f.toml:18:10: steps wait for each other: a needs b needs a"
-        );
+        let body = step("a", &format!("needs = ['b']\n{POST}")) + &step("b", &format!("needs = ['a']\n{POST}"));
+        assert_eq!(fault(&body), "f.toml:18:10: steps wait for each other: a needs b needs a");
     }
 
     #[test]
     fn a_change_needs_an_approval() {
-        let body =
-            step("a", "action.set_flag = { flag = 'f', on = true }").replace("'confirm'", "'none'");
+        let body = step("a", "action.set_flag = { flag = 'f', on = true }").replace("'confirm'", "'none'");
         assert!(fault(&body).contains("its approval is `confirm` or `type`"));
     }
 

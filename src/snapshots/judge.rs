@@ -7,9 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::taken::{Taken, lag, weigh, zone_proved};
 use super::unfit::{Rejection, reject, unfit};
-use super::{
-    Evidence, Flag, Inspected, Listed, Reason, Snapshot, Verdict, duration_text, size_text,
-};
+use super::{Evidence, Flag, Inspected, Listed, Reason, Snapshot, Verdict, duration_text, size_text};
 use crate::archive::{ArchiveError, Header};
 
 /// How many dumps before and after one tell its usual size.
@@ -50,35 +48,19 @@ pub fn judge(
     onset: Option<Timestamp>,
     cx: &Judge,
 ) -> Vec<Snapshot> {
-    let read: Vec<Option<&Inspected>> = all
-        .iter()
-        .map(|listed| inspected.get(&listed.id()))
-        .collect();
-    let lags: Vec<Option<SignedDuration>> = all
-        .iter()
-        .zip(&read)
-        .map(|(listed, found)| lag(listed, *found, cx))
-        .collect();
+    let read: Vec<Option<&Inspected>> = all.iter().map(|listed| inspected.get(&listed.id())).collect();
+    let lags: Vec<Option<SignedDuration>> =
+        all.iter().zip(&read).map(|(listed, found)| lag(listed, *found, cx)).collect();
     let mut cases: Vec<Case<'_>> = all
         .iter()
         .zip(read)
         .enumerate()
         .map(|(index, (listed, found))| {
-            let found =
-                found.filter(|found| !matches!(found.header, Err(ArchiveError::NeedMore { .. })));
-            Case {
-                listed,
-                found,
-                taken: weigh(listed, found, cx, zone_proved(&lags, index)),
-            }
+            let found = found.filter(|found| !matches!(found.header, Err(ArchiveError::NeedMore { .. })));
+            Case { listed, found, taken: weigh(listed, found, cx, zone_proved(&lags, index)) }
         })
         .collect();
-    cases.sort_by(|a, b| {
-        b.taken
-            .at
-            .cmp(&a.taken.at)
-            .then_with(|| a.listed.cmp(b.listed))
-    });
+    cases.sort_by(|a, b| b.taken.at.cmp(&a.taken.at).then_with(|| a.listed.cmp(b.listed)));
 
     let mut newest_given = onset.is_none();
     (0..cases.len())
@@ -87,18 +69,11 @@ pub fn judge(
             let usual = usual_size(&cases, index, cx);
             let (flags, rejected) = case.decide(usual, onset, cx);
             let verdict = if let Some((reason, short, detail)) = rejected {
-                Verdict::Rejected {
-                    reason,
-                    short,
-                    detail,
-                }
+                Verdict::Rejected { reason, short, detail }
             } else {
                 let newest = !newest_given;
                 newest_given = true;
-                Verdict::Eligible {
-                    newest,
-                    notes: flags.iter().map(Flag::text).collect(),
-                }
+                Verdict::Eligible { newest, notes: flags.iter().map(Flag::text).collect() }
             };
             Some(Snapshot {
                 listed: case.listed.clone(),
@@ -115,9 +90,7 @@ pub fn judge(
 /// The newest eligible snapshot before the onset; `None` where there is none, or no onset is known.
 #[must_use]
 pub fn propose(snapshots: &[Snapshot]) -> Option<&Snapshot> {
-    snapshots
-        .iter()
-        .find(|snapshot| matches!(snapshot.verdict, Verdict::Eligible { newest: true, .. }))
+    snapshots.iter().find(|snapshot| matches!(snapshot.verdict, Verdict::Eligible { newest: true, .. }))
 }
 
 /// One dump and what is known of it.
@@ -133,12 +106,7 @@ impl Case<'_> {
     }
 
     /// The flags, and the first reason against it, the most fundamental one first.
-    fn decide(
-        &self,
-        usual: Option<u64>,
-        onset: Option<Timestamp>,
-        cx: &Judge,
-    ) -> (Vec<Flag>, Option<Rejection>) {
+    fn decide(&self, usual: Option<u64>, onset: Option<Timestamp>, cx: &Judge) -> (Vec<Flag>, Option<Rejection>) {
         let mut flags = Vec::new();
         flags.extend(self.taken.flag.clone());
         let rejected = unfit(self.listed, self.found, cx)
@@ -152,28 +120,17 @@ impl Case<'_> {
         if let Some(header) = self.header() {
             let newer = |major: Option<u32>, than: u32| major.filter(|major| *major > than);
             flags.extend(
-                newer(header.pg_dump_major(), cx.pg_restore_major)
-                    .map(|pg_dump| Flag::NewerPgDump { pg_dump }),
+                newer(header.pg_dump_major(), cx.pg_restore_major).map(|pg_dump| Flag::NewerPgDump { pg_dump }),
             );
-            flags.extend(
-                newer(header.server_major(), cx.server_major)
-                    .map(|server| Flag::NewerServer { server }),
-            );
+            flags.extend(newer(header.server_major(), cx.server_major).map(|server| Flag::NewerServer { server }));
         }
-        if self
-            .found
-            .and_then(|found| found.toc.as_ref())
-            .is_some_and(|toc| toc.inserts)
-        {
+        if self.found.and_then(|found| found.toc.as_ref()).is_some_and(|toc| toc.inserts) {
             flags.push(Flag::Inserts);
         }
         (flags, rejected)
     }
 
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a share of one digit is compared and shown"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "a share of one digit is compared and shown")]
     fn odd_size(&self, usual: Option<u64>, cx: &Judge) -> Option<Rejection> {
         let usual = usual.filter(|usual| *usual > 0)?;
         let share = self.listed.size as f64 / usual as f64;
@@ -191,21 +148,13 @@ impl Case<'_> {
     }
 
     fn too_late(&self, onset: Timestamp, flags: &mut Vec<Flag>) -> Option<Rejection> {
-        let Taken {
-            at,
-            by,
-            from,
-            doubtful,
-            ..
-        } = self.taken;
+        let Taken { at, by, from, doubtful, .. } = self.taken;
         if by <= onset {
             return None;
         }
         let lag = by.duration_since(at);
         if from == Evidence::Header && at < onset && !doubtful {
-            flags.push(Flag::AcrossOnset {
-                minutes: lag.as_mins(),
-            });
+            flags.push(Flag::AcrossOnset { minutes: lag.as_mins() });
             return None;
         }
         if at >= onset && from != Evidence::FileName {
@@ -222,21 +171,13 @@ impl Case<'_> {
                  name its time zone, and nothing proves that the dump host runs in UTC, so the data may hold the damage. If \
                  you know the host's zone, configure it; otherwise choose an older one."
             );
-            return Some(reject(
-                Reason::UnclearTime,
-                "before or after onset unclear",
-                &detail,
-            ));
+            return Some(reject(Reason::UnclearTime, "before or after onset unclear", &detail));
         }
         let detail = format!(
             "Its upload is dated {after} after the onset, and only its name tells another time ({at}). Its header would \
              decide; read it, or choose an older one."
         );
-        Some(reject(
-            Reason::UnclearTime,
-            "uploaded after onset, not read",
-            &detail,
-        ))
+        Some(reject(Reason::UnclearTime, "uploaded after onset, not read", &detail))
     }
 }
 
@@ -254,17 +195,8 @@ fn usual_size(cases: &[Case<'_>], index: usize, cx: &Judge) -> Option<u64> {
         };
         case.listed.size > 0 && !foreign && ending(&case.listed.key) == kind
     };
-    let newer = cases
-        .get(..index)?
-        .iter()
-        .rev()
-        .filter(comparable)
-        .take(NEIGHBOURS);
-    let older = cases
-        .get(index + 1..)?
-        .iter()
-        .filter(comparable)
-        .take(NEIGHBOURS);
+    let newer = cases.get(..index)?.iter().rev().filter(comparable).take(NEIGHBOURS);
+    let older = cases.get(index + 1..)?.iter().filter(comparable).take(NEIGHBOURS);
     let mut sizes: Vec<u64> = newer.chain(older).map(|case| case.listed.size).collect();
     if sizes.len() < 2 {
         return None;

@@ -80,59 +80,25 @@ impl Inspected {
             Err(more @ ArchiveError::NeedMore { .. }) => return Err(more),
             header => header,
         };
-        let toc = match (
-            &header,
-            Toc::parse(prefix).map_err(|error| error.given_size(size)),
-        ) {
+        let toc = match (&header, Toc::parse(prefix).map_err(|error| error.given_size(size))) {
             (Err(_), _) => {
-                return Ok(Self {
-                    header,
-                    toc: None,
-                    end: None,
-                });
+                return Ok(Self { header, toc: None, end: None });
             }
             (Ok(_), Err(more @ ArchiveError::NeedMore { .. })) => return Err(more),
             (Ok(_), toc) => toc,
         };
-        let ends = |end| EndState {
-            bytes: size,
-            blocks: 0,
-            expected: 0,
-            missing: Vec::new(),
-            end,
-        };
+        let ends = |end| EndState { bytes: size, blocks: 0, expected: 0, missing: Vec::new(), end };
         Ok(match toc {
-            Ok(toc) => Self {
-                header,
-                toc: Some(toc.summary()),
-                end: None,
-            },
+            Ok(toc) => Self { header, toc: Some(toc.summary()), end: None },
             Err(ArchiveError::CutOff { .. }) => {
-                let end = End::Cut {
-                    inside: "table of contents".to_owned(),
-                };
-                Self {
-                    header,
-                    toc: None,
-                    end: Some(ends(end)),
-                }
+                let end = End::Cut { inside: "table of contents".to_owned() };
+                Self { header, toc: None, end: Some(ends(end)) }
             }
             Err(ArchiveError::Corrupt { at, what }) => {
-                let end = End::Corrupt {
-                    at,
-                    what: what.into_owned(),
-                };
-                Self {
-                    header,
-                    toc: None,
-                    end: Some(ends(end)),
-                }
+                let end = End::Corrupt { at, what: what.into_owned() };
+                Self { header, toc: None, end: Some(ends(end)) }
             }
-            Err(other) => Self {
-                header: Err(other),
-                toc: None,
-                end: None,
-            },
+            Err(other) => Self { header: Err(other), toc: None, end: None },
         })
     }
 }
@@ -321,13 +287,6 @@ impl Snapshot {
 /// The writes that restoring `snapshot` costs: from its time to the moment writes were stopped, else to `now`. Never
 /// negative.
 #[must_use]
-pub fn loses(
-    snapshot: &Snapshot,
-    stopped_writes_at: Option<Timestamp>,
-    now: Timestamp,
-) -> SignedDuration {
-    stopped_writes_at
-        .unwrap_or(now)
-        .duration_since(snapshot.taken_at)
-        .max(SignedDuration::ZERO)
+pub fn loses(snapshot: &Snapshot, stopped_writes_at: Option<Timestamp>, now: Timestamp) -> SignedDuration {
+    stopped_writes_at.unwrap_or(now).duration_since(snapshot.taken_at).max(SignedDuration::ZERO)
 }

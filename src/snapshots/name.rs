@@ -26,14 +26,7 @@ pub fn time_in_name(key: &str, zone: &TimeZone) -> Option<NameTime> {
         let (time, end) = match here.civil(zone).or_else(|| here.epoch()) {
             Some((time, end)) => (Some(time), end),
             // What begins inside a run of digits is a piece of another number.
-            None => (
-                None,
-                if here.digits() > 0 {
-                    at + here.digits()
-                } else {
-                    at + 1
-                },
-            ),
+            None => (None, if here.digits() > 0 { at + here.digits() } else { at + 1 }),
         };
         found = time.or(found);
         at = end.max(at + 1);
@@ -50,20 +43,14 @@ struct Scan<'a> {
 impl Scan<'_> {
     /// How many digits stand here.
     fn digits(&self) -> usize {
-        self.bytes
-            .get(self.at..)
-            .unwrap_or_default()
-            .iter()
-            .take_while(|byte| byte.is_ascii_digit())
-            .count()
+        self.bytes.get(self.at..).unwrap_or_default().iter().take_while(|byte| byte.is_ascii_digit()).count()
     }
 
     /// A number of exactly `count` digits, which are consumed.
     fn number(&mut self, count: usize) -> Option<i16> {
         let digits = self.bytes.get(self.at..self.at.checked_add(count)?)?;
         let value = digits.iter().try_fold(0_i16, |sum, byte| {
-            byte.is_ascii_digit()
-                .then(|| sum.checked_mul(10)?.checked_add(i16::from(byte - b'0')))?
+            byte.is_ascii_digit().then(|| sum.checked_mul(10)?.checked_add(i16::from(byte - b'0')))?
         })?;
         self.at += count;
         Some(value)
@@ -126,13 +113,7 @@ impl Scan<'_> {
             Some(offset) => offset.to_timestamp(civil).ok()?,
             None => zone.to_timestamp(civil).ok()?,
         };
-        Some((
-            NameTime {
-                at,
-                states_zone: offset.is_some(),
-            },
-            self.at,
-        ))
+        Some((NameTime { at, states_zone: offset.is_some() }, self.at))
     }
 
     /// `Z`, `UTC` or `+0100`, consumed. A minus sign is not taken for one, since it separates words in names.
@@ -144,11 +125,7 @@ impl Scan<'_> {
             return Some(Offset::UTC);
         }
         let spaced = usize::from(rest.first().is_some_and(|byte| b"-_ ".contains(byte)));
-        if rest
-            .get(spaced..spaced + 3)
-            .is_some_and(|word| word.eq_ignore_ascii_case(b"utc"))
-            && word_ends(spaced + 3)
-        {
+        if rest.get(spaced..spaced + 3).is_some_and(|word| word.eq_ignore_ascii_case(b"utc")) && word_ends(spaced + 3) {
             self.at += spaced + 3;
             return Some(Offset::UTC);
         }
@@ -157,8 +134,7 @@ impl Scan<'_> {
         let hours = ahead.small()?;
         ahead.skip(b":");
         let minutes = ahead.small()?;
-        let offset =
-            Offset::from_seconds((i32::from(hours) * 60 + i32::from(minutes)) * 60).ok()?;
+        let offset = Offset::from_seconds((i32::from(hours) * 60 + i32::from(minutes)) * 60).ok()?;
         self.at = ahead.at;
         Some(offset)
     }
@@ -172,28 +148,17 @@ impl Scan<'_> {
             (13, false) => Timestamp::from_millisecond(digits.parse().ok()?).ok()?,
             _ => return None,
         };
-        Some((
-            NameTime {
-                at,
-                states_zone: true,
-            },
-            self.at + count,
-        ))
+        Some((NameTime { at, states_zone: true }, self.at + count))
     }
 }
 
 /// Whether two times differ by a whole multiple of 15 minutes up to the 14 hours that zones span, give or take
 /// `tolerance`: the difference in minutes then.
-pub(super) fn zone_difference(
-    a: Timestamp,
-    b: Timestamp,
-    tolerance: SignedDuration,
-) -> Option<i64> {
+pub(super) fn zone_difference(a: Timestamp, b: Timestamp, tolerance: SignedDuration) -> Option<i64> {
     let seconds = a.duration_since(b).as_secs();
     let quarters = (seconds + seconds.signum() * 450) / 900;
     let rest = (seconds - quarters * 900).abs();
-    (quarters != 0 && quarters.abs() <= 14 * 4 && rest <= tolerance.as_secs())
-        .then_some(quarters * 15)
+    (quarters != 0 && quarters.abs() <= 14 * 4 && rest <= tolerance.as_secs()).then_some(quarters * 15)
 }
 
 #[cfg(test)]
@@ -248,10 +213,7 @@ mod tests {
         let minute = SignedDuration::from_mins(1);
         let after = |seconds: i64| base + SignedDuration::from_secs(seconds);
         assert_eq!(zone_difference(after(3600), base, minute), Some(60));
-        assert_eq!(
-            zone_difference(after(-5 * 3600 - 30), base, minute),
-            Some(-300)
-        );
+        assert_eq!(zone_difference(after(-5 * 3600 - 30), base, minute), Some(-300));
         assert_eq!(zone_difference(after(20 * 60), base, minute), None);
         assert_eq!(zone_difference(after(20), base, minute), None);
         assert_eq!(zone_difference(after(86_400), base, minute), None);

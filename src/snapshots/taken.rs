@@ -27,36 +27,21 @@ pub(super) struct Taken {
 }
 
 /// Weighs the witnesses of one dump. `zone_proved` says that other dumps of the list show the header's zone to be right.
-pub(super) fn weigh(
-    listed: &Listed,
-    inspected: Option<&Inspected>,
-    cx: &Judge,
-    zone_proved: bool,
-) -> Taken {
+pub(super) fn weigh(listed: &Listed, inspected: Option<&Inspected>, cx: &Judge, zone_proved: bool) -> Taken {
     let by = listed.last_modified;
     let name = time_in_name(&listed.key, &cx.zone());
-    let Some(header) = inspected.and_then(|found| started(found.header.as_ref().ok()?, &cx.zone()))
-    else {
+    let Some(header) = inspected.and_then(|found| started(found.header.as_ref().ok()?, &cx.zone())) else {
         return without_header(by, name);
     };
     if header > by {
         // Nothing is uploaded before it is made: the header's zone or a clock is wrong, and S3's is the one to trust.
         let minutes = header.duration_since(by).as_mins();
-        let flag =
-            (header.duration_since(by) > SKEW).then_some(Flag::HeaderAfterUpload { minutes });
-        return Taken {
-            at: by,
-            by,
-            from: Evidence::LastModified,
-            flag,
-            doubtful: false,
-        };
+        let flag = (header.duration_since(by) > SKEW).then_some(Flag::HeaderAfterUpload { minutes });
+        return Taken { at: by, by, from: Evidence::LastModified, flag, doubtful: false };
     }
     // A name that states its zone and agrees with the header proves the header's zone; so does the configuration.
     let named = name.filter(|name| name.states_zone);
-    let proved = zone_proved
-        || cx.dump_host_zone.is_some()
-        || named.is_some_and(|name| near(name.at, header));
+    let proved = zone_proved || cx.dump_host_zone.is_some() || named.is_some_and(|name| near(name.at, header));
     let against_upload = zone_difference(header, by, SKEW).filter(|_| !proved);
     let against_name = name.and_then(|name| zone_difference(header, name.at, SKEW));
     let late = !proved && by.duration_since(header) >= UNUSUAL;
@@ -64,9 +49,7 @@ pub(super) fn weigh(
         at: header,
         by,
         from: Evidence::Header,
-        flag: against_upload
-            .or(against_name)
-            .map(|minutes| Flag::ZoneSuspect { minutes }),
+        flag: against_upload.or(against_name).map(|minutes| Flag::ZoneSuspect { minutes }),
         doubtful: late || against_upload.is_some() || (against_name.is_some() && named.is_some()),
     }
 }
@@ -74,23 +57,11 @@ pub(super) fn weigh(
 /// A file's name may claim any time: it gives the best guess, and `LastModified` stays the bound.
 fn without_header(by: Timestamp, name: Option<NameTime>) -> Taken {
     match name {
-        Some(name) if name.at <= by => Taken {
-            at: name.at,
-            by,
-            from: Evidence::FileName,
-            flag: None,
-            doubtful: true,
-        },
+        Some(name) if name.at <= by => Taken { at: name.at, by, from: Evidence::FileName, flag: None, doubtful: true },
         name => {
             let minutes = name.and_then(|name| zone_difference(name.at, by, SKEW));
             let flag = minutes.map(|minutes| Flag::ZoneSuspect { minutes });
-            Taken {
-                at: by,
-                by,
-                from: Evidence::LastModified,
-                flag,
-                doubtful: true,
-            }
+            Taken { at: by, by, from: Evidence::LastModified, flag, doubtful: true }
         }
     }
 }
@@ -98,30 +69,15 @@ fn without_header(by: Timestamp, name: Option<NameTime>) -> Taken {
 /// Whether most of the other dumps were uploaded within minutes of their header's time, which a header read in the wrong
 /// zone cannot be.
 pub(super) fn zone_proved(lags: &[Option<SignedDuration>], but: usize) -> bool {
-    let others = || {
-        lags.iter()
-            .enumerate()
-            .filter(|(index, _)| *index != but)
-            .filter_map(|(_, lag)| *lag)
-    };
-    let close = others()
-        .filter(|lag| (-SKEW..SignedDuration::from_mins(14)).contains(lag))
-        .count();
+    let others = || lags.iter().enumerate().filter(|(index, _)| *index != but).filter_map(|(_, lag)| *lag);
+    let close = others().filter(|lag| (-SKEW..SignedDuration::from_mins(14)).contains(lag)).count();
     close > 0 && close * 2 > others().count()
 }
 
 /// From a dump's header to its upload, where both are known.
-pub(super) fn lag(
-    listed: &Listed,
-    inspected: Option<&Inspected>,
-    cx: &Judge,
-) -> Option<SignedDuration> {
+pub(super) fn lag(listed: &Listed, inspected: Option<&Inspected>, cx: &Judge) -> Option<SignedDuration> {
     let header = inspected?.header.as_ref().ok()?;
-    Some(
-        listed
-            .last_modified
-            .duration_since(started(header, &cx.zone())?),
-    )
+    Some(listed.last_modified.duration_since(started(header, &cx.zone())?))
 }
 
 fn near(a: Timestamp, b: Timestamp) -> bool {

@@ -53,14 +53,8 @@ mod tests {
 
     #[test]
     fn durations_keep_two_units() {
-        let cases = [
-            (0, "0s"),
-            (38, "38s"),
-            (723, "12m03s"),
-            (10_920, "3h02m"),
-            (3600, "1h00m"),
-            (345_600 + 18_000, "4d05h"),
-        ];
+        let cases =
+            [(0, "0s"), (38, "38s"), (723, "12m03s"), (10_920, "3h02m"), (3600, "1h00m"), (345_600 + 18_000, "4d05h")];
         for (seconds, text) in cases {
             assert_eq!(duration_text(SignedDuration::from_secs(seconds)), text);
         }

@@ -57,18 +57,12 @@ pub enum ConnectError {
 /// # Errors
 /// Nobody is there, or the handshake does not go well.
 pub async fn connect(socket: &Path, since: u64) -> Result<Link, ConnectError> {
-    let stream = UnixStream::connect(socket)
-        .await
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ConnectError::Nobody,
-            _ => ConnectError::Io(error),
-        })?;
+    let stream = UnixStream::connect(socket).await.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ConnectError::Nobody,
+        _ => ConnectError::Io(error),
+    })?;
     let (mut read, mut write) = stream.into_split();
-    let hello = ToEngine::Hello {
-        protocol: PROTOCOL,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        since,
-    };
+    let hello = ToEngine::Hello { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").to_owned(), since };
     write.write_all(&frame::encode(&hello)?).await?;
     let answer = tokio::time::timeout(PATIENCE, frame::read::<ToClient>(&mut read))
         .await
@@ -91,12 +85,7 @@ pub async fn connect(socket: &Path, since: u64) -> Result<Link, ConnectError> {
         }
     });
     tokio::spawn(receive(read, incoming));
-    Ok(Link {
-        incident,
-        pid,
-        tx,
-        rx,
-    })
+    Ok(Link { incident, pid, tx, rx })
 }
 
 async fn receive(mut read: OwnedReadHalf, to: mpsc::Sender<FromEngine>) {

@@ -17,9 +17,7 @@ pub(super) fn encode(message: &impl Serialize) -> io::Result<Vec<u8>> {
     serde_json::to_writer(&mut frame, message)?;
     let length = frame.len() - 4;
     if length > LONGEST_FRAME {
-        return Err(io::Error::other(format!(
-            "a message of {length} bytes is too long for the wire"
-        )));
+        return Err(io::Error::other(format!("a message of {length} bytes is too long for the wire")));
     }
     let length = u32::try_from(length).map_err(io::Error::other)?;
     frame[..4].copy_from_slice(&length.to_be_bytes());
@@ -30,9 +28,7 @@ pub(super) fn encode(message: &impl Serialize) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// The connection broke, or the other end does not speak this language.
-pub(super) async fn read<T: DeserializeOwned>(
-    from: &mut (impl AsyncRead + Unpin),
-) -> io::Result<Option<T>> {
+pub(super) async fn read<T: DeserializeOwned>(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<T>> {
     let mut length = [0; 4];
     match from.read_exact(&mut length).await {
         Ok(_) => {}
@@ -41,14 +37,9 @@ pub(super) async fn read<T: DeserializeOwned>(
     }
     let length = u32::from_be_bytes(length) as usize;
     if length > LONGEST_FRAME {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "the other end does not speak relight's protocol",
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the other end does not speak relight's protocol"));
     }
     let mut body = vec![0; length];
     from.read_exact(&mut body).await?;
-    serde_json::from_slice(&body)
-        .map(Some)
-        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    serde_json::from_slice(&body).map(Some).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }

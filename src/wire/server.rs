@@ -63,14 +63,10 @@ async fn attend(stream: UnixStream, client: ClientId, engine: &Handle) -> io::Re
     let mut write = BufWriter::with_capacity(1 << 16, write);
     let hello = tokio::time::timeout(HELLO, frame::read::<ToEngine>(&mut read)).await;
     let unwelcome = if uid != own && uid != 0 {
-        Some(format!(
-            "this incident belongs to another user (uid {own}); you are uid {uid}"
-        ))
+        Some(format!("this incident belongs to another user (uid {own}); you are uid {uid}"))
     } else {
         match &hello {
-            Ok(Ok(Some(ToEngine::Hello {
-                protocol: PROTOCOL, ..
-            }))) => None,
+            Ok(Ok(Some(ToEngine::Hello { protocol: PROTOCOL, .. }))) => None,
             Ok(Ok(Some(ToEngine::Hello { version, .. }))) => Some(format!(
                 "the engine is relight {} and you run {version}: they do not understand each other. Attach with the \
                  engine's version; it keeps working meanwhile",
@@ -80,9 +76,7 @@ async fn attend(stream: UnixStream, client: ClientId, engine: &Handle) -> io::Re
         }
     };
     if let Some(why) = unwelcome {
-        write
-            .write_all(&frame::encode(&ToClient::Unwelcome { why })?)
-            .await?;
+        write.write_all(&frame::encode(&ToClient::Unwelcome { why })?).await?;
         return write.flush().await;
     }
     let Ok(Ok(Some(ToEngine::Hello { since, .. }))) = hello else {
@@ -91,10 +85,7 @@ async fn attend(stream: UnixStream, client: ClientId, engine: &Handle) -> io::Re
     let Some(joined) = engine.connect(client).await else {
         return Ok(());
     };
-    let actor = Actor {
-        name: login_name(uid),
-        uid: Some(uid),
-    };
+    let actor = Actor { name: login_name(uid), uid: Some(uid) };
     let reading = tokio::spawn(listen(read, client, actor, engine.clone()));
     let told = tell(&mut write, joined, since).await;
     reading.abort();
@@ -106,12 +97,7 @@ async fn listen(mut read: OwnedReadHalf, client: ClientId, actor: Actor, engine:
     while let Ok(Some(message)) = frame::read::<ToEngine>(&mut read).await {
         let input = match message {
             ToEngine::Hello { .. } => break,
-            ToEngine::Command { id, command } => Input::Command {
-                client,
-                id,
-                actor: actor.clone(),
-                command,
-            },
+            ToEngine::Command { id, command } => Input::Command { client, id, actor: actor.clone(), command },
             ToEngine::Query { id, query } => Input::Query { client, id, query },
         };
         if !engine.send(input).await {
@@ -122,18 +108,9 @@ async fn listen(mut read: OwnedReadHalf, client: ClientId, actor: Actor, engine:
 }
 
 async fn tell(write: &mut BufWriter<OwnedWriteHalf>, joined: Joined, since: u64) -> io::Result<()> {
-    let Joined {
-        incident,
-        journal,
-        length,
-        seq,
-        mut subscription,
-    } = joined;
-    let welcome = ToClient::Welcome {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        incident,
-        pid: std::process::id(),
-    };
+    let Joined { incident, journal, length, seq, mut subscription } = joined;
+    let welcome =
+        ToClient::Welcome { version: env!("CARGO_PKG_VERSION").to_owned(), incident, pid: std::process::id() };
     write.write_all(&frame::encode(&welcome)?).await?;
     let (lines, mut history) = tokio::sync::mpsc::channel::<io::Result<Vec<u8>>>(64);
     let reader = tokio::task::spawn_blocking(move || {
@@ -147,18 +124,12 @@ async fn tell(write: &mut BufWriter<OwnedWriteHalf>, joined: Joined, since: u64)
         write.write_all(&frame?).await?;
     }
     reader.await.map_err(io::Error::other)?;
-    write
-        .write_all(&frame::encode(&ToClient::CaughtUp { seq })?)
-        .await?;
+    write.write_all(&frame::encode(&ToClient::CaughtUp { seq })?).await?;
     write.flush().await?;
     while let Some(outgoing) = subscription.next().await {
         let message = match outgoing {
-            Outgoing::Event(event) => ToClient::Event {
-                event: Box::new((*event).clone()),
-            },
-            Outgoing::Notice(notice) => ToClient::Notice {
-                notice: (*notice).clone(),
-            },
+            Outgoing::Event(event) => ToClient::Event { event: Box::new((*event).clone()) },
+            Outgoing::Notice(notice) => ToClient::Notice { notice: (*notice).clone() },
             Outgoing::Reply { id, result } => ToClient::Reply { id, result },
         };
         match frame::encode(&message) {
@@ -190,12 +161,7 @@ fn stream_history(
             continue;
         }
         let event: Event = serde_json::from_str(&line)?;
-        if to
-            .blocking_send(frame::encode(&ToClient::Event {
-                event: Box::new(event),
-            }))
-            .is_err()
-        {
+        if to.blocking_send(frame::encode(&ToClient::Event { event: Box::new(event) })).is_err() {
             return Ok(());
         }
     }

@@ -10,10 +10,5 @@ use super::{Worker, WorkerError};
 /// # Errors
 /// A target is not in the config.
 pub fn build(action: &Action, _config: &Config) -> Result<Box<dyn Worker>, WorkerError> {
-    Err(WorkerError::new(
-        action.name(),
-        "relight",
-        "No worker is linked in yet.",
-        "",
-    ))
+    Err(WorkerError::new(action.name(), "relight", "No worker is linked in yet.", ""))
 }

@@ -62,24 +62,15 @@ impl WorkerError {
     /// The journal's form.
     #[must_use]
     pub fn into_problem(self) -> Problem {
-        Problem {
-            what: self.operation,
-            target: self.target,
-            why: self.cause,
-            next: self.next,
-        }
+        Problem { what: self.operation, target: self.target, why: self.cause, next: self.next }
     }
 
     /// The outcome of an attempt that ended in this error.
     #[must_use]
     pub fn into_outcome(self) -> Outcome {
         match self.disposition {
-            Disposition::InDoubt => Outcome::InDoubt {
-                problem: self.into_problem(),
-            },
-            _ => Outcome::Failed {
-                problem: self.into_problem(),
-            },
+            Disposition::InDoubt => Outcome::InDoubt { problem: self.into_problem() },
+            _ => Outcome::Failed { problem: self.into_problem() },
         }
     }
 }

@@ -57,12 +57,7 @@ pub struct Io {
 impl Io {
     /// For an attempt.
     pub fn new(attempt: AttemptId, cancel: Cancel, log: PathBuf, sink: Arc<dyn Sink>) -> Self {
-        Self {
-            attempt,
-            cancel,
-            log,
-            sink,
-        }
+        Self { attempt, cancel, log, sink }
     }
 
     /// Writes a line into the attempt's log.

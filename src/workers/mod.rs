@@ -7,6 +7,7 @@
 
 mod error;
 mod io;
+pub mod s3;
 
 pub use error::{Disposition, WorkerError};
 pub use io::{Cancel, Io, Sink};
@@ -90,13 +91,7 @@ pub trait Worker: Send + Sync {
     async fn probe(&self, cx: &Context, plan: &Plan) -> Result<Probe, WorkerError>;
 
     /// Watches what a success achieved and tells `alarm` when somebody else changes it. Ends when cancelled.
-    async fn watch(
-        &self,
-        _cx: &Context,
-        _plan: &Plan,
-        _alarm: &(dyn Fn(String) + Send + Sync),
-        cancel: Cancel,
-    ) {
+    async fn watch(&self, _cx: &Context, _plan: &Plan, _alarm: &(dyn Fn(String) + Send + Sync), cancel: Cancel) {
         cancel.cancelled().await;
     }
 }
@@ -113,12 +108,6 @@ pub async fn list_snapshots(
     Err(WorkerError::new("", "", "", ""))
 }
 /// stub until merge
-pub async fn send_note(
-    _c: &Config,
-    _i: &str,
-    _t: &str,
-    _m: &str,
-    _a: bool,
-) -> Result<String, WorkerError> {
+pub async fn send_note(_c: &Config, _i: &str, _t: &str, _m: &str, _a: bool) -> Result<String, WorkerError> {
     Err(WorkerError::new("", "", "", ""))
 }

@@ -23,11 +23,7 @@ fn tokens() -> Tokens {
 fn client() -> Client {
     // A second installation in the same process is refused, which is fine: they are the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    Client::builder()
-        .no_proxy()
-        .pool_max_idle_per_host(0)
-        .build()
-        .expect("a client")
+    Client::builder().no_proxy().pool_max_idle_per_host(0).build().expect("a client")
 }
 
 fn ask(stand_in: &StandIn, method: &str, path: &str) -> RequestBuilder {
@@ -44,6 +40,5 @@ async fn answered(request: RequestBuilder) -> (u16, Value) {
 
 async fn json_of(response: Response) -> Value {
     let bytes = response.bytes().await.expect("a body");
-    serde_json::from_slice(&bytes)
-        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()))
+    serde_json::from_slice(&bytes).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()))
 }

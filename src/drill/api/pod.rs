@@ -10,8 +10,7 @@ use crate::drill::meters::{Meters, Outcome};
 pub(crate) const PACE: Duration = Duration::from_millis(200);
 
 /// No write waits longer than this, for instance for a lock that a restore holds; it counts as failed then.
-const OPTIONS: &str =
-    "-c statement_timeout=2s -c lock_timeout=1s -c idle_in_transaction_session_timeout=5s";
+const OPTIONS: &str = "-c statement_timeout=2s -c lock_timeout=1s -c idle_in_transaction_session_timeout=5s";
 
 /// What a deployment's pods write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,14 +34,7 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(crate) fn new(name: String, work: Work, login: Login, meters: Meters) -> Self {
-        Self {
-            name,
-            work,
-            login,
-            meters,
-            session: None,
-            written: 0,
-        }
+        Self { name, work, login, meters, session: None, written: 0 }
     }
 
     /// Connects, which is what makes a pod ready.
@@ -53,10 +45,7 @@ impl Writer {
 
     /// Writes once and counts how it went; connects again first if the session was lost.
     pub(crate) async fn write(&mut self) {
-        if self
-            .session
-            .as_ref()
-            .is_none_or(|session| session.is_closed())
+        if self.session.as_ref().is_none_or(|session| session.is_closed())
             && let Err(error) = self.connect().await
         {
             tracing::debug!(pod = self.name, %error, "cannot connect");
@@ -87,11 +76,7 @@ impl Writer {
     }
 }
 
-async fn pay(
-    session: &mut Session,
-    pod: &str,
-    number: u32,
-) -> Result<Outcome, tokio_postgres::Error> {
+async fn pay(session: &mut Session, pod: &str, number: u32) -> Result<Outcome, tokio_postgres::Error> {
     let transaction = session.transaction().await?;
     let cents = -(1 + i64::from(number % 9000));
     let description = format!("Card payment {pod} {number}");
@@ -117,18 +102,10 @@ async fn pay(
         .await?
         .get(0);
     transaction.commit().await?;
-    Ok(if adds_up {
-        Outcome::Good
-    } else {
-        Outcome::Inconsistent
-    })
+    Ok(if adds_up { Outcome::Good } else { Outcome::Inconsistent })
 }
 
-async fn import(
-    session: &mut Session,
-    pod: &str,
-    number: u32,
-) -> Result<Outcome, tokio_postgres::Error> {
+async fn import(session: &mut Session, pod: &str, number: u32) -> Result<Outcome, tokio_postgres::Error> {
     let transaction = session.transaction().await?;
     let key = format!("statements/{pod}-{number}.ofx");
     transaction

@@ -26,8 +26,7 @@ use crate::drill::error::SandboxError;
 use crate::drill::kubernetes::Cluster;
 
 /// A request never waits longer than this for the database.
-const OPTIONS: &str =
-    "-c statement_timeout=5s -c lock_timeout=2s -c default_transaction_read_only=on";
+const OPTIONS: &str = "-c statement_timeout=5s -c lock_timeout=2s -c default_transaction_read_only=on";
 
 /// What the routes need.
 struct Service {
@@ -40,18 +39,9 @@ struct Service {
 /// Serves the routes on a free port of 127.0.0.1 and returns the base address.
 pub(crate) async fn serve(cluster: Cluster, login: Login) -> Result<String, SandboxError> {
     let address = Path::new("127.0.0.1:0");
-    let listener = TcpListener::bind(("127.0.0.1", 0))
-        .await
-        .map_err(SandboxError::io("bind", address))?;
-    let port = listener
-        .local_addr()
-        .map_err(SandboxError::io("bind", address))?
-        .port();
-    let service = Arc::new(Service {
-        cluster: cluster.clone(),
-        login,
-        session: Mutex::new(None),
-    });
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(SandboxError::io("bind", address))?;
+    let port = listener.local_addr().map_err(SandboxError::io("bind", address))?.port();
+    let service = Arc::new(Service { cluster: cluster.clone(), login, session: Mutex::new(None) });
     let router = Router::new()
         .route("/pj/status", get(status))
         .route("/pj/accounts", get(accounts))
@@ -91,11 +81,7 @@ enum Failure {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let (status, error, detail) = match self {
-            Self::NoPods => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "unavailable",
-                "no pod of api is ready".to_owned(),
-            ),
+            Self::NoPods => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "no pod of api is ready".to_owned()),
             Self::Database(detail) => (StatusCode::INTERNAL_SERVER_ERROR, "database", detail),
             Self::Integrity(detail) => (StatusCode::INTERNAL_SERVER_ERROR, "integrity", detail),
         };
@@ -105,9 +91,7 @@ impl IntoResponse for Failure {
 
 impl From<tokio_postgres::Error> for Failure {
     fn from(error: tokio_postgres::Error) -> Self {
-        let detail = error
-            .as_db_error()
-            .map_or_else(|| error.to_string(), |db| db.message().to_owned());
+        let detail = error.as_db_error().map_or_else(|| error.to_string(), |db| db.message().to_owned());
         Self::Database(detail)
     }
 }
@@ -155,9 +139,7 @@ async fn status(State(service): State<Arc<Service>>) -> Response {
         Err(other) => Err(other),
     };
     let checks = async {
-        let database = service
-            .count("SELECT count(*) FROM users WHERE false")
-            .await;
+        let database = service.count("SELECT count(*) FROM users WHERE false").await;
         let ledger = service.count(UNBALANCED).await;
         let imports = service.count(ORPHANS).await;
         Ok::<_, Failure>(json!({
@@ -168,14 +150,8 @@ async fn status(State(service): State<Arc<Service>>) -> Response {
     };
     match checks.await {
         Ok(checks) => {
-            let ok = checks
-                .as_object()
-                .is_some_and(|all| all.values().all(|check| check["ok"] == true));
-            let code = if ok {
-                StatusCode::OK
-            } else {
-                StatusCode::SERVICE_UNAVAILABLE
-            };
+            let ok = checks.as_object().is_some_and(|all| all.values().all(|check| check["ok"] == true));
+            let code = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
             let status = if ok { "ok" } else { "failing" };
             (code, Json(json!({ "status": status, "checks": checks }))).into_response()
         }
@@ -201,9 +177,7 @@ async fn accounts(State(service): State<Arc<Service>>, Query(page): Query<Page>)
             &[&page.limit()],
         )
         .await?;
-    Ok(Json(
-        json!({ "accounts": rows.iter().map(|row| row.get::<_, i64>(0)).collect::<Vec<_>>() }),
-    ))
+    Ok(Json(json!({ "accounts": rows.iter().map(|row| row.get::<_, i64>(0)).collect::<Vec<_>>() })))
 }
 
 async fn balance(State(service): State<Arc<Service>>, UrlPath(id): UrlPath<i64>) -> Response {
@@ -219,20 +193,17 @@ async fn balance(State(service): State<Arc<Service>>, UrlPath(id): UrlPath<i64>)
         Err(failure) => return failure.into_response(),
     };
     let Some(row) = rows.first() else {
-        return (
-            StatusCode::NOT_FOUND,
-            Json(json!({ "error": "not_found", "detail": "no such account" })),
-        )
+        return (StatusCode::NOT_FOUND, Json(json!({ "error": "not_found", "detail": "no such account" })))
             .into_response();
     };
     let (currency, balance, sum, transactions): (String, i64, i64, i64) =
         (row.get(0), row.get(1), row.get(2), row.get(3));
     if balance != sum {
-        let detail =
-            format!("the balance of account {id} is {balance}, its transactions add up to {sum}");
+        let detail = format!("the balance of account {id} is {balance}, its transactions add up to {sum}");
         return Failure::Integrity(detail).into_response();
     }
-    Json(json!({ "account": id, "currency": currency, "balance_cents": balance, "transactions": transactions })).into_response()
+    Json(json!({ "account": id, "currency": currency, "balance_cents": balance, "transactions": transactions }))
+        .into_response()
 }
 
 async fn recent(State(service): State<Arc<Service>>, Query(page): Query<Page>) -> Answer {
@@ -248,22 +219,14 @@ async fn recent(State(service): State<Arc<Service>>, Query(page): Query<Page>) -
     for row in &rows {
         let (id, cents, description, bank): (i64, i64, String, Option<String>) =
             (row.get(0), row.get(1), row.get(2), row.get(3));
-        let bank = bank.ok_or_else(|| {
-            Failure::Integrity(format!("the import of transaction {id} is missing"))
-        })?;
+        let bank = bank.ok_or_else(|| Failure::Integrity(format!("the import of transaction {id} is missing")))?;
         if cents == 0 {
-            return Err(Failure::Integrity(format!(
-                "transaction {id} has no amount"
-            )));
+            return Err(Failure::Integrity(format!("transaction {id} has no amount")));
         }
-        transactions.push(
-            json!({ "id": id, "amount_cents": cents, "description": description, "bank": bank }),
-        );
+        transactions.push(json!({ "id": id, "amount_cents": cents, "description": description, "bank": bank }));
     }
     if transactions.is_empty() {
-        return Err(Failure::Integrity(
-            "there are no imported transactions".to_owned(),
-        ));
+        return Err(Failure::Integrity("there are no imported transactions".to_owned()));
     }
     Ok(Json(json!({ "transactions": transactions })))
 }
@@ -283,14 +246,10 @@ async fn latest(State(service): State<Arc<Service>>, Query(page): Query<Page>) -
         let (id, key, said, found): (i64, Option<String>, Option<i64>, i64) =
             (row.get(0), row.get(1), row.get(2), row.get(3));
         let (Some(key), Some(said)) = (key, said) else {
-            return Err(Failure::Integrity(format!(
-                "import {id} is missing, and {found} transactions came from it"
-            )));
+            return Err(Failure::Integrity(format!("import {id} is missing, and {found} transactions came from it")));
         };
         if said != found {
-            return Err(Failure::Integrity(format!(
-                "import {id} says {said} transactions and has {found}"
-            )));
+            return Err(Failure::Integrity(format!("import {id} says {said} transactions and has {found}")));
         }
         imports.push(json!({ "id": id, "object_key": key, "transactions": said }));
     }

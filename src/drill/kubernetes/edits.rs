@@ -19,34 +19,22 @@ fn dry_run(params: &HashMap<String, String>) -> Result<bool, Refusal> {
     match params.get("dryRun").map(String::as_str) {
         None => Ok(false),
         Some("All") => Ok(true),
-        Some(other) => Err(Refusal::invalid(
-            "PatchOptions",
-            "",
-            "dryRun",
-            &format!("Unsupported value: \"{other}\""),
-        )),
+        Some(other) => Err(Refusal::invalid("PatchOptions", "", "dryRun", &format!("Unsupported value: \"{other}\""))),
     }
 }
 
 /// The patch or object in the body. PUT takes JSON; PATCH takes the two merge patches, which mean the same here.
 fn parse(method: &Method, headers: &HeaderMap, body: &Bytes) -> Result<Value, Refusal> {
-    let given = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
+    let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media = given.split(';').next().unwrap_or_default().trim();
     let fits = match *method {
         Method::PUT => media == "application/json",
-        _ => matches!(
-            media,
-            "application/merge-patch+json" | "application/strategic-merge-patch+json"
-        ),
+        _ => matches!(media, "application/merge-patch+json" | "application/strategic-merge-patch+json"),
     };
     if !fits {
         return Err(Refusal::media_type(given));
     }
-    serde_json::from_slice(body)
-        .map_err(|error| Refusal::bad_request(format!("error decoding the body: {error}")))
+    serde_json::from_slice(body).map_err(|error| Refusal::bad_request(format!("error decoding the body: {error}")))
 }
 
 /// Refuses a stale `metadata.resourceVersion`.
@@ -60,13 +48,8 @@ fn check_lock(body: &Value, name: &str, version: u64) -> Result<(), Refusal> {
 
 fn replicas_in(value: &Value, kind: &str, name: &str) -> Result<i32, Refusal> {
     let invalid = |why: &str| Refusal::invalid(kind, name, "spec.replicas", why);
-    let number = value
-        .as_i64()
-        .ok_or_else(|| invalid("must be an integer"))?;
-    i32::try_from(number)
-        .ok()
-        .filter(|n| *n >= 0)
-        .ok_or_else(|| invalid("must be greater than or equal to 0"))
+    let number = value.as_i64().ok_or_else(|| invalid("must be an integer"))?;
+    i32::try_from(number).ok().filter(|n| *n >= 0).ok_or_else(|| invalid("must be greater than or equal to 0"))
 }
 
 pub(super) async fn set_scale(
@@ -84,18 +67,12 @@ pub(super) async fn set_scale(
         None if method == Method::PATCH => {}
         other => {
             let given = other.unwrap_or_default();
-            return Err(Refusal::bad_request(format!(
-                "no kind \"Scale\" is registered for version \"{given}\""
-            )));
+            return Err(Refusal::bad_request(format!("no kind \"Scale\" is registered for version \"{given}\"")));
         }
     }
     let dry = dry_run(&params)?;
     let mut state = api.cluster.lock();
-    let Some((version, now)) = state
-        .deployments
-        .get(&name)
-        .map(|d| (d.version, d.replicas))
-    else {
+    let Some((version, now)) = state.deployments.get(&name).map(|d| (d.version, d.replicas)) else {
         return Err(Refusal::not_found("apps", "deployments", &name));
     };
     check_lock(&body, &name, version)?;
@@ -111,9 +88,7 @@ pub(super) async fn set_scale(
         });
     }
     let scale = objects::scale(&state, &name, Some(replicas));
-    scale
-        .map(|scale| Json(scale).into_response())
-        .ok_or_else(|| Refusal::not_found("apps", "deployments", &name))
+    scale.map(|scale| Json(scale).into_response()).ok_or_else(|| Refusal::not_found("apps", "deployments", &name))
 }
 
 /// What a patch of a deployment may change here.
@@ -126,14 +101,8 @@ struct Edit {
 
 /// Reads a patch and refuses what the stand-in does not know, rather than ignore it.
 fn read_edit(patch: &Value, name: &str) -> Result<Edit, Refusal> {
-    let unknown = |field: &str| {
-        Refusal::invalid(
-            "Deployment",
-            name,
-            field,
-            "the drill's stand-in cannot change this field",
-        )
-    };
+    let unknown =
+        |field: &str| Refusal::invalid("Deployment", name, field, "the drill's stand-in cannot change this field");
     let empty = serde_json::Map::new();
     let mut edit = Edit::default();
     for (key, value) in patch.as_object().unwrap_or(&empty) {
@@ -166,19 +135,12 @@ fn read_edit(patch: &Value, name: &str) -> Result<Edit, Refusal> {
 }
 
 fn image_in(template: &Value, name: &str) -> Result<String, Refusal> {
-    let invalid =
-        |why: &str| Refusal::invalid("Deployment", name, "spec.template.spec.containers", why);
-    let containers = template["spec"]["containers"]
-        .as_array()
-        .ok_or_else(|| invalid("Required value"))?;
+    let invalid = |why: &str| Refusal::invalid("Deployment", name, "spec.template.spec.containers", why);
+    let containers = template["spec"]["containers"].as_array().ok_or_else(|| invalid("Required value"))?;
     match containers.as_slice() {
         [container] if container["name"] == name => {
-            let image = container["image"]
-                .as_str()
-                .filter(|image| image.contains(':') && !image.contains(' '));
-            image
-                .map(str::to_owned)
-                .ok_or_else(|| invalid("image: Required value, with a tag"))
+            let image = container["image"].as_str().filter(|image| image.contains(':') && !image.contains(' '));
+            image.map(str::to_owned).ok_or_else(|| invalid("image: Required value, with a tag"))
         }
         _ => Err(invalid("must be the one container of that name")),
     }
@@ -215,7 +177,5 @@ pub(super) async fn patch_deployment(
             }
         });
     }
-    objects::deployment_of(&state, &name)
-        .map(|found| Json(found).into_response())
-        .ok_or_else(missing)
+    objects::deployment_of(&state, &name).map(|found| Json(found).into_response()).ok_or_else(missing)
 }

@@ -23,20 +23,12 @@ pub(super) fn uid(name: &str) -> String {
 
 /// The label `pod-template-hash`: pods of different images differ in it.
 pub(super) fn template_hash(image: &str) -> String {
-    uid(image)
-        .chars()
-        .filter(char::is_ascii_hexdigit)
-        .take(10)
-        .collect()
+    uid(image).chars().filter(char::is_ascii_hexdigit).take(10).collect()
 }
 
 /// The random-looking end of a pod's name.
 pub(super) fn suffix(serial: u32) -> String {
-    uid(&format!("pod {serial}"))
-        .chars()
-        .filter(char::is_ascii_hexdigit)
-        .take(5)
-        .collect()
+    uid(&format!("pod {serial}")).chars().filter(char::is_ascii_hexdigit).take(5).collect()
 }
 
 /// The string form of a deployment's selector.
@@ -89,10 +81,7 @@ pub(super) fn pod(pod: &Pod) -> Value {
 
 /// The deployment of that name.
 pub(super) fn deployment_of(state: &State, name: &str) -> Option<Value> {
-    state
-        .deployments
-        .get(name)
-        .map(|found| deployment(state, found))
+    state.deployments.get(name).map(|found| deployment(state, found))
 }
 
 /// How many pods of a deployment there are, by what `status` counts. Only `terminating` counts the terminating ones.
@@ -105,10 +94,7 @@ struct Counts {
 }
 
 fn count(state: &State, deployment: &Deployment) -> Counts {
-    let pods = state
-        .pods
-        .values()
-        .filter(|pod| pod.deployment == deployment.name);
+    let pods = state.pods.values().filter(|pod| pod.deployment == deployment.name);
     pods.fold(Counts::default(), |mut counts, pod| {
         if pod.deletion.is_some() {
             counts.terminating += 1;
@@ -125,8 +111,7 @@ fn deployment(state: &State, deployment: &Deployment) -> Value {
     let counts = count(state, deployment);
     let labels = json!({ "app": deployment.name });
     let available = counts.ready >= deployment.replicas;
-    let complete =
-        available && counts.updated == counts.replicas && counts.replicas == deployment.replicas;
+    let complete = available && counts.updated == counts.replicas && counts.replicas == deployment.replicas;
     let word = |yes: bool| if yes { "True" } else { "False" };
     json!({
         "apiVersion": "apps/v1",

@@ -51,73 +51,34 @@ pub(super) type Params = Query<HashMap<String, String>>;
 pub(super) type Answer = Result<Response, Refusal>;
 
 /// Serves the API on a free port of 127.0.0.1 and returns the base address.
-pub(crate) async fn serve(
-    cluster: Cluster,
-    tokens: Tokens,
-    record: &Path,
-) -> Result<String, SandboxError> {
+pub(crate) async fn serve(cluster: Cluster, tokens: Tokens, record: &Path) -> Result<String, SandboxError> {
     let file = std::fs::File::create(record).map_err(SandboxError::io("write", record))?;
-    let api = Arc::new(Api {
-        cluster,
-        tokens,
-        record: Mutex::new(file),
-    });
+    let api = Arc::new(Api { cluster, tokens, record: Mutex::new(file) });
     let deployments = "/apis/apps/v1/namespaces/{namespace}/deployments";
     let router = Router::new()
         .route("/version", get(version))
-        .route(
-            "/api",
-            get(async || Json(json!({ "kind": "APIVersions", "versions": ["v1"] }))),
-        )
+        .route("/api", get(async || Json(json!({ "kind": "APIVersions", "versions": ["v1"] }))))
         .route("/apis", get(groups))
-        .route(
-            "/api/v1",
-            get(async || {
-                resources(
-                    "v1",
-                    &[("pods", "Pod", true), ("namespaces", "Namespace", false)],
-                )
-            }),
-        )
+        .route("/api/v1", get(async || resources("v1", &[("pods", "Pod", true), ("namespaces", "Namespace", false)])))
         .route(
             "/apis/apps/v1",
             get(async || {
-                resources(
-                    "apps/v1",
-                    &[
-                        ("deployments", "Deployment", true),
-                        ("deployments/scale", "Scale", true),
-                    ],
-                )
+                resources("apps/v1", &[("deployments", "Deployment", true), ("deployments/scale", "Scale", true)])
             }),
         )
         .route("/api/v1/namespaces/{name}", get(namespace))
         .route("/api/v1/namespaces/{namespace}/pods", get(pods))
         .route("/api/v1/namespaces/{namespace}/pods/{name}", get(pod))
         .route(deployments, get(list_deployments))
-        .route(
-            &format!("{deployments}/{{name}}"),
-            get(deployment).patch(edits::patch_deployment),
-        )
-        .route(
-            &format!("{deployments}/{{name}}/scale"),
-            get(scale).put(edits::set_scale).patch(edits::set_scale),
-        )
-        .route(
-            "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
-            post(review),
-        )
+        .route(&format!("{deployments}/{{name}}"), get(deployment).patch(edits::patch_deployment))
+        .route(&format!("{deployments}/{{name}}/scale"), get(scale).put(edits::set_scale).patch(edits::set_scale))
+        .route("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", post(review))
         .fallback(async || Refusal::no_route())
         .layer(from_fn_with_state(Arc::clone(&api), guard))
         .with_state(api);
     let address = Path::new("127.0.0.1:0");
-    let listener = TcpListener::bind(("127.0.0.1", 0))
-        .await
-        .map_err(SandboxError::io("bind", address))?;
-    let port = listener
-        .local_addr()
-        .map_err(SandboxError::io("bind", address))?
-        .port();
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(SandboxError::io("bind", address))?;
+    let port = listener.local_addr().map_err(SandboxError::io("bind", address))?.port();
     tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, router).await {
             tracing::error!(%error, "the Kubernetes stand-in ended");
@@ -132,12 +93,7 @@ async fn guard(State(api): Shared, request: Request, next: Next) -> Response {
     let Ok(body) = axum::body::to_bytes(body, LONGEST_BODY).await else {
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     };
-    let agent = parts
-        .headers
-        .get(USER_AGENT)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default()
-        .to_owned();
+    let agent = parts.headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let (method, uri) = (parts.method.clone(), parts.uri.clone());
     let response = match caller(&api.tokens, &parts.headers) {
         None => Refusal::unauthorized().into_response(),
@@ -168,11 +124,7 @@ async fn guard(State(api): Shared, request: Request, next: Next) -> Response {
 }
 
 fn caller(tokens: &Tokens, headers: &HeaderMap) -> Option<Caller> {
-    let token = headers
-        .get(AUTHORIZATION)?
-        .to_str()
-        .ok()?
-        .strip_prefix("Bearer ")?;
+    let token = headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")?;
     match token {
         _ if token == tokens.operator => Some(Caller::Operator),
         _ if token == tokens.viewer => Some(Caller::Viewer),
@@ -195,9 +147,7 @@ fn verb(method: &Method) -> &'static str {
 }
 
 async fn version() -> Json<Value> {
-    Json(
-        json!({ "major": "1", "minor": "35", "gitVersion": "v1.35.0+drill", "platform": "linux/amd64" }),
-    )
+    Json(json!({ "major": "1", "minor": "35", "gitVersion": "v1.35.0+drill", "platform": "linux/amd64" }))
 }
 
 async fn groups() -> Json<Value> {
@@ -216,9 +166,7 @@ fn resources(version: &str, known: &[(&str, &str, bool)]) -> Json<Value> {
             json!({ "name": name, "singularName": "", "kind": kind, "namespaced": namespaced, "verbs": ["get", "list", "watch", "patch", "update"] })
         })
         .collect();
-    Json(
-        json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": resources }),
-    )
+    Json(json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": resources }))
 }
 
 async fn namespace(UrlPath(name): UrlPath<String>) -> Answer {
@@ -227,23 +175,16 @@ async fn namespace(UrlPath(name): UrlPath<String>) -> Answer {
         return Err(Refusal::not_found("", "namespaces", &name));
     }
     let metadata = json!({ "name": name, "uid": objects::uid(&format!("namespace {name}")), "resourceVersion": "1" });
-    Ok(Json(json!({ "kind": "Namespace", "apiVersion": "v1", "metadata": metadata, "status": { "phase": "Active" } })).into_response())
+    Ok(Json(json!({ "kind": "Namespace", "apiVersion": "v1", "metadata": metadata, "status": { "phase": "Active" } }))
+        .into_response())
 }
 
 /// A list or, with `watch`, a stream.
 fn list(api: &Api, kind: Kind, namespace: &str, params: &HashMap<String, String>) -> Answer {
-    let text = |key: &str| {
-        params
-            .get(key)
-            .map(String::as_str)
-            .filter(|value| !value.is_empty())
-    };
+    let text = |key: &str| params.get(key).map(String::as_str).filter(|value| !value.is_empty());
     let number = |key: &str| -> Result<Option<u64>, Refusal> {
-        let parse = |value: &str| {
-            value
-                .parse()
-                .map_err(|_| Refusal::bad_request(format!("{key}: invalid value {value}")))
-        };
+        let parse =
+            |value: &str| value.parse().map_err(|_| Refusal::bad_request(format!("{key}: invalid value {value}")));
         text(key).map(parse).transpose()
     };
     let selector = Selector::parse(text("labelSelector"), text("fieldSelector"))?;
@@ -257,21 +198,11 @@ fn list(api: &Api, kind: Kind, namespace: &str, params: &HashMap<String, String>
             ));
         }
         let (since, seconds) = (number("resourceVersion")?, number("timeoutSeconds")?);
-        return Ok(watch::stream_events(
-            &api.cluster,
-            kind,
-            selector,
-            since,
-            seconds,
-        ));
+        return Ok(watch::stream_events(&api.cluster, kind, selector, since, seconds));
     }
     let state = api.cluster.lock();
     let items: Vec<Value> = match namespace {
-        NAMESPACE => state
-            .list(kind)
-            .into_iter()
-            .filter(|object| selector.matches(object))
-            .collect(),
+        NAMESPACE => state.list(kind).into_iter().filter(|object| selector.matches(object)).collect(),
         _ => Vec::new(),
     };
     let (version, kind) = match kind {
@@ -279,73 +210,42 @@ fn list(api: &Api, kind: Kind, namespace: &str, params: &HashMap<String, String>
         Kind::Pods => ("v1", "PodList"),
     };
     let metadata = json!({ "resourceVersion": state.version.to_string() });
-    Ok(
-        Json(json!({ "kind": kind, "apiVersion": version, "metadata": metadata, "items": items }))
-            .into_response(),
-    )
+    Ok(Json(json!({ "kind": kind, "apiVersion": version, "metadata": metadata, "items": items })).into_response())
 }
 
-async fn pods(
-    State(api): Shared,
-    UrlPath(namespace): UrlPath<String>,
-    Query(params): Params,
-) -> Answer {
+async fn pods(State(api): Shared, UrlPath(namespace): UrlPath<String>, Query(params): Params) -> Answer {
     list(&api, Kind::Pods, &namespace, &params)
 }
 
-async fn list_deployments(
-    State(api): Shared,
-    UrlPath(namespace): UrlPath<String>,
-    Query(params): Params,
-) -> Answer {
+async fn list_deployments(State(api): Shared, UrlPath(namespace): UrlPath<String>, Query(params): Params) -> Answer {
     list(&api, Kind::Deployments, &namespace, &params)
 }
 
 async fn pod(State(api): Shared, UrlPath((_, name)): UrlPath<(String, String)>) -> Answer {
     let state = api.cluster.lock();
-    let pod = state
-        .pods
-        .get(&name)
-        .ok_or_else(|| Refusal::not_found("", "pods", &name))?;
+    let pod = state.pods.get(&name).ok_or_else(|| Refusal::not_found("", "pods", &name))?;
     Ok(Json(objects::pod(pod)).into_response())
 }
 
 pub(super) fn known(namespace: &str, name: &str) -> Result<(), Refusal> {
-    if namespace == NAMESPACE {
-        Ok(())
-    } else {
-        Err(Refusal::not_found("apps", "deployments", name))
-    }
+    if namespace == NAMESPACE { Ok(()) } else { Err(Refusal::not_found("apps", "deployments", name)) }
 }
 
-async fn deployment(
-    State(api): Shared,
-    UrlPath((namespace, name)): UrlPath<(String, String)>,
-) -> Answer {
+async fn deployment(State(api): Shared, UrlPath((namespace, name)): UrlPath<(String, String)>) -> Answer {
     known(&namespace, &name)?;
     let found = objects::deployment_of(&api.cluster.lock(), &name);
-    found
-        .map(|found| Json(found).into_response())
-        .ok_or_else(|| Refusal::not_found("apps", "deployments", &name))
+    found.map(|found| Json(found).into_response()).ok_or_else(|| Refusal::not_found("apps", "deployments", &name))
 }
 
-async fn scale(
-    State(api): Shared,
-    UrlPath((namespace, name)): UrlPath<(String, String)>,
-) -> Answer {
+async fn scale(State(api): Shared, UrlPath((namespace, name)): UrlPath<(String, String)>) -> Answer {
     known(&namespace, &name)?;
     let found = objects::scale(&api.cluster.lock(), &name, None);
-    found
-        .map(|found| Json(found).into_response())
-        .ok_or_else(|| Refusal::not_found("apps", "deployments", &name))
+    found.map(|found| Json(found).into_response()).ok_or_else(|| Refusal::not_found("apps", "deployments", &name))
 }
 
 async fn review(Extension(caller): Extension<Caller>, Json(mut body): Json<Value>) -> Answer {
-    if body["kind"] != "SelfSubjectAccessReview" || body["apiVersion"] != "authorization.k8s.io/v1"
-    {
-        return Err(Refusal::bad_request(
-            "the body is no SelfSubjectAccessReview of authorization.k8s.io/v1",
-        ));
+    if body["kind"] != "SelfSubjectAccessReview" || body["apiVersion"] != "authorization.k8s.io/v1" {
+        return Err(Refusal::bad_request("the body is no SelfSubjectAccessReview of authorization.k8s.io/v1"));
     }
     let asked = &body["spec"]["resourceAttributes"];
     let part = |key: &str| asked[key].as_str().unwrap_or_default();
@@ -354,17 +254,10 @@ async fn review(Extension(caller): Extension<Caller>, Json(mut body): Json<Value
     let changes = part("namespace") == NAMESPACE
         && part("group") == "apps"
         && part("resource") == "deployments"
-        && matches!(
-            (part("verb"), part("subresource")),
-            ("patch" | "update", "scale" | "")
-        );
+        && matches!((part("verb"), part("subresource")), ("patch" | "update", "scale" | ""));
     let looks = looks && [NAMESPACE, "kube-system"].contains(&part("namespace"));
     let allowed = looks || (changes && caller == Caller::Operator);
-    let reason = if allowed {
-        "RBAC: allowed by RoleBinding \"relight\""
-    } else {
-        ""
-    };
+    let reason = if allowed { "RBAC: allowed by RoleBinding \"relight\"" } else { "" };
     body["status"] = json!({ "allowed": allowed, "denied": false, "reason": reason });
     Ok((StatusCode::CREATED, Json(body)).into_response())
 }

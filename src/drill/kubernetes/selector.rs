@@ -32,9 +32,7 @@ impl Selector {
                     selector.name = Some(name.trim_start_matches('=').to_owned());
                 }
                 _ => {
-                    return Err(Refusal::bad_request(format!(
-                        "field label not supported: {term}"
-                    )));
+                    return Err(Refusal::bad_request(format!("field label not supported: {term}")));
                 }
             }
         }
@@ -45,22 +43,13 @@ impl Selector {
     pub(super) fn matches(&self, object: &Value) -> bool {
         let metadata = &object["metadata"];
         let label = |key: &str| metadata["labels"][key].as_str();
-        self.name
-            .as_deref()
-            .is_none_or(|name| metadata["name"] == name)
-            && self
-                .requirements
-                .iter()
-                .all(|requirement| match requirement {
-                    Requirement::In(key, values) => {
-                        label(key).is_some_and(|v| values.iter().any(|w| w == v))
-                    }
-                    Requirement::NotIn(key, values) => {
-                        label(key).is_none_or(|v| values.iter().all(|w| w != v))
-                    }
-                    Requirement::Exists(key) => label(key).is_some(),
-                    Requirement::Absent(key) => label(key).is_none(),
-                })
+        self.name.as_deref().is_none_or(|name| metadata["name"] == name)
+            && self.requirements.iter().all(|requirement| match requirement {
+                Requirement::In(key, values) => label(key).is_some_and(|v| values.iter().any(|w| w == v)),
+                Requirement::NotIn(key, values) => label(key).is_none_or(|v| values.iter().all(|w| w != v)),
+                Requirement::Exists(key) => label(key).is_some(),
+                Requirement::Absent(key) => label(key).is_none(),
+            })
     }
 }
 
@@ -79,25 +68,14 @@ fn requirement(term: &str) -> Result<Requirement, Refusal> {
     let bad = || Refusal::bad_request(format!("unable to parse requirement: {term}"));
     let values = |list: &str| -> Option<Vec<String>> {
         let inner = list.trim().strip_prefix('(')?.strip_suffix(')')?;
-        Some(
-            inner
-                .split(',')
-                .map(|value| value.trim().to_owned())
-                .collect(),
-        )
+        Some(inner.split(',').map(|value| value.trim().to_owned()).collect())
     };
     let one = |key: &str, value: &str| (key.trim().to_owned(), vec![value.trim().to_owned()]);
     if let Some((key, list)) = term.split_once(" notin ") {
-        return Ok(Requirement::NotIn(
-            key.trim().to_owned(),
-            values(list).ok_or_else(bad)?,
-        ));
+        return Ok(Requirement::NotIn(key.trim().to_owned(), values(list).ok_or_else(bad)?));
     }
     if let Some((key, list)) = term.split_once(" in ") {
-        return Ok(Requirement::In(
-            key.trim().to_owned(),
-            values(list).ok_or_else(bad)?,
-        ));
+        return Ok(Requirement::In(key.trim().to_owned(), values(list).ok_or_else(bad)?));
     }
     if let Some((key, value)) = term.split_once("!=") {
         let (key, values) = one(key, value);
@@ -121,8 +99,7 @@ mod tests {
 
     #[test]
     fn selectors_choose_by_labels_and_name() {
-        let pod =
-            json!({ "metadata": { "name": "api-1", "labels": { "app": "api", "tier": "web" } } });
+        let pod = json!({ "metadata": { "name": "api-1", "labels": { "app": "api", "tier": "web" } } });
         for (labels, fields, wanted) in [
             ("", "", true),
             ("app=api", "", true),

@@ -92,17 +92,10 @@ pub(super) struct Event {
 
 impl Cluster {
     /// A cluster with these deployments; their pods start at once. Must be called inside a tokio runtime.
-    pub(crate) fn start(
-        deployments: &[scenario::Deployment],
-        login: Login,
-        meters: Meters,
-    ) -> Self {
+    pub(crate) fn start(deployments: &[scenario::Deployment], login: Login, meters: Meters) -> Self {
         let cluster = Self {
             shared: Arc::new(Shared {
-                state: Mutex::new(State {
-                    version: 1000,
-                    ..State::default()
-                }),
+                state: Mutex::new(State { version: 1000, ..State::default() }),
                 version: watch::Sender::new(1000),
                 hung: watch::Sender::new(BTreeSet::new()),
                 login,
@@ -110,14 +103,7 @@ impl Cluster {
             }),
         };
         let mut state = cluster.lock();
-        for scenario::Deployment {
-            name,
-            replicas,
-            image,
-            tag,
-            ..
-        } in deployments
-        {
+        for scenario::Deployment { name, replicas, image, tag, .. } in deployments {
             let deployment = Deployment {
                 name: name.clone(),
                 uid: objects::uid(name),
@@ -137,10 +123,7 @@ impl Cluster {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.shared
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Wakes at every change.
@@ -152,22 +135,14 @@ impl Cluster {
     /// Pods of a deployment, the terminating ones too.
     #[must_use]
     pub fn pods_of(&self, deployment: &str) -> usize {
-        self.lock()
-            .pods
-            .values()
-            .filter(|pod| pod.deployment == deployment)
-            .count()
+        self.lock().pods.values().filter(|pod| pod.deployment == deployment).count()
     }
 
     /// Pods of a deployment that take requests.
     #[must_use]
     pub fn ready_pods_of(&self, deployment: &str) -> usize {
         let state = self.lock();
-        state
-            .pods
-            .values()
-            .filter(|pod| pod.deployment == deployment && pod.ready && pod.deletion.is_none())
-            .count()
+        state.pods.values().filter(|pod| pod.deployment == deployment && pod.ready && pod.deletion.is_none()).count()
     }
 
     /// Sets the number of pods, as a controller or a colleague would. `false` when there is no such deployment.
@@ -189,12 +164,7 @@ impl Cluster {
     }
 
     /// Changes a deployment's specification and lets the pods follow.
-    pub(super) fn change(
-        &self,
-        state: &mut State,
-        name: &str,
-        edit: impl FnOnce(&mut Deployment),
-    ) -> bool {
+    pub(super) fn change(&self, state: &mut State, name: &str, edit: impl FnOnce(&mut Deployment)) -> bool {
         let Some(deployment) = state.deployments.get_mut(name) else {
             return false;
         };
@@ -213,28 +183,16 @@ impl Cluster {
         let Some(deployment) = state.deployments.get(name) else {
             return;
         };
-        let (image, wanted) = (
-            deployment.image.clone(),
-            usize::try_from(deployment.replicas).unwrap_or(0),
-        );
+        let (image, wanted) = (deployment.image.clone(), usize::try_from(deployment.replicas).unwrap_or(0));
         let living = |state: &State, current: bool| -> Vec<(String, bool)> {
-            let pods = state
-                .pods
-                .values()
-                .filter(|p| p.deployment == name && p.deletion.is_none());
-            pods.filter(|p| (p.image == image) == current)
-                .map(|p| (p.name.clone(), p.ready))
-                .collect()
+            let pods = state.pods.values().filter(|p| p.deployment == name && p.deletion.is_none());
+            pods.filter(|p| (p.image == image) == current).map(|p| (p.name.clone(), p.ready)).collect()
         };
         let current = living(state, true);
         for _ in current.len()..wanted {
             self.add_pod(state, name, &image);
         }
-        let mut leaving: Vec<String> = current
-            .iter()
-            .skip(wanted)
-            .map(|(pod, _)| pod.clone())
-            .collect();
+        let mut leaving: Vec<String> = current.iter().skip(wanted).map(|(pod, _)| pod.clone()).collect();
         // Pods of an older image go once those of the new one can take over.
         if current.iter().filter(|(_, ready)| *ready).count() >= wanted {
             leaving.extend(living(state, false).into_iter().map(|(pod, _)| pod));
@@ -248,11 +206,7 @@ impl Cluster {
 
     fn add_pod(&self, state: &mut State, deployment: &str, image: &str) {
         state.serial += 1;
-        let name = format!(
-            "{deployment}-{}-{}",
-            objects::template_hash(image),
-            objects::suffix(state.serial)
-        );
+        let name = format!("{deployment}-{}-{}", objects::template_hash(image), objects::suffix(state.serial));
         let (ending, told) = watch::channel(None);
         let pod = Pod {
             name: name.clone(),
@@ -283,23 +237,9 @@ impl Cluster {
     }
 
     /// A pod's life: start, write until told to end and the grace period is over, close the session, vanish.
-    async fn live(
-        self,
-        name: String,
-        deployment: String,
-        mut told: watch::Receiver<Option<Duration>>,
-    ) {
-        let work = if deployment == "api" {
-            Work::Payments
-        } else {
-            Work::Imports
-        };
-        let mut writer = Writer::new(
-            name.clone(),
-            work,
-            self.shared.login.clone(),
-            self.shared.meters.clone(),
-        );
+    async fn live(self, name: String, deployment: String, mut told: watch::Receiver<Option<Duration>>) {
+        let work = if deployment == "api" { Work::Payments } else { Work::Imports };
+        let mut writer = Writer::new(name.clone(), work, self.shared.login.clone(), self.shared.meters.clone());
         let mut pace = tokio::time::interval(PACE);
         pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         tokio::time::sleep(START_UP).await;
@@ -359,15 +299,7 @@ impl Cluster {
         if let Some(pod) = state.pods.get_mut(name) {
             pod.version = version;
             let object = objects::pod(pod);
-            self.tell(
-                state,
-                Event {
-                    version,
-                    kind: Kind::Pods,
-                    action,
-                    object,
-                },
-            );
+            self.tell(state, Event { version, kind: Kind::Pods, action, object });
         }
     }
 
@@ -377,15 +309,7 @@ impl Cluster {
             deployment.version = version;
         }
         if let Some(object) = objects::deployment_of(state, name) {
-            self.tell(
-                state,
-                Event {
-                    version,
-                    kind: Kind::Deployments,
-                    action,
-                    object,
-                },
-            );
+            self.tell(state, Event { version, kind: Kind::Deployments, action, object });
         }
     }
 
@@ -404,11 +328,9 @@ impl State {
     pub(super) fn list(&self, kind: Kind) -> Vec<Value> {
         match kind {
             Kind::Pods => self.pods.values().map(objects::pod).collect(),
-            Kind::Deployments => self
-                .deployments
-                .keys()
-                .filter_map(|name| objects::deployment_of(self, name))
-                .collect(),
+            Kind::Deployments => {
+                self.deployments.keys().filter_map(|name| objects::deployment_of(self, name)).collect()
+            }
         }
     }
 }

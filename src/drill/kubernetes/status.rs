@@ -16,12 +16,7 @@ pub(super) struct Refusal {
 
 impl Refusal {
     fn new(code: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            reason,
-            message: message.into(),
-            details: Value::Null,
-        }
+        Self { code, reason, message: message.into(), details: Value::Null }
     }
 
     pub(super) fn unauthorized() -> Self {
@@ -37,27 +32,15 @@ impl Refusal {
     }
 
     pub(super) fn not_found(group: &str, resource: &str, name: &str) -> Self {
-        let dotted = if group.is_empty() {
-            resource.to_owned()
-        } else {
-            format!("{resource}.{group}")
-        };
+        let dotted = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
         Self {
             details: json!({ "name": name, "group": group, "kind": resource }),
-            ..Self::new(
-                StatusCode::NOT_FOUND,
-                "NotFound",
-                format!("{dotted} \"{name}\" not found"),
-            )
+            ..Self::new(StatusCode::NOT_FOUND, "NotFound", format!("{dotted} \"{name}\" not found"))
         }
     }
 
     pub(super) fn no_route() -> Self {
-        Self::new(
-            StatusCode::NOT_FOUND,
-            "NotFound",
-            "the server could not find the requested resource",
-        )
+        Self::new(StatusCode::NOT_FOUND, "NotFound", "the server could not find the requested resource")
     }
 
     pub(super) fn conflict(name: &str) -> Self {
@@ -98,11 +81,7 @@ impl Refusal {
     }
 
     pub(super) fn expired(version: u64) -> Self {
-        Self::new(
-            StatusCode::GONE,
-            "Expired",
-            format!("too old resource version: {version}"),
-        )
+        Self::new(StatusCode::GONE, "Expired", format!("too old resource version: {version}"))
     }
 
     /// The Status object.

@@ -35,10 +35,7 @@ pub(super) fn stream_events(
         }
         version
     } else {
-        let now = state
-            .list(kind)
-            .into_iter()
-            .filter(|object| selector.matches(object));
+        let now = state.list(kind).into_iter().filter(|object| selector.matches(object));
         waiting.extend(now.map(|object| line("ADDED", &object)));
         state.version
     };
@@ -74,10 +71,7 @@ impl Follower {
             }
             self.collect();
             if self.waiting.is_empty() {
-                timeout_at(self.end, self.changes.changed())
-                    .await
-                    .ok()?
-                    .ok()?;
+                timeout_at(self.end, self.changes.changed()).await.ok()?.ok()?;
             }
         }
     }
@@ -86,19 +80,9 @@ impl Follower {
         // Marked as seen before reading, so that a change in between wakes the next wait.
         self.changes.borrow_and_update();
         let state = self.cluster.lock();
-        let news = state
-            .events
-            .iter()
-            .rev()
-            .take_while(|event| event.version > self.seen);
-        let news: Vec<&Event> = news
-            .filter(|e| e.kind == self.kind && self.selector.matches(&e.object))
-            .collect();
-        self.waiting.extend(
-            news.into_iter()
-                .rev()
-                .map(|event| line(event.action, &event.object)),
-        );
+        let news = state.events.iter().rev().take_while(|event| event.version > self.seen);
+        let news: Vec<&Event> = news.filter(|e| e.kind == self.kind && self.selector.matches(&e.object)).collect();
+        self.waiting.extend(news.into_iter().rev().map(|event| line(event.action, &event.object)));
         self.seen = self.seen.max(state.version);
     }
 }

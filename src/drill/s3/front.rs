@@ -12,15 +12,14 @@ use std::sync::Arc;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::dto::{
-    AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput,
-    CompleteMultipartUploadOutput, CopyObjectInput, CopyObjectOutput, CreateMultipartUploadInput,
-    CreateMultipartUploadOutput, DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput,
-    DeleteObjectsOutput, ETag, ETagCondition, GetBucketLocationInput, GetBucketLocationOutput,
-    GetBucketVersioningInput, GetBucketVersioningOutput, GetObjectInput, GetObjectOutput,
-    HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput, ListBucketsInput,
-    ListBucketsOutput, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input,
-    ListObjectsV2Output, ListPartsInput, ListPartsOutput, Object, PutObjectInput, PutObjectOutput,
-    UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
+    AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput, CompleteMultipartUploadOutput,
+    CopyObjectInput, CopyObjectOutput, CreateMultipartUploadInput, CreateMultipartUploadOutput, DeleteObjectInput,
+    DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput, ETag, ETagCondition, GetBucketLocationInput,
+    GetBucketLocationOutput, GetBucketVersioningInput, GetBucketVersioningOutput, GetObjectInput, GetObjectOutput,
+    HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput, ListBucketsInput, ListBucketsOutput,
+    ListObjectsInput, ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, ListPartsInput, ListPartsOutput,
+    Object, PutObjectInput, PutObjectOutput, UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput,
+    UploadPartOutput,
 };
 use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use s3s_fs::FileSystem;
@@ -67,32 +66,20 @@ impl Front {
         Ok(())
     }
 
-    async fn check_match(
-        &self,
-        bucket: &str,
-        key: &str,
-        wanted: Option<&ETagCondition>,
-    ) -> S3Result<()> {
+    async fn check_match(&self, bucket: &str, key: &str, wanted: Option<&ETagCondition>) -> S3Result<()> {
         let Some(ETagCondition::ETag(wanted)) = wanted else {
             return Ok(());
         };
         match self.etag(bucket, key).await? {
             Some(etag) if etag.strong_cmp(wanted) => Ok(()),
-            _ => Err(s3_error!(
-                PreconditionFailed,
-                "At least one of the pre-conditions you specified did not hold"
-            )),
+            _ => Err(s3_error!(PreconditionFailed, "At least one of the pre-conditions you specified did not hold")),
         }
     }
 }
 
 /// As AWS answers a request that was signed for a region where the bucket is not.
 fn check_region<T>(request: &S3Request<T>) -> S3Result<()> {
-    if request
-        .region
-        .as_ref()
-        .is_none_or(|region| region.as_str() == REGION)
-    {
+    if request.region.as_ref().is_none_or(|region| region.as_str() == REGION) {
         return Ok(());
     }
     let mut error = S3Error::with_message(
@@ -198,9 +185,7 @@ impl S3Access for Rights {
             return Err(s3_error!(AccessDenied, "Signature is required"));
         };
         let operation = context.s3_op().name();
-        let reads = ["Get", "Head", "List"]
-            .iter()
-            .any(|verb| operation.starts_with(verb));
+        let reads = ["Get", "Head", "List"].iter().any(|verb| operation.starts_with(verb));
         if credentials.access_key == self.read_only && !reads {
             return Err(s3_error!(AccessDenied, "Access Denied"));
         }

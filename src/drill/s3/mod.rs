@@ -58,10 +58,7 @@ impl Store {
             target: root.display().to_string(),
             reason: format!("{error:?}"),
         })?;
-        Ok(Self {
-            files: Arc::new(files),
-            root: root.to_owned(),
-        })
+        Ok(Self { files: Arc::new(files), root: root.to_owned() })
     }
 
     /// Puts an object as it was left at that time.
@@ -72,11 +69,7 @@ impl Store {
         bytes: Vec<u8>,
         modified: Timestamp,
     ) -> Result<(), SandboxError> {
-        let fail = |reason: String| SandboxError::S3 {
-            operation: "put",
-            target: format!("{bucket}/{key}"),
-            reason,
-        };
+        let fail = |reason: String| SandboxError::S3 { operation: "put", target: format!("{bucket}/{key}"), reason };
         let mut input = PutObjectInput::default();
         bucket.clone_into(&mut input.bucket);
         key.clone_into(&mut input.key);
@@ -92,13 +85,9 @@ impl Store {
             service: None,
             trailing_headers: None,
         };
-        self.files
-            .put_object(request)
-            .await
-            .map_err(|error| fail(error.to_string()))?;
+        self.files.put_object(request).await.map_err(|error| fail(error.to_string()))?;
         let path = self.root.join(bucket).join(key);
-        let modified =
-            std::time::SystemTime::try_from(modified).map_err(|error| fail(error.to_string()))?;
+        let modified = std::time::SystemTime::try_from(modified).map_err(|error| fail(error.to_string()))?;
         std::fs::File::options()
             .write(true)
             .open(&path)
@@ -120,10 +109,7 @@ pub(crate) struct Server {
 pub(crate) async fn serve(store: &Store, secrets: &Secrets) -> Result<Server, SandboxError> {
     let pair = |name: &str| -> Result<(Secret, Secret), SandboxError> {
         let access = secrets.invent(&format!("s3-{name}-access-key"), "AKIA", 8)?;
-        Ok((
-            access,
-            secrets.invent(&format!("s3-{name}-secret-key"), "", 20)?,
-        ))
+        Ok((access, secrets.invent(&format!("s3-{name}-secret-key"), "", 20)?))
     };
     let (full, reader) = (pair("relight")?, pair("reader")?);
     let mut auth = SimpleAuth::new();
@@ -132,19 +118,12 @@ pub(crate) async fn serve(store: &Store, secrets: &Secrets) -> Result<Server, Sa
     }
     let mut builder = S3ServiceBuilder::new(Front::new(Arc::clone(&store.files)));
     builder.set_auth(auth);
-    builder.set_access(Rights {
-        read_only: reader.0.value.clone(),
-    });
+    builder.set_access(Rights { read_only: reader.0.value.clone() });
     let service = builder.build();
 
     let address = Path::new("127.0.0.1:0");
-    let listener = TcpListener::bind(("127.0.0.1", 0))
-        .await
-        .map_err(SandboxError::io("bind", address))?;
-    let port = listener
-        .local_addr()
-        .map_err(SandboxError::io("bind", address))?
-        .port();
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(SandboxError::io("bind", address))?;
+    let port = listener.local_addr().map_err(SandboxError::io("bind", address))?.port();
     let router = axum::Router::new().fallback(answer).with_state(service);
     tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, router).await {
@@ -157,10 +136,7 @@ pub(crate) async fn serve(store: &Store, secrets: &Secrets) -> Result<Server, Sa
         access_key_file: access.file.clone(),
         secret_key_file: secret.file.clone(),
     };
-    Ok(Server {
-        login: login(&full),
-        reader: login(&reader),
-    })
+    Ok(Server { login: login(&full), reader: login(&reader) })
 }
 
 async fn answer(State(service): State<S3Service>, request: Request) -> Response {

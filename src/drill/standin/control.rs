@@ -29,11 +29,7 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
 }
 
 fn refuse(why: impl std::fmt::Display) -> Response {
-    (
-        StatusCode::BAD_REQUEST,
-        Json(json!({"error": why.to_string()})),
-    )
-        .into_response()
+    (StatusCode::BAD_REQUEST, Json(json!({"error": why.to_string()}))).into_response()
 }
 
 #[derive(Deserialize)]

@@ -95,22 +95,13 @@ impl Fault {
     /// A fault for the next request of any kind.
     #[must_use]
     pub fn next(fault: FaultKind) -> Self {
-        Self {
-            method: None,
-            path_prefix: None,
-            times: 1,
-            fault,
-        }
+        Self { method: None, path_prefix: None, times: 1, fault }
     }
 
     /// A fault for the next request of this method under this path.
     #[must_use]
     pub fn on(method: &str, path_prefix: &str, fault: FaultKind) -> Self {
-        Self {
-            method: Some(method.to_owned()),
-            path_prefix: Some(path_prefix.to_owned()),
-            ..Self::next(fault)
-        }
+        Self { method: Some(method.to_owned()), path_prefix: Some(path_prefix.to_owned()), ..Self::next(fault) }
     }
 
     /// The same fault for that many requests.
@@ -132,13 +123,8 @@ impl Fault {
     }
 
     fn strikes(&self, request: &Request) -> bool {
-        self.method
-            .as_deref()
-            .is_none_or(|method| request.method.as_str().eq_ignore_ascii_case(method))
-            && self
-                .path_prefix
-                .as_deref()
-                .is_none_or(|prefix| request.uri.to_string().starts_with(prefix))
+        self.method.as_deref().is_none_or(|method| request.method.as_str().eq_ignore_ascii_case(method))
+            && self.path_prefix.as_deref().is_none_or(|prefix| request.uri.to_string().starts_with(prefix))
     }
 }
 
@@ -153,27 +139,17 @@ pub(super) struct Faults {
 impl Faults {
     /// None yet.
     pub(super) fn new() -> Self {
-        Self {
-            waiting: Mutex::default(),
-            releases: watch::Sender::new(0),
-            held: watch::Sender::new(0),
-        }
+        Self { waiting: Mutex::default(), releases: watch::Sender::new(0), held: watch::Sender::new(0) }
     }
 
     /// Queues one fault behind those that wait.
     pub(super) fn push(&self, fault: Fault) {
-        self.waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push_back(fault);
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push_back(fault);
     }
 
     /// Drops what waits and has not struck.
     pub(super) fn clear(&self) {
-        self.waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// The faults that have not struck yet.

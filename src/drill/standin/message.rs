@@ -29,39 +29,22 @@ impl Request {
     /// Takes a request apart. A query that cannot be decoded reads as empty.
     pub(super) fn new(method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Self {
         let query = pairs(&uri);
-        Self {
-            method,
-            uri,
-            headers,
-            body,
-            query,
-        }
+        Self { method, uri, headers, body, query }
     }
 
     /// The path between its slashes, without empty parts.
     pub(super) fn segments(&self) -> Vec<&str> {
-        self.uri
-            .path()
-            .split('/')
-            .filter(|part| !part.is_empty())
-            .collect()
+        self.uri.path().split('/').filter(|part| !part.is_empty()).collect()
     }
 
     /// The first value of a query parameter.
     pub(super) fn param(&self, name: &str) -> Option<&str> {
-        self.query
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// All values of a repeated query parameter such as `statuses[]`.
     pub(super) fn params(&self, name: &str) -> Vec<&str> {
-        self.query
-            .iter()
-            .filter(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
-            .collect()
+        self.query.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect()
     }
 
     /// All decoded query parameters.
@@ -100,9 +83,7 @@ impl Request {
 }
 
 fn pairs(uri: &Uri) -> Vec<(String, String)> {
-    Query::<Vec<(String, String)>>::try_from_uri(uri)
-        .map(|Query(pairs)| pairs)
-        .unwrap_or_default()
+    Query::<Vec<(String, String)>>::try_from_uri(uri).map(|Query(pairs)| pairs).unwrap_or_default()
 }
 
 /// A media type and its parameters, lower-cased names, as in RFC 9110 section 8.3.1.
@@ -123,10 +104,7 @@ impl MediaType {
                 (name.trim().to_ascii_lowercase(), value.to_owned())
             })
             .collect();
-        Self {
-            essence,
-            parameters,
-        }
+        Self { essence, parameters }
     }
 
     /// Whether this is `application/json`, whatever its parameters.
@@ -141,10 +119,7 @@ impl MediaType {
 
     /// A parameter's value.
     pub(super) fn parameter(&self, name: &str) -> Option<&str> {
-        self.parameters
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        self.parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 }
 
@@ -162,11 +137,7 @@ pub(super) struct Reply {
 impl Reply {
     /// An answer with a JSON body.
     pub(super) fn json(status: StatusCode, body: Value) -> Self {
-        Self {
-            status: status.as_u16(),
-            headers: Vec::new(),
-            body: Some(body),
-        }
+        Self { status: status.as_u16(), headers: Vec::new(), body: Some(body) }
     }
 
     /// `200 OK` with a JSON body.
@@ -217,10 +188,7 @@ impl Tokens {
     /// One token that may do everything.
     #[must_use]
     pub fn new(full: impl Into<String>) -> Self {
-        Self {
-            full: full.into(),
-            read_only: None,
-        }
+        Self { full: full.into(), read_only: None }
     }
 
     /// Adds a second token that lacks the right to change anything (for Grafana: the right to query).
@@ -260,43 +228,29 @@ impl fmt::Debug for Tokens {
 
 /// A non-empty string member.
 pub(super) fn text<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
-    object
-        .get(key)
-        .and_then(Value::as_str)
-        .filter(|text| !text.is_empty())
+    object.get(key).and_then(Value::as_str).filter(|text| !text.is_empty())
 }
 
 /// The members of `change` by name, for `Service::set`; anything but an object is refused.
 pub(super) fn changes(change: &Value) -> Result<&Map<String, Value>, String> {
-    change
-        .as_object()
-        .ok_or_else(|| "expected a JSON object of changes".into())
+    change.as_object().ok_or_else(|| "expected a JSON object of changes".into())
 }
 
 /// A required member of a change, read as text.
 pub(super) fn change_text<'a>(change: &'a Value, key: &str) -> Result<&'a str, String> {
-    change
-        .get(key)
-        .and_then(Value::as_str)
-        .ok_or_else(|| format!("`{key}` must be a string"))
+    change.get(key).and_then(Value::as_str).ok_or_else(|| format!("`{key}` must be a string"))
 }
 
 /// A change that is a plain yes or no.
 pub(super) fn change_bool(change: &Value, key: &str) -> Result<bool, String> {
-    change
-        .as_bool()
-        .ok_or_else(|| format!("`{key}` must be true or false"))
+    change.as_bool().ok_or_else(|| format!("`{key}` must be true or false"))
 }
 
 /// A list of strings in a change.
 pub(super) fn change_list(change: &Value, key: &str) -> Result<Vec<String>, String> {
     change
         .as_array()
-        .and_then(|list| {
-            list.iter()
-                .map(|item| item.as_str().map(str::to_owned))
-                .collect::<Option<Vec<_>>>()
-        })
+        .and_then(|list| list.iter().map(|item| item.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>())
         .ok_or_else(|| format!("`{key}` must be a list of strings"))
 }
 

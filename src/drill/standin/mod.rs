@@ -82,12 +82,7 @@ impl StandIn {
             // axum's server has no way to fail once it is bound.
             let _ = serving.await;
         });
-        Ok(Self {
-            base_url: format!("{url}{base_path}"),
-            url,
-            shared,
-            server: Some(server),
-        })
+        Ok(Self { base_url: format!("{url}{base_path}"), url, shared, server: Some(server) })
     }
 
     /// The service's state, as `GET /_control/state` gives it.
@@ -148,9 +143,6 @@ impl Drop for StandIn {
 
 impl fmt::Debug for StandIn {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("StandIn")
-            .field("url", &self.url)
-            .finish_non_exhaustive()
+        formatter.debug_struct("StandIn").field("url", &self.url).finish_non_exhaustive()
     }
 }

@@ -83,17 +83,10 @@ pub(super) struct Recorder {
 impl Recorder {
     /// Opens the record, appending to an existing file.
     pub(super) fn open(path: Option<&Path>, secrets: Vec<String>) -> io::Result<Self> {
-        let file = path
-            .map(|path| OpenOptions::new().create(true).append(true).open(path))
-            .transpose()?;
+        let file = path.map(|path| OpenOptions::new().create(true).append(true).open(path)).transpose()?;
         Ok(Self {
             secrets,
-            kept: Mutex::new(Kept {
-                next: 1,
-                requests: VecDeque::new(),
-                file,
-                broken: None,
-            }),
+            kept: Mutex::new(Kept { next: 1, requests: VecDeque::new(), file, broken: None }),
             count: watch::Sender::new(0),
         })
     }
@@ -116,11 +109,7 @@ impl Recorder {
             .iter()
             .filter_map(|name| {
                 let value = request.header(name)?;
-                let value = if *name == "authorization" {
-                    redact_authorization(value)
-                } else {
-                    self.redact(value)
-                };
+                let value = if *name == "authorization" { redact_authorization(value) } else { self.redact(value) };
                 Some(((*name).to_owned(), Value::String(value)))
             })
             .collect();
@@ -138,12 +127,10 @@ impl Recorder {
         };
         kept.next += 1;
         if let Some(file) = kept.file.as_mut() {
-            let written = serde_json::to_vec(&recorded)
-                .map_err(io::Error::from)
-                .and_then(|mut line| {
-                    line.push(b'\n');
-                    file.write_all(&line)
-                });
+            let written = serde_json::to_vec(&recorded).map_err(io::Error::from).and_then(|mut line| {
+                line.push(b'\n');
+                file.write_all(&line)
+            });
             if let Err(error) = written {
                 kept.broken.get_or_insert_with(|| error.to_string());
             }
@@ -171,12 +158,7 @@ impl Recorder {
         let mut changed = self.count.subscribe();
         loop {
             changed.mark_unchanged();
-            let found = self
-                .lock()
-                .requests
-                .iter()
-                .filter(|recorded| recorded.matches(method, path))
-                .count();
+            let found = self.lock().requests.iter().filter(|recorded| recorded.matches(method, path)).count();
             if found >= count || changed.changed().await.is_err() {
                 return;
             }
@@ -192,9 +174,7 @@ impl Recorder {
     }
 
     fn redact(&self, text: &str) -> String {
-        self.secrets.iter().fold(text.to_owned(), |text, secret| {
-            text.replace(secret, "[redacted]")
-        })
+        self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "[redacted]"))
     }
 }
 
@@ -215,10 +195,7 @@ mod tests {
     #[test]
     fn authorization_keeps_its_format_only() {
         assert_eq!(redact_authorization("Bearer abc"), "Bearer [redacted]");
-        assert_eq!(
-            redact_authorization("Token token=abc"),
-            "Token token=[redacted]"
-        );
+        assert_eq!(redact_authorization("Token token=abc"), "Token token=[redacted]");
         assert_eq!(redact_authorization("api-123"), "[redacted]");
         assert_eq!(redact_authorization("bearer abc"), "[redacted]");
     }

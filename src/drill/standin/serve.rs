@@ -45,12 +45,7 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(service: Box<dyn Service>, recorder: Recorder) -> Self {
-        Self {
-            service: Mutex::new(service),
-            faults: Faults::new(),
-            recorder,
-            stop: watch::Sender::new(false),
-        }
+        Self { service: Mutex::new(service), faults: Faults::new(), recorder, stop: watch::Sender::new(false) }
     }
 
     pub(super) fn service(&self) -> MutexGuard<'_, Box<dyn Service>> {
@@ -77,21 +72,14 @@ impl Shared {
         let fault = self.faults.take(&request);
         let name = fault.as_ref().map(FaultKind::name);
         let note = |status, processed| {
-            self.recorder
-                .note(&request, arrived, status, processed, name);
+            self.recorder.note(&request, arrived, status, processed, name);
         };
         let lost = |processed| {
             line.cut_after(0);
             note(None, processed);
             Response::default()
         };
-        if matches!(
-            fault,
-            Some(FaultKind::Hold {
-                after_effect: false
-            })
-        ) && !self.hold().await
-        {
+        if matches!(fault, Some(FaultKind::Hold { after_effect: false })) && !self.hold().await {
             return lost(false);
         }
         let process = || {
@@ -99,10 +87,7 @@ impl Shared {
             Wire::from(reply)
         };
         let wire = match fault {
-            None
-            | Some(FaultKind::Hold {
-                after_effect: false,
-            }) => process(),
+            None | Some(FaultKind::Hold { after_effect: false }) => process(),
             Some(FaultKind::Hold { after_effect: true }) => {
                 let wire = process();
                 if !self.hold().await {
@@ -130,13 +115,7 @@ impl Shared {
                 }
                 wire
             }
-            Some(FaultKind::Answer {
-                status,
-                headers,
-                body,
-                bare,
-                effect,
-            }) => {
+            Some(FaultKind::Answer { status, headers, body, bare, effect }) => {
                 if effect {
                     process();
                 }
@@ -170,8 +149,7 @@ pub(super) async fn answer(
     let request = Request::new(parts.method, parts.uri, parts.headers, body);
     // A task of its own: like a real server, a stand-in finishes what it began although the client has hung up.
     let task = tokio::spawn(async move { shared.handle(request, line).await });
-    task.await
-        .unwrap_or_else(|_| Wire::bare(StatusCode::INTERNAL_SERVER_ERROR.as_u16()).into_response())
+    task.await.unwrap_or_else(|_| Wire::bare(StatusCode::INTERNAL_SERVER_ERROR.as_u16()).into_response())
 }
 
 /// An answer as bytes.
@@ -183,11 +161,7 @@ struct Wire {
 
 impl Wire {
     fn bare(status: u16) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            content: Vec::new(),
-        }
+        Self { status, headers: Vec::new(), content: Vec::new() }
     }
 
     fn given(status: u16, headers: serde_json::Map<String, Value>, body: Option<Value>) -> Self {
@@ -206,22 +180,15 @@ impl Wire {
                 json.to_string().into_bytes()
             }
         };
-        Self {
-            status,
-            headers,
-            content,
-        }
+        Self { status, headers, content }
     }
 
     fn into_response(self) -> Response {
         let mut response = Response::new(Body::from(self.content));
-        *response.status_mut() =
-            StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         for (name, value) in self.headers {
-            if let (Ok(name), Ok(value)) = (
-                HeaderName::try_from(name.as_str()),
-                HeaderValue::try_from(value.as_str()),
-            ) {
+            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name.as_str()), HeaderValue::try_from(value.as_str()))
+            {
                 response.headers_mut().insert(name, value);
             }
         }
@@ -235,18 +202,11 @@ impl From<Reply> for Wire {
         let content = match reply.body {
             None => Vec::new(),
             Some(json) => {
-                headers.push((
-                    header::CONTENT_TYPE.to_string(),
-                    "application/json; charset=utf-8".into(),
-                ));
+                headers.push((header::CONTENT_TYPE.to_string(), "application/json; charset=utf-8".into()));
                 json.to_string().into_bytes()
             }
         };
-        Self {
-            status: reply.status,
-            headers,
-            content,
-        }
+        Self { status: reply.status, headers, content }
     }
 }
 
@@ -302,11 +262,7 @@ impl AsyncRead for CuttableStream {
 }
 
 impl AsyncWrite for CuttableStream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
         let left = self.line.0.load(Ordering::SeqCst);
         if left == usize::MAX {
             return Pin::new(&mut self.stream).poll_write(context, buffer);
@@ -317,9 +273,7 @@ impl AsyncWrite for CuttableStream {
         }
         let some = buffer.get(..left).unwrap_or(buffer);
         let written = std::task::ready!(Pin::new(&mut self.stream).poll_write(context, some))?;
-        self.line
-            .0
-            .store(left.saturating_sub(written), Ordering::SeqCst);
+        self.line.0.store(left.saturating_sub(written), Ordering::SeqCst);
         Poll::Ready(Ok(written))
     }
 

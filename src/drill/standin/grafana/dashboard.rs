@@ -32,41 +32,16 @@ struct Board {
 }
 
 const FOLDERS: [Folder; 3] = [
-    Folder {
-        uid: "platform-retired",
-        title: "Platform (retired)",
-    },
-    Folder {
-        uid: "platform",
-        title: "Platform",
-    },
-    Folder {
-        uid: "data",
-        title: "Data",
-    },
+    Folder { uid: "platform-retired", title: "Platform (retired)" },
+    Folder { uid: "platform", title: "Platform" },
+    Folder { uid: "data", title: "Data" },
 ];
 
 const BOARDS: [Board; 4] = [
-    Board {
-        uid: "db-retired",
-        title: "Database",
-        folder: 0,
-    },
-    Board {
-        uid: "db-backups",
-        title: "Database backups",
-        folder: 1,
-    },
-    Board {
-        uid: "db-platform",
-        title: "Database",
-        folder: 1,
-    },
-    Board {
-        uid: "db-warehouse",
-        title: "Database",
-        folder: 2,
-    },
+    Board { uid: "db-retired", title: "Database", folder: 0 },
+    Board { uid: "db-backups", title: "Database backups", folder: 1 },
+    Board { uid: "db-platform", title: "Database", folder: 1 },
+    Board { uid: "db-warehouse", title: "Database", folder: 2 },
 ];
 
 impl Grafana {
@@ -74,9 +49,9 @@ impl Grafana {
     pub(super) fn search(&self, request: &Request) -> Outcome {
         let number = |key: &str, default: usize| match request.param(key) {
             None => Ok(default),
-            Some(text) => text
-                .parse::<usize>()
-                .map_err(|_| fail(StatusCode::BAD_REQUEST, &format!("{key} is no number"))),
+            Some(text) => {
+                text.parse::<usize>().map_err(|_| fail(StatusCode::BAD_REQUEST, &format!("{key} is no number")))
+            }
         };
         let limit = number("limit", 1000)?;
         let page = number("page", 1)?;
@@ -91,11 +66,7 @@ impl Grafana {
         let mut hits = Vec::new();
         if kind != Some("dash-db") && inside.is_empty() {
             let folders = FOLDERS.iter().enumerate();
-            hits.extend(
-                folders
-                    .filter(|(_, folder)| matches(folder.title))
-                    .map(|(at, folder)| folder.hit(at)),
-            );
+            hits.extend(folders.filter(|(_, folder)| matches(folder.title)).map(|(at, folder)| folder.hit(at)));
         }
         if kind != Some("dash-folder") {
             for (at, board) in BOARDS.iter().enumerate() {
@@ -123,11 +94,7 @@ impl Grafana {
         };
         let folder = FOLDERS.get(board.folder);
         // Only the one dashboard has these panels; its look-alikes are empty.
-        let panels = if uid == "db-platform" {
-            panels()
-        } else {
-            json!([])
-        };
+        let panels = if uid == "db-platform" { panels() } else { json!([]) };
         Ok(Reply::ok(json!({
             "meta": {
                 "type": "db", "canSave": false, "canEdit": false, "slug": "database",

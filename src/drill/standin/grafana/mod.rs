@@ -48,13 +48,7 @@ pub trait Metrics: Send + Sync {
     /// Samples between two moments (milliseconds of the epoch, both inclusive), about `step_ms` apart, oldest first. A
     /// sample's value may be missing, NaN or infinite; `None` means that there is no such series. It is called while the
     /// stand-in's state is locked, so it must answer from memory.
-    fn series(
-        &self,
-        metric: Metric,
-        from_ms: i64,
-        to_ms: i64,
-        step_ms: i64,
-    ) -> Option<Vec<(i64, Option<f64>)>>;
+    fn series(&self, metric: Metric, from_ms: i64, to_ms: i64, step_ms: i64) -> Option<Vec<(i64, Option<f64>)>>;
 }
 
 /// How to start a Grafana.
@@ -76,13 +70,7 @@ impl Config {
     /// Organisation 1 and the cluster `primary`.
     #[must_use]
     pub fn example(tokens: Tokens, metrics: Arc<dyn Metrics>) -> Self {
-        Self {
-            tokens,
-            metrics,
-            org_id: 1,
-            cluster: "primary".into(),
-            record_to: None,
-        }
+        Self { tokens, metrics, org_id: 1, cluster: "primary".into(), record_to: None }
     }
 }
 
@@ -174,11 +162,8 @@ impl Grafana {
     }
 
     fn health(&self) -> Reply {
-        let (status, database) = if self.database_up {
-            (StatusCode::OK, "ok")
-        } else {
-            (StatusCode::SERVICE_UNAVAILABLE, "failing")
-        };
+        let (status, database) =
+            if self.database_up { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "failing") };
         let body = json!({"commit": "b58701869e", "database": database, "version": "11.4.0"});
         Reply::json(status, body)
     }
@@ -190,10 +175,9 @@ impl Grafana {
             .and_then(|token| self.tokens.rights(token))
             .ok_or_else(|| fail(StatusCode::UNAUTHORIZED, "Invalid API key"))?;
         match request.header("x-grafana-org-id") {
-            Some(id) if id != self.org_id.to_string() => Err(fail(
-                StatusCode::FORBIDDEN,
-                "No access to this organization",
-            )),
+            Some(id) if id != self.org_id.to_string() => {
+                Err(fail(StatusCode::FORBIDDEN, "No access to this organization"))
+            }
             _ => Ok(rights),
         }
     }
@@ -286,10 +270,7 @@ impl Service for Grafana {
 
 /// Grafana's error: `{message}` and, newer, the status again.
 fn fail(status: StatusCode, message: &str) -> Reply {
-    Reply::json(
-        status,
-        json!({"message": message, "statusCode": status.as_u16(), "traceID": ""}),
-    )
+    Reply::json(status, json!({"message": message, "statusCode": status.as_u16(), "traceID": ""}))
 }
 
 /// 403: the service account's role lacks a permission.

@@ -10,13 +10,7 @@ use crate::drill::standin::message::{Reply, Request, text};
 /// Queried expressions that the state remembers.
 const REMEMBERED: usize = 200;
 /// The variables that Prometheus' backend resolves itself.
-const BUILT_IN: [&str; 5] = [
-    "$__rate_interval",
-    "$__interval_ms",
-    "$__interval",
-    "$__range_s",
-    "$__range",
-];
+const BUILT_IN: [&str; 5] = ["$__rate_interval", "$__interval_ms", "$__interval", "$__range_s", "$__range"];
 
 /// What one expression finds.
 #[derive(Debug, PartialEq)]
@@ -54,9 +48,7 @@ impl Grafana {
         for query in queries {
             let id = query.get("refId").and_then(Value::as_str).unwrap_or("A");
             if results.contains_key(id) {
-                return Err(bad(&format!(
-                    "multiple queries using the same RefId is not allowed: {id}"
-                )));
+                return Err(bad(&format!("multiple queries using the same RefId is not allowed: {id}")));
             }
             let result = self.run(query, id, from, to);
             failed |= result.get("error").is_some();
@@ -71,17 +63,11 @@ impl Grafana {
     }
 
     fn run(&mut self, query: &Value, id: &str, from: i64, to: i64) -> Value {
-        let expression = query
-            .get("expr")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+        let expression = query.get("expr").and_then(Value::as_str).unwrap_or_default();
         let number = |key: &str| query.get(key).and_then(Value::as_i64).filter(|it| *it > 0);
         // Grafana asks for as many points as fit, but never closer together than the interval.
         let points = number("maxDataPoints").unwrap_or(100);
-        let step = number("intervalMs")
-            .unwrap_or(1000)
-            .max((to - from) / points)
-            .max(1);
+        let step = number("intervalMs").unwrap_or(1000).max((to - from) / points).max(1);
         let found = match self.find(expression) {
             Found::Series(metric) => {
                 let series = self.metrics.series(metric, from, to, step);
@@ -91,10 +77,7 @@ impl Grafana {
             Found::Failed(why) => Err(why),
         };
         let values = match &found {
-            Ok(Some(frame)) => frame
-                .pointer("/data/values/0")
-                .and_then(Value::as_array)
-                .map(Vec::len),
+            Ok(Some(frame)) => frame.pointer("/data/values/0").and_then(Value::as_array).map(Vec::len),
             Ok(None) => Some(0),
             Err(_) => None,
         };
@@ -117,12 +100,13 @@ impl Grafana {
             return Found::Failed("dial tcp: connect: connection refused".into());
         }
         if expression.trim().is_empty() {
-            return Found::Failed("invalid parameter \"query\": unknown position: parse error: no expression found in input".into());
+            return Found::Failed(
+                "invalid parameter \"query\": unknown position: parse error: no expression found in input".into(),
+            );
         }
         if !balanced(expression) {
             return Found::Failed(
-                "bad_data: invalid parameter \"query\": parse error: unclosed left parenthesis"
-                    .into(),
+                "bad_data: invalid parameter \"query\": parse error: unclosed left parenthesis".into(),
             );
         }
         let (metric, series) = if expression.contains("pg_replication_lag_seconds{") {
@@ -133,17 +117,12 @@ impl Grafana {
             return Found::Nothing;
         };
         if self.failing.iter().any(|name| name == metric.name()) {
-            return Found::Failed(format!(
-                "execution: query timed out in expression evaluation: {series}"
-            ));
+            return Found::Failed(format!("execution: query timed out in expression evaluation: {series}"));
         }
         // A variable that nobody substituted is, inside a matcher, just a label value that no series has.
-        let resolved = BUILT_IN
-            .iter()
-            .fold(expression.to_owned(), |text, name| text.replace(name, "1m"));
+        let resolved = BUILT_IN.iter().fold(expression.to_owned(), |text, name| text.replace(name, "1m"));
         let clusters = clusters(&resolved);
-        let selects =
-            !clusters.is_empty() && clusters.iter().all(|cluster| *cluster == self.cluster);
+        let selects = !clusters.is_empty() && clusters.iter().all(|cluster| *cluster == self.cluster);
         if resolved.contains('$') || resolved.contains("[[") || !selects {
             return Found::Nothing;
         }
@@ -163,10 +142,8 @@ impl Grafana {
             }
         }
         let times: Vec<i64> = series.iter().map(|(at, _)| *at).collect();
-        let values: Vec<Option<f64>> = series
-            .iter()
-            .map(|(_, value)| value.filter(|value| value.is_finite()))
-            .collect();
+        let values: Vec<Option<f64>> =
+            series.iter().map(|(_, value)| value.filter(|value| value.is_finite())).collect();
         let mut data = json!({"values": [times, values]});
         if let ([nan, inf, neg], Value::Object(data)) = (&entities, &mut data)
             && entities.iter().any(|list| !list.is_empty())
@@ -220,12 +197,7 @@ fn clusters(expression: &str) -> Vec<&str> {
     expression
         .split("cluster=")
         .skip(1)
-        .filter_map(|rest| {
-            rest.trim_start_matches('~')
-                .strip_prefix('"')?
-                .split('"')
-                .next()
-        })
+        .filter_map(|rest| rest.trim_start_matches('~').strip_prefix('"')?.split('"').next())
         .collect()
 }
 
@@ -250,8 +222,7 @@ mod tests {
     #[test]
     fn edges_are_relative_or_milliseconds_in_a_string() {
         let now = Timestamp::from_millisecond(10_000_000).expect("a moment");
-        let body =
-            json!({"a": "now", "b": "now-15m", "c": "1234", "d": 1234, "e": "now-x", "f": "soon"});
+        let body = json!({"a": "now", "b": "now-15m", "c": "1234", "d": 1234, "e": "now-x", "f": "soon"});
         let body = body.as_object().expect("an object");
         assert_eq!(edge(body, "a", now), Some(10_000_000));
         assert_eq!(edge(body, "b", now), Some(9_100_000));

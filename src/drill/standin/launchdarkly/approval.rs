@@ -44,16 +44,9 @@ impl LaunchDarkly {
     }
 
     /// Asks for an approval.
-    pub(super) fn ask(
-        &mut self,
-        flag: &str,
-        environment: &str,
-        request: &Request,
-        now: Timestamp,
-    ) -> Outcome {
+    pub(super) fn ask(&mut self, flag: &str, environment: &str, request: &Request, now: Timestamp) -> Outcome {
         let body = patch::json_body(request)?;
-        let description =
-            text(&body, "description").ok_or_else(|| invalid("description is required"))?;
+        let description = text(&body, "description").ok_or_else(|| invalid("description is required"))?;
         let instructions = patch::instructions(&body)?;
         for instruction in &instructions {
             patch::kind(instruction)?;
@@ -89,17 +82,9 @@ impl LaunchDarkly {
     pub(super) fn apply(&mut self, id: &str, now: Timestamp) -> Outcome {
         let approval = self.approval(id)?.clone();
         if !approval.approved || approval.applied {
-            return Err(invalid(
-                "the approval request cannot be applied in its state",
-            ));
+            return Err(invalid("the approval request cannot be applied in its state"));
         }
-        self.turn(
-            &approval.flag,
-            &approval.environment,
-            &approval.instructions,
-            approval.comment.as_deref(),
-            now,
-        )?;
+        self.turn(&approval.flag, &approval.environment, &approval.instructions, approval.comment.as_deref(), now)?;
         if let Some(approval) = self.approvals.iter_mut().find(|it| it.id == id) {
             approval.applied = true;
         }

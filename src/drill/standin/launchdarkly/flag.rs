@@ -16,18 +16,13 @@ pub(super) struct Environment {
 
 impl Environment {
     pub(super) fn new(key: String) -> Self {
-        Self {
-            key,
-            approval_required: false,
-            approval_tags: Vec::new(),
-        }
+        Self { key, approval_required: false, approval_tags: Vec::new() }
     }
 
     /// Whether a change of that flag needs an approval here.
     pub(super) fn guards(&self, flag: &Flag) -> bool {
         self.approval_required
-            && (self.approval_tags.is_empty()
-                || self.approval_tags.iter().any(|tag| flag.tags.contains(tag)))
+            && (self.approval_tags.is_empty() || self.approval_tags.iter().any(|tag| flag.tags.contains(tag)))
     }
 
     pub(super) fn json(&self) -> Value {
@@ -74,23 +69,13 @@ impl Flag {
             version: 1,
             modified: now,
         });
-        Self {
-            key,
-            tags: Vec::new(),
-            off_variation: Some(1),
-            version: 1,
-            created: now,
-            switches: switches.collect(),
-        }
+        Self { key, tags: Vec::new(), off_variation: Some(1), version: 1, created: now, switches: switches.collect() }
     }
 
     /// Turns it on or off; versions only move when something changed. `None` when the environment is unknown, else
     /// whether it changed.
     pub(super) fn turn(&mut self, environment: &str, on: bool, now: Timestamp) -> Option<bool> {
-        let switch = self
-            .switches
-            .iter_mut()
-            .find(|it| it.environment == environment)?;
+        let switch = self.switches.iter_mut().find(|it| it.environment == environment)?;
         if switch.on == on {
             return Some(false);
         }

@@ -87,14 +87,8 @@ impl LaunchDarkly {
         Self {
             tokens: config.tokens,
             project: config.project,
-            flags: flags
-                .map(|key| Flag::new(key, &config.environments, now))
-                .collect(),
-            environments: config
-                .environments
-                .into_iter()
-                .map(Environment::new)
-                .collect(),
+            flags: flags.map(|key| Flag::new(key, &config.environments, now)).collect(),
+            environments: config.environments.into_iter().map(Environment::new).collect(),
             approvals: Vec::new(),
             dry_run_reports_approval: false,
             changes: Vec::new(),
@@ -121,17 +115,7 @@ impl LaunchDarkly {
                 self.project(project)?;
                 self.patch(flag, request, now)
             }
-            (
-                "GET",
-                [
-                    "api",
-                    "v2",
-                    "projects",
-                    project,
-                    "environments",
-                    environment,
-                ],
-            ) => {
+            ("GET", ["api", "v2", "projects", project, "environments", environment]) => {
                 self.project(project)?;
                 Ok(Reply::ok(self.environment(environment)?.json()))
             }
@@ -167,13 +151,10 @@ impl LaunchDarkly {
 
     /// The raw token, without any scheme.
     fn authenticate(&self, request: &Request) -> Result<Rights, Reply> {
-        request
-            .header("authorization")
-            .and_then(|token| self.tokens.rights(token))
-            .ok_or_else(|| {
-                let why = "Invalid or missing access token";
-                fail(StatusCode::UNAUTHORIZED, "unauthorized", why)
-            })
+        request.header("authorization").and_then(|token| self.tokens.rights(token)).ok_or_else(|| {
+            let why = "Invalid or missing access token";
+            fail(StatusCode::UNAUTHORIZED, "unauthorized", why)
+        })
     }
 
     fn caller(&self, rights: Rights) -> Reply {

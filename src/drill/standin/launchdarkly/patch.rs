@@ -40,9 +40,7 @@ impl LaunchDarkly {
     /// `PATCH /api/v2/flags/{project}/{flag}`.
     pub(super) fn patch(&mut self, key: &str, request: &Request, now: Timestamp) -> Outcome {
         let media = request.media_type();
-        let semantic = media.is_some_and(|media| {
-            media.is_json() && media.parameter("domain-model") == Some(SEMANTIC)
-        });
+        let semantic = media.is_some_and(|media| media.is_json() && media.parameter("domain-model") == Some(SEMANTIC));
         if !semantic {
             // What LaunchDarkly then reads as a JSON patch, an object of instructions is not.
             return Err(invalid(
@@ -51,8 +49,8 @@ impl LaunchDarkly {
         }
         let body = request.object().map_err(|why| invalid(&why))?;
         let flag = self.flag(key)?;
-        let environment = text(&body, "environmentKey")
-            .ok_or_else(|| invalid("environmentKey is required by these instructions"))?;
+        let environment =
+            text(&body, "environmentKey").ok_or_else(|| invalid("environmentKey is required by these instructions"))?;
         let guarded = self.environment(environment)?.guards(flag);
         let comment = match body.get("comment") {
             None | Some(Value::Null) => None,
@@ -74,9 +72,7 @@ impl LaunchDarkly {
         }
         if dry {
             // The preview comes from a copy, which is then forgotten.
-            return self
-                .clone()
-                .turn(key, environment, &instructions, comment, now);
+            return self.clone().turn(key, environment, &instructions, comment, now);
         }
         self.turn(key, environment, &instructions, comment, now)
     }

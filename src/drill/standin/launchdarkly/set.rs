@@ -8,12 +8,7 @@ use crate::drill::standin::message::{change_bool, change_list, change_text};
 
 impl LaunchDarkly {
     /// Makes one change of `POST /_control/set`; on an error the caller throws this state away.
-    pub(super) fn change(
-        &mut self,
-        key: &str,
-        change: &Value,
-        now: Timestamp,
-    ) -> Result<(), String> {
+    pub(super) fn change(&mut self, key: &str, change: &Value, now: Timestamp) -> Result<(), String> {
         let first_flag = self.flags.first().map(|it| it.key.clone());
         let first_environment = self.environments.first().map(|it| it.key.clone());
         let named = |key: &str, or: Option<String>| {
@@ -23,14 +18,10 @@ impl LaunchDarkly {
         match key {
             "flag" => {
                 let on = change_bool(change.get("on").unwrap_or(&Value::Null), "on")?;
-                let (flag, environment) = (
-                    named("flag", first_flag)?,
-                    named("environment", first_environment)?,
-                );
+                let (flag, environment) = (named("flag", first_flag)?, named("environment", first_environment)?);
                 let flag = self.flags.iter_mut().find(|it| it.key == flag);
                 let flag = flag.ok_or("no such flag")?;
-                flag.turn(&environment, on, now)
-                    .ok_or("no such environment")?;
+                flag.turn(&environment, on, now).ok_or("no such environment")?;
                 self.changes.push(json!({
                     "at": now, "flag": flag.key, "environment": environment, "on": on,
                     "by": "somebody else",
@@ -44,10 +35,7 @@ impl LaunchDarkly {
                     Some(tags) => change_list(tags, "tags")?,
                 };
                 let environment = named("environment", first_environment)?;
-                let found = self
-                    .environments
-                    .iter_mut()
-                    .find(|it| it.key == environment);
+                let found = self.environments.iter_mut().find(|it| it.key == environment);
                 let found = found.ok_or("no such environment")?;
                 found.approval_required = required;
                 found.approval_tags = tags;
@@ -55,12 +43,7 @@ impl LaunchDarkly {
             "off_variation" => {
                 let index = match change {
                     Value::Null => None,
-                    other => Some(
-                        other
-                            .as_u64()
-                            .filter(|it| *it < 2)
-                            .ok_or("no such variation")?,
-                    ),
+                    other => Some(other.as_u64().filter(|it| *it < 2).ok_or("no such variation")?),
                 };
                 for flag in &mut self.flags {
                     flag.off_variation = index;

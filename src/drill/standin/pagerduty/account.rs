@@ -102,21 +102,14 @@ impl Account {
     /// (enabled) and "Security" (disabled), and the ability to coordinate responders.
     #[must_use]
     pub fn example() -> Self {
-        let user = |id: &str, name: &str, email: &str| User {
-            id: id.into(),
-            name: name.into(),
-            email: email.into(),
-        };
+        let user = |id: &str, name: &str, email: &str| User { id: id.into(), name: name.into(), email: email.into() };
         let kind = |id: &str, name: &str, display: &str, enabled| IncidentType {
             id: id.into(),
             name: name.into(),
             display_name: display.into(),
             enabled,
         };
-        let priority = |id: &str, name: &str| Priority {
-            id: id.into(),
-            name: name.into(),
-        };
+        let priority = |id: &str, name: &str| Priority { id: id.into(), name: name.into() };
         Self {
             users: vec![
                 user("PONCALL", "Robin On-Call", "oncall@example.com"),
@@ -130,27 +123,15 @@ impl Account {
                 policy: "PT20YPA".into(),
             }],
             policies: vec![
-                Policy {
-                    id: "PT20YPA".into(),
-                    name: "Platform".into(),
-                    on_call: Some("PCTO001".into()),
-                },
-                Policy {
-                    id: "PEP12AB".into(),
-                    name: "Executives".into(),
-                    on_call: Some("PVPENG1".into()),
-                },
+                Policy { id: "PT20YPA".into(), name: "Platform".into(), on_call: Some("PCTO001".into()) },
+                Policy { id: "PEP12AB".into(), name: "Executives".into(), on_call: Some("PVPENG1".into()) },
             ],
             incident_types: vec![
                 kind("PTBASE1", "incident_default", "Base Incident", true),
                 kind("PTLOSS1", "data_loss", "Data Loss", true),
                 kind("PTSECU1", "security", "Security", false),
             ],
-            priorities: vec![
-                priority("PPRIO01", "P1"),
-                priority("PPRIO02", "P2"),
-                priority("PPRIO03", "P3"),
-            ],
+            priorities: vec![priority("PPRIO01", "P1"), priority("PPRIO02", "P2"), priority("PPRIO03", "P3")],
             abilities: vec!["teams".into(), "coordinated_responding".into()],
             open_incidents: Vec::new(),
         }

@@ -5,8 +5,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    Outcome, PagerDuty, create::policy_not_found, fail, invalid, list, missing_ability,
-    requester_not_found, wrapped,
+    Outcome, PagerDuty, create::policy_not_found, fail, invalid, list, missing_ability, requester_not_found, wrapped,
 };
 use crate::drill::standin::message::{Reply, Request, text};
 
@@ -24,8 +23,7 @@ impl PagerDuty {
         let from = self.from(request)?;
         self.incident(id)?;
         let note = wrapped(request, "note")?;
-        let content =
-            text(&note, "content").ok_or_else(|| invalid(&["Content cannot be empty"]))?;
+        let content = text(&note, "content").ok_or_else(|| invalid(&["Content cannot be empty"]))?;
         if self.incident(id)?.notes.len() >= MOST_NOTES {
             return Err(fail(
                 StatusCode::BAD_REQUEST,
@@ -48,22 +46,14 @@ impl PagerDuty {
     }
 
     /// `POST /incidents/{id}/status_updates`.
-    pub(super) fn add_status_update(
-        &mut self,
-        id: &str,
-        request: &Request,
-        now: Timestamp,
-    ) -> Outcome {
+    pub(super) fn add_status_update(&mut self, id: &str, request: &Request, now: Timestamp) -> Outcome {
         let from = self.from(request)?;
         self.incident(id)?;
         let body = request.object().map_err(|why| invalid(&[&why]))?;
-        let message =
-            text(&body, "message").ok_or_else(|| invalid(&["Message cannot be empty"]))?;
+        let message = text(&body, "message").ok_or_else(|| invalid(&["Message cannot be empty"]))?;
         let (subject, html) = (text(&body, "subject"), text(&body, "html_message"));
         if subject.is_some() != html.is_some() {
-            return Err(invalid(&[
-                "subject and html_message must be given together",
-            ]));
+            return Err(invalid(&["subject and html_message must be given together"]));
         }
         let sender = self.account.user_reference(&from);
         let mut update = json!({
@@ -82,38 +72,24 @@ impl PagerDuty {
     }
 
     /// `POST /incidents/{id}/responder_requests`. Every call pages again: it is not idempotent.
-    pub(super) fn request_responders(
-        &mut self,
-        id: &str,
-        request: &Request,
-        now: Timestamp,
-    ) -> Outcome {
+    pub(super) fn request_responders(&mut self, id: &str, request: &Request, now: Timestamp) -> Outcome {
         if !self.account.can("coordinated_responding") {
             return Err(missing_ability("coordinated_responding"));
         }
         let reference = self.incident(id)?.reference();
         let body = request.object().map_err(|why| invalid(&[&why]))?;
         let Some(requester) = text(&body, "requester_id") else {
-            return Err(fail(
-                StatusCode::BAD_REQUEST,
-                2011,
-                "You must specify requester_id",
-                &[],
-            ));
+            return Err(fail(StatusCode::BAD_REQUEST, 2011, "You must specify requester_id", &[]));
         };
         if self.account.user(requester).is_none() {
             return Err(requester_not_found());
         }
-        let message =
-            text(&body, "message").ok_or_else(|| invalid(&["Message cannot be empty"]))?;
+        let message = text(&body, "message").ok_or_else(|| invalid(&["Message cannot be empty"]))?;
         let targets = match body.get("responder_request_targets") {
             Some(Value::Array(targets)) if !targets.is_empty() => targets,
             _ => return Err(invalid(&["responder_request_targets cannot be empty"])),
         };
-        let targets: Vec<Value> = targets
-            .iter()
-            .map(|target| self.target(target))
-            .collect::<Result<_, _>>()?;
+        let targets: Vec<Value> = targets.iter().map(|target| self.target(target)).collect::<Result<_, _>>()?;
         let asked = json!({
             "incident": reference, "requester": self.account.user_reference(requester),
             "requested_at": now, "message": message, "responder_request_targets": targets,
@@ -140,18 +116,9 @@ impl PagerDuty {
             }
             Some("escalation_policy_reference" | "escalation_policy") => {
                 let policy = self.account.policy(id).ok_or_else(policy_not_found)?;
-                let on_call = policy
-                    .on_call
-                    .as_deref()
-                    .and_then(|id| self.account.user(id));
-                on_call.ok_or_else(|| {
-                    fail(
-                        StatusCode::BAD_REQUEST,
-                        1015,
-                        "Escalation Policy Has No User On Call",
-                        &[],
-                    )
-                })?
+                let on_call = policy.on_call.as_deref().and_then(|id| self.account.user(id));
+                on_call
+                    .ok_or_else(|| fail(StatusCode::BAD_REQUEST, 1015, "Escalation Policy Has No User On Call", &[]))?
             }
             None if self.account.policy(id).is_some() => {
                 return Err(fail(StatusCode::FORBIDDEN, 2010, "Access Denied", &[]));
@@ -200,10 +167,7 @@ mod tests {
             alert_key: None,
         });
         let mut pagerduty = PagerDuty::new(Tokens::new("key"), account);
-        let id = pagerduty
-            .incidents
-            .first()
-            .map(|incident| incident.id.clone());
+        let id = pagerduty.incidents.first().map(|incident| incident.id.clone());
         let uri = format!("/incidents/{}/notes", id.expect("an incident"));
         let mut headers = HeaderMap::new();
         for (name, value) in [
@@ -221,16 +185,10 @@ mod tests {
             r#"{"note":{"content":"x"}}"#.into(),
         );
         for _ in 0..MOST_NOTES {
-            assert_eq!(
-                pagerduty.answer(&request, Timestamp::UNIX_EPOCH).status,
-                200
-            );
+            assert_eq!(pagerduty.answer(&request, Timestamp::UNIX_EPOCH).status, 200);
         }
         let refused = pagerduty.answer(&request, Timestamp::UNIX_EPOCH);
-        let code = refused
-            .body
-            .as_ref()
-            .and_then(|body| body.pointer("/error/code"));
+        let code = refused.body.as_ref().and_then(|body| body.pointer("/error/code"));
         assert_eq!((refused.status, code), (400, Some(&json!(2019))));
     }
 }

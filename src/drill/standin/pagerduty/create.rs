@@ -19,8 +19,8 @@ impl PagerDuty {
             return Err(invalid(&["Type must be incident"]));
         }
         let title = text(&asked, "title").ok_or_else(|| invalid(&["Title cannot be empty"]))?;
-        let service_id = referred(&asked, "service", "service_reference")?
-            .ok_or_else(|| invalid(&["Service cannot be empty"]))?;
+        let service_id =
+            referred(&asked, "service", "service_reference")?.ok_or_else(|| invalid(&["Service cannot be empty"]))?;
         let Some(service) = self.account.service(service_id) else {
             return Err(invalid(&["Service not found"]));
         };
@@ -41,22 +41,12 @@ impl PagerDuty {
         if let Some(key) = &key {
             let same = |it: &Incident| it.service == service_id && it.is_open() && it.has_key(key);
             if self.incidents.iter().any(same) {
-                return Err(fail(
-                    StatusCode::BAD_REQUEST,
-                    2002,
-                    "Arguments Caused Error",
-                    &[DUPLICATE],
-                ));
+                return Err(fail(StatusCode::BAD_REQUEST, 2002, "Arguments Caused Error", &[DUPLICATE]));
             }
         }
         let (policy, assignee) = self.notified(&asked, &service.policy)?;
-        let mut incident = Incident::new(
-            String::new(),
-            self.incidents.len() as u64 + 1,
-            title.to_owned(),
-            service_id.to_owned(),
-            now,
-        );
+        let mut incident =
+            Incident::new(String::new(), self.incidents.len() as u64 + 1, title.to_owned(), service_id.to_owned(), now);
         incident.urgency = urgency(&asked)?.unwrap_or_else(|| "high".into());
         incident.priority = self.priority(&asked, false)?;
         incident.kind = self.type_asked(&asked)?;
@@ -74,20 +64,13 @@ impl PagerDuty {
             incident.turn(Status::Acknowledged, None, &entry, &agent, now);
         }
         incident.assignee = assignee;
-        let reply = Reply::json(
-            StatusCode::CREATED,
-            json!({"incident": incident.json(&self.account, &[])}),
-        );
+        let reply = Reply::json(StatusCode::CREATED, json!({"incident": incident.json(&self.account, &[])}));
         self.incidents.push(incident);
         Ok(reply)
     }
 
     /// Whom a new incident goes to: `(policy, assignee)`.
-    fn notified(
-        &self,
-        asked: &Map<String, Value>,
-        default: &str,
-    ) -> Result<(String, Option<String>), Reply> {
+    fn notified(&self, asked: &Map<String, Value>, default: &str) -> Result<(String, Option<String>), Reply> {
         let policy = referred(asked, "escalation_policy", "escalation_policy_reference")?;
         let assignments = match asked.get("assignments") {
             None | Some(Value::Null) => None,
@@ -95,23 +78,16 @@ impl PagerDuty {
             Some(_) => return Err(invalid(&["Assignments must be a list"])),
         };
         if policy.is_some() && assignments.is_some() {
-            return Err(invalid(&[
-                "Only one of assignments and escalation_policy may be given",
-            ]));
+            return Err(invalid(&["Only one of assignments and escalation_policy may be given"]));
         }
         if let Some(assignments) = assignments {
             let [Value::Object(one)] = assignments.as_slice() else {
                 return Err(invalid(&["Exactly one assignee is supported"]));
             };
-            let id = referred(one, "assignee", "user_reference")?
-                .ok_or_else(|| invalid(&["Assignee cannot be empty"]))?;
+            let id =
+                referred(one, "assignee", "user_reference")?.ok_or_else(|| invalid(&["Assignee cannot be empty"]))?;
             if self.account.user(id).is_none() {
-                return Err(fail(
-                    StatusCode::BAD_REQUEST,
-                    1007,
-                    "Assigned-To User Not Found",
-                    &[],
-                ));
+                return Err(fail(StatusCode::BAD_REQUEST, 1007, "Assigned-To User Not Found", &[]));
             }
             return Ok((default.to_owned(), Some(id.to_owned())));
         }
@@ -120,12 +96,7 @@ impl PagerDuty {
             return Err(policy_not_found());
         };
         let Some(user) = &policy.on_call else {
-            return Err(fail(
-                StatusCode::BAD_REQUEST,
-                1015,
-                "Escalation Policy Has No User On Call",
-                &[],
-            ));
+            return Err(fail(StatusCode::BAD_REQUEST, 1015, "Escalation Policy Has No User On Call", &[]));
         };
         Ok((policy.id.clone(), Some(user.clone())))
     }
@@ -170,10 +141,7 @@ impl PagerDuty {
         let from = self.from(request)?;
         let current = self.incident(id)?.status;
         let asked = wrapped(request, "incident")?;
-        if !matches!(
-            text(&asked, "type"),
-            Some("incident_reference" | "incident")
-        ) {
+        if !matches!(text(&asked, "type"), Some("incident_reference" | "incident")) {
             return Err(invalid(&["Type must be incident_reference"]));
         }
         let status = match asked.get("status") {
@@ -184,9 +152,7 @@ impl PagerDuty {
             }
         };
         let already = match status {
-            Some(Status::Resolved) if current == Status::Resolved => {
-                Some((1001, "Incident Already Resolved"))
-            }
+            Some(Status::Resolved) if current == Status::Resolved => Some((1001, "Incident Already Resolved")),
             Some(Status::Acknowledged) if current == Status::Acknowledged => {
                 Some((1002, "Incident Already Acknowledged"))
             }
@@ -197,11 +163,7 @@ impl PagerDuty {
         }
         let title = match asked.get("title") {
             None => None,
-            Some(_) => Some(
-                text(&asked, "title")
-                    .ok_or_else(|| invalid(&["Title cannot be empty"]))?
-                    .to_owned(),
-            ),
+            Some(_) => Some(text(&asked, "title").ok_or_else(|| invalid(&["Title cannot be empty"]))?.to_owned()),
         };
         let urgency = urgency(&asked)?;
         let priority = self.priority(&asked, true)?;
@@ -229,33 +191,21 @@ impl PagerDuty {
             incident.turn(status, text(&asked, "resolution"), &entry, &agent, now);
         }
         let incident = self.incident(id)?;
-        Ok(Reply::ok(
-            json!({"incident": incident.json(&self.account, &[])}),
-        ))
+        Ok(Reply::ok(json!({"incident": incident.json(&self.account, &[])})))
     }
 }
 
 pub(super) fn policy_not_found() -> Reply {
-    fail(
-        StatusCode::BAD_REQUEST,
-        1014,
-        "Escalation Policy Not Found",
-        &[],
-    )
+    fail(StatusCode::BAD_REQUEST, 1014, "Escalation Policy Not Found", &[])
 }
 
 /// The id of a reference object of the right type; absent is `None`.
-fn referred<'a>(
-    object: &'a Map<String, Value>,
-    key: &str,
-    kind: &str,
-) -> Result<Option<&'a str>, Reply> {
+fn referred<'a>(object: &'a Map<String, Value>, key: &str, kind: &str) -> Result<Option<&'a str>, Reply> {
     match object.get(key) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::Object(reference)) if text(reference, "type") == Some(kind) => {
             let id = text(reference, "id");
-            id.map(Some)
-                .ok_or_else(|| invalid(&[&format!("{key} needs an id")]))
+            id.map(Some).ok_or_else(|| invalid(&[&format!("{key} needs an id")]))
         }
         Some(_) => Err(invalid(&[&format!("{key} must be a {kind}")])),
     }
@@ -264,9 +214,7 @@ fn referred<'a>(
 fn urgency(asked: &Map<String, Value>) -> Result<Option<String>, Reply> {
     match asked.get("urgency") {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::String(urgency)) if ["high", "low"].contains(&urgency.as_str()) => {
-            Ok(Some(urgency.clone()))
-        }
+        Some(Value::String(urgency)) if ["high", "low"].contains(&urgency.as_str()) => Ok(Some(urgency.clone())),
         Some(_) => Err(invalid(&["Urgency must be high or low"])),
     }
 }
@@ -275,13 +223,11 @@ fn urgency(asked: &Map<String, Value>) -> Result<Option<String>, Reply> {
 fn details(asked: &Map<String, Value>) -> Result<Option<String>, Reply> {
     match asked.get("body") {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::Object(body)) if text(body, "type") == Some("incident_body") => {
-            match body.get("details") {
-                None | Some(Value::Null) => Ok(None),
-                Some(Value::String(details)) => Ok(Some(details.clone())),
-                Some(_) => Err(invalid(&["Body details must be a string"])),
-            }
-        }
+        Some(Value::Object(body)) if text(body, "type") == Some("incident_body") => match body.get("details") {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(details)) => Ok(Some(details.clone())),
+            Some(_) => Err(invalid(&["Body details must be a string"])),
+        },
         Some(_) => Err(invalid(&["Body must be an incident_body"])),
     }
 }

@@ -57,13 +57,7 @@ pub(super) struct Incident {
 }
 
 impl Incident {
-    pub(super) fn new(
-        id: String,
-        number: u64,
-        title: String,
-        service: String,
-        created_at: Timestamp,
-    ) -> Self {
+    pub(super) fn new(id: String, number: u64, title: String, service: String, created_at: Timestamp) -> Self {
         Self {
             id,
             number,
@@ -98,14 +92,7 @@ impl Incident {
     }
 
     /// Appends to the log. `channel` holds what only `include[]=channels` shows.
-    pub(super) fn log(
-        &mut self,
-        id: &str,
-        kind: &str,
-        agent: &Value,
-        at: Timestamp,
-        channel: Value,
-    ) {
+    pub(super) fn log(&mut self, id: &str, kind: &str, agent: &Value, at: Timestamp, channel: Value) {
         let mut channel = channel;
         if let Value::Object(channel) = &mut channel {
             channel.insert("type".into(), json!("api"));
@@ -153,8 +140,7 @@ impl Incident {
     pub(super) fn json(&self, account: &Account, include: &[&str]) -> Value {
         let mut assignments = Vec::new();
         if let Some(id) = &self.assignee {
-            assignments
-                .push(json!({"at": self.created_at, "assignee": account.user_reference(id)}));
+            assignments.push(json!({"at": self.created_at, "assignee": account.user_reference(id)}));
         }
         let mut json = json!({
             "id": self.id, "type": "incident", "summary": self.summary(),
@@ -173,10 +159,7 @@ impl Incident {
                 json.insert("conference_bridge".into(), self.bridge.clone().into());
             }
             if include.contains(&"body") {
-                json.insert(
-                    "body".into(),
-                    json!({"type": "incident_body", "details": self.details}),
-                );
+                json.insert("body".into(), json!({"type": "incident_body", "details": self.details}));
             }
         }
         json

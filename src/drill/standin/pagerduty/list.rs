@@ -26,9 +26,7 @@ const INCLUDES: [&str; 12] = [
 pub(super) fn page(request: &Request, name: &str, all: Vec<Value>) -> Outcome {
     let number = |key: &str, default: usize| match request.param(key) {
         None => Ok(default),
-        Some(text) => text
-            .parse::<usize>()
-            .map_err(|_| invalid(&[&format!("{key} must be a number")])),
+        Some(text) => text.parse::<usize>().map_err(|_| invalid(&[&format!("{key} must be a number")])),
     };
     let limit = number("limit", 25)?;
     let offset = number("offset", 0)?;
@@ -58,10 +56,7 @@ fn included(request: &Request) -> Result<Vec<&str>, Reply> {
 fn moment(request: &Request, key: &str) -> Result<Option<Timestamp>, Reply> {
     request
         .param(key)
-        .map(|text| {
-            text.parse()
-                .map_err(|_| invalid(&[&format!("{key} is no ISO 8601 time")]))
-        })
+        .map(|text| text.parse().map_err(|_| invalid(&[&format!("{key} is no ISO 8601 time")])))
         .transpose()
 }
 
@@ -79,9 +74,7 @@ impl PagerDuty {
     pub(super) fn read(&self, id: &str, request: &Request) -> Outcome {
         let include = included(request)?;
         let incident = self.incident(id)?;
-        Ok(Reply::ok(
-            json!({"incident": incident.json(&self.account, &include)}),
-        ))
+        Ok(Reply::ok(json!({"incident": incident.json(&self.account, &include)})))
     }
 
     /// `GET /incidents`. Without a date range only the last month shows; a name without its `[]` is ignored, as PagerDuty
@@ -126,10 +119,7 @@ impl PagerDuty {
             }
             Some(_) => return Err(invalid(&["sort_by has an unknown value"])),
         }
-        let found = found
-            .into_iter()
-            .map(|incident| incident.json(&self.account, &include))
-            .collect();
+        let found = found.into_iter().map(|incident| incident.json(&self.account, &include)).collect();
         page(request, "incidents", found)
     }
 }

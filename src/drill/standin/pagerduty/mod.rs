@@ -19,9 +19,7 @@ use axum::http::{Method, StatusCode};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-pub use self::account::{
-    Account, IncidentType, MonitoredService, OpenIncident, Policy, Priority, User,
-};
+pub use self::account::{Account, IncidentType, MonitoredService, OpenIncident, Policy, Priority, User};
 use self::incident::Incident;
 use super::{
     StandIn,
@@ -87,11 +85,7 @@ impl PagerDuty {
         let mut id = String::from(prefix);
         for _ in 0..12 {
             let digit = u32::try_from(rest % 36).unwrap_or_default();
-            id.push(
-                char::from_digit(digit, 36)
-                    .unwrap_or('0')
-                    .to_ascii_uppercase(),
-            );
+            id.push(char::from_digit(digit, 36).unwrap_or('0').to_ascii_uppercase());
             rest /= 36;
         }
         id
@@ -117,9 +111,7 @@ impl PagerDuty {
                 list::page(request, "priorities", all)
             }
             ("GET", ["users"]) => self.users(request),
-            ("GET", ["users", "me"]) => Err(invalid(&[
-                "The 'me' user is only available with a user-level API token",
-            ])),
+            ("GET", ["users", "me"]) => Err(invalid(&["The 'me' user is only available with a user-level API token"])),
             ("GET", ["users", id]) => {
                 let user = self.account.user(id).ok_or_else(not_found)?;
                 Ok(Reply::ok(json!({"user": user.json()})))
@@ -140,12 +132,8 @@ impl PagerDuty {
             ("PUT", ["incidents", id]) => self.update(id, request, now),
             ("GET", ["incidents", id, "notes"]) => self.notes(id),
             ("POST", ["incidents", id, "notes"]) => self.add_note(id, request, now),
-            ("POST", ["incidents", id, "status_updates"]) => {
-                self.add_status_update(id, request, now)
-            }
-            ("POST", ["incidents", id, "responder_requests"]) => {
-                self.request_responders(id, request, now)
-            }
+            ("POST", ["incidents", id, "status_updates"]) => self.add_status_update(id, request, now),
+            ("POST", ["incidents", id, "responder_requests"]) => self.request_responders(id, request, now),
             ("GET", ["incidents", id, "log_entries"]) => self.log_entries(id, request),
             _ => Err(not_found()),
         }
@@ -163,12 +151,7 @@ impl PagerDuty {
     /// The user whom `From` names, whom every call that speaks for a person must name.
     fn from(&self, request: &Request) -> Result<String, Reply> {
         let Some(email) = request.header("from") else {
-            return Err(fail(
-                StatusCode::BAD_REQUEST,
-                2003,
-                "Missing Arguments",
-                &["From header is required"],
-            ));
+            return Err(fail(StatusCode::BAD_REQUEST, 2003, "Missing Arguments", &["From header is required"]));
         };
         self.account
             .users
@@ -180,9 +163,11 @@ impl PagerDuty {
 
     fn users(&self, request: &Request) -> Outcome {
         let query = request.param("query").unwrap_or_default().to_lowercase();
-        let found = self.account.users.iter().filter(|user| {
-            user.name.to_lowercase().contains(&query) || user.email.to_lowercase().contains(&query)
-        });
+        let found = self
+            .account
+            .users
+            .iter()
+            .filter(|user| user.name.to_lowercase().contains(&query) || user.email.to_lowercase().contains(&query));
         list::page(request, "users", found.map(User::json).collect())
     }
 
@@ -211,42 +196,27 @@ impl PagerDuty {
             Some(_) => return Err(invalid(&["filter must be enabled, disabled or all"])),
         };
         let types = self.account.incident_types.iter();
-        let types: Vec<_> = types
-            .filter(|kind| wanted(kind))
-            .map(IncidentType::json)
-            .collect();
+        let types: Vec<_> = types.filter(|kind| wanted(kind)).map(IncidentType::json).collect();
         Ok(Reply::ok(json!({"incident_types": types})))
     }
 
     fn incident_type(&self, wanted: &str) -> Outcome {
         self.types_in_plan()?;
         let types = &self.account.incident_types;
-        let kind = types
-            .iter()
-            .find(|kind| kind.id == wanted || kind.name == wanted)
-            .ok_or_else(not_found)?;
+        let kind = types.iter().find(|kind| kind.id == wanted || kind.name == wanted).ok_or_else(not_found)?;
         Ok(Reply::ok(json!({"incident_type": kind.json()})))
     }
 
     fn open(&mut self, seed: OpenIncident) {
         let id = self.id('Q');
         let number = self.incidents.len() as u64 + 1;
-        let policy = self
-            .account
-            .service(&seed.service)
-            .map(|it| it.policy.clone());
+        let policy = self.account.service(&seed.service).map(|it| it.policy.clone());
         let mut incident = Incident::new(id, number, seed.title, seed.service, seed.created_at);
         incident.policy = policy.unwrap_or_default();
         incident.alert_key = seed.alert_key;
         incident.kind = self.base_type();
         let entry = self.id('R');
-        incident.log(
-            &entry,
-            "trigger_log_entry",
-            &Value::Null,
-            seed.created_at,
-            json!({}),
-        );
+        incident.log(&entry, "trigger_log_entry", &Value::Null, seed.created_at, json!({}));
         self.incidents.push(incident);
     }
 
@@ -304,20 +274,12 @@ impl Service for PagerDuty {
 
 /// PagerDuty's error: `{"error": {message, code, errors}}`.
 fn fail(status: StatusCode, code: u32, message: &str, errors: &[&str]) -> Reply {
-    Reply::json(
-        status,
-        json!({"error": {"message": message, "code": code, "errors": errors}}),
-    )
+    Reply::json(status, json!({"error": {"message": message, "code": code, "errors": errors}}))
 }
 
 /// 400 with code 2001.
 fn invalid(errors: &[&str]) -> Reply {
-    fail(
-        StatusCode::BAD_REQUEST,
-        2001,
-        "Invalid Input Provided",
-        errors,
-    )
+    fail(StatusCode::BAD_REQUEST, 2001, "Invalid Input Provided", errors)
 }
 
 fn not_found() -> Reply {
@@ -325,12 +287,7 @@ fn not_found() -> Reply {
 }
 
 fn requester_not_found() -> Reply {
-    fail(
-        StatusCode::BAD_REQUEST,
-        1008,
-        "Requester User Not Found",
-        &[],
-    )
+    fail(StatusCode::BAD_REQUEST, 1008, "Requester User Not Found", &[])
 }
 
 /// 402: the account's plan lacks it.

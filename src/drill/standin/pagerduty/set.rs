@@ -8,12 +8,7 @@ use crate::drill::standin::message::{change_bool, change_list, change_text};
 
 impl PagerDuty {
     /// Makes one change of `POST /_control/set`; on an error the caller throws this state away.
-    pub(super) fn change(
-        &mut self,
-        key: &str,
-        change: &Value,
-        now: Timestamp,
-    ) -> Result<(), String> {
+    pub(super) fn change(&mut self, key: &str, change: &Value, now: Timestamp) -> Result<(), String> {
         match key {
             "abilities" => self.account.abilities = change_list(change, key)?,
             "incident_types_available" => {
@@ -35,18 +30,14 @@ impl PagerDuty {
             }
             "incident_type_enabled" => {
                 let name = change_text(change, "name")?;
-                let enabled =
-                    change_bool(change.get("enabled").unwrap_or(&Value::Null), "enabled")?;
+                let enabled = change_bool(change.get("enabled").unwrap_or(&Value::Null), "enabled")?;
                 let types = &mut self.account.incident_types;
                 let kind = types.iter_mut().find(|kind| kind.name == name);
                 kind.ok_or("no such incident type")?.enabled = enabled;
             }
             "on_call" => {
                 let id = change_text(change, "policy")?;
-                let user = change
-                    .get("user")
-                    .and_then(Value::as_str)
-                    .map(str::to_owned);
+                let user = change.get("user").and_then(Value::as_str).map(str::to_owned);
                 let policies = &mut self.account.policies;
                 let policy = policies.iter_mut().find(|policy| policy.id == id);
                 policy.ok_or("no such policy")?.on_call = user;
@@ -60,8 +51,7 @@ impl PagerDuty {
                 }
             }
             "incident_status" => {
-                let status =
-                    Status::parse(change_text(change, "status")?).ok_or("no such status")?;
+                let status = Status::parse(change_text(change, "status")?).ok_or("no such status")?;
                 let entry = self.id('R');
                 let id = change_text(change, "id")?;
                 let incident = self.incidents.iter_mut().find(|incident| incident.id == id);
@@ -69,11 +59,8 @@ impl PagerDuty {
                 incident.turn(status, None, &entry, &Value::Null, now);
             }
             "open_incident" => {
-                let seed: OpenIncident =
-                    serde_json::from_value(change.clone()).map_err(|error| error.to_string())?;
-                self.account
-                    .service(&seed.service)
-                    .ok_or("no such service")?;
+                let seed: OpenIncident = serde_json::from_value(change.clone()).map_err(|error| error.to_string())?;
+                self.account.service(&seed.service).ok_or("no such service")?;
                 self.open(seed);
             }
             _ => return Err(format!("nothing here is called `{key}`")),

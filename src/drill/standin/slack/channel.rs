@@ -61,21 +61,13 @@ pub(super) struct Channel {
 
 impl Channel {
     pub(super) fn new(id: String, name: String) -> Self {
-        Self {
-            id,
-            name,
-            archived: false,
-            member: true,
-            messages: Vec::new(),
-        }
+        Self { id, name, archived: false, member: true, messages: Vec::new() }
     }
 
     /// Replies to the message of that `ts`.
     pub(super) fn replies(&self, ts: &str) -> usize {
         let messages = self.messages.iter();
-        messages
-            .filter(|message| message.thread.as_deref() == Some(ts))
-            .count()
+        messages.filter(|message| message.thread.as_deref() == Some(ts)).count()
     }
 
     pub(super) fn message(&self, ts: &str) -> Option<&Message> {
@@ -109,11 +101,8 @@ impl Channel {
     /// Everything, for assertions.
     pub(super) fn whole(&self) -> Value {
         let mut json = self.json();
-        let messages: Vec<_> = self
-            .messages
-            .iter()
-            .map(|message| message.json(self.replies(&message.ts), true))
-            .collect();
+        let messages: Vec<_> =
+            self.messages.iter().map(|message| message.json(self.replies(&message.ts), true)).collect();
         if let Value::Object(json) = &mut json {
             json.insert("messages".into(), json!(messages));
         }

@@ -20,10 +20,7 @@ use serde_json::{Map, Value, json};
 use self::channel::{Channel, Message};
 use super::{
     StandIn,
-    message::{
-        Reply, Request, Rights, Service, Tokens, change_bool, change_list, change_text, changes,
-        text,
-    },
+    message::{Reply, Request, Rights, Service, Tokens, change_bool, change_list, change_text, changes, text},
 };
 
 /// The user that the bot token speaks for.
@@ -48,10 +45,7 @@ impl Config {
     pub fn example(tokens: Tokens) -> Self {
         Self {
             tokens,
-            channels: vec![
-                ("C0123456789".into(), "status".into()),
-                ("C0GENERAL01".into(), "general".into()),
-            ],
+            channels: vec![("C0123456789".into(), "status".into()), ("C0GENERAL01".into(), "general".into())],
             record_to: None,
         }
     }
@@ -78,10 +72,7 @@ struct Refusal {
 
 impl From<&'static str> for Refusal {
     fn from(error: &'static str) -> Self {
-        Self {
-            error,
-            more: Value::Null,
-        }
+        Self { error, more: Value::Null }
     }
 }
 
@@ -108,9 +99,7 @@ impl Slack {
         Self {
             tokens: config.tokens,
             channels: channels.map(|(id, name)| Channel::new(id, name)).collect(),
-            scopes: ["chat:write", "channels:read", "channels:history"]
-                .map(str::to_owned)
-                .to_vec(),
+            scopes: ["chat:write", "channels:read", "channels:history"].map(str::to_owned).to_vec(),
             token_revoked: false,
             edit_window_closed: false,
             last: 0,
@@ -125,33 +114,19 @@ impl Slack {
 
     fn granted(&self, rights: Rights) -> Vec<&str> {
         let all = self.scopes.iter().map(String::as_str);
-        all.filter(|scope| rights == Rights::Full || *scope != "chat:write")
-            .collect()
+        all.filter(|scope| rights == Rights::Full || *scope != "chat:write").collect()
     }
 
     fn route(&mut self, name: &str, request: &Request, now: Timestamp) -> Outcome {
         let method = match name {
-            "auth.test" => Needs {
-                scope: None,
-                writes: true,
-            },
-            "chat.postMessage" | "chat.update" => Needs {
-                scope: Some("chat:write"),
-                writes: true,
-            },
-            "conversations.info" => Needs {
-                scope: Some("channels:read"),
-                writes: false,
-            },
-            "conversations.history" | "conversations.replies" => Needs {
-                scope: Some("channels:history"),
-                writes: false,
-            },
+            "auth.test" => Needs { scope: None, writes: true },
+            "chat.postMessage" | "chat.update" => Needs { scope: Some("chat:write"), writes: true },
+            "conversations.info" => Needs { scope: Some("channels:read"), writes: false },
+            "conversations.history" | "conversations.replies" => {
+                Needs { scope: Some("channels:history"), writes: false }
+            }
             _ => {
-                return Err(Refusal {
-                    error: "unknown_method",
-                    more: json!({"req_method": name}),
-                });
+                return Err(Refusal { error: "unknown_method", more: json!({"req_method": name}) });
             }
         };
         let rights = self.authenticate(request)?;
@@ -233,8 +208,7 @@ impl Slack {
                 if let Some(thread) = change.get("thread_ts") {
                     arguments.insert("thread_ts".into(), thread.clone());
                 }
-                self.post(&arguments, SOMEBODY, now)
-                    .map_err(|refusal| refusal.error.to_owned())?;
+                self.post(&arguments, SOMEBODY, now).map_err(|refusal| refusal.error.to_owned())?;
             }
             "deleted" => {
                 let ts = change.as_str().ok_or("`deleted` must be a ts")?;
@@ -258,9 +232,7 @@ impl Slack {
 fn arguments(request: &Request, writes: bool) -> Result<Map<String, Value>, Refusal> {
     let collect = |pairs: &[(String, String)]| -> Map<String, Value> {
         let pairs = pairs.iter();
-        pairs
-            .map(|(key, value)| (key.clone(), json!(value)))
-            .collect()
+        pairs.map(|(key, value)| (key.clone(), json!(value))).collect()
     };
     let mut arguments = collect(request.query());
     if request.method == Method::GET {
@@ -292,10 +264,7 @@ impl Service for Slack {
     fn answer(&mut self, request: &Request, now: Timestamp) -> Reply {
         let segments = request.segments();
         let ["api", name] = segments.as_slice() else {
-            return Reply::json(
-                StatusCode::NOT_FOUND,
-                json!({"ok": false, "error": "not_found"}),
-            );
+            return Reply::json(StatusCode::NOT_FOUND, json!({"ok": false, "error": "not_found"}));
         };
         if ![Method::GET, Method::POST].contains(&request.method) {
             return Reply::ok(json!({"ok": false, "error": "invalid_post_type"}));
@@ -317,9 +286,8 @@ impl Service for Slack {
                 }
             }
         }
-        let missing_charset = request
-            .media_type()
-            .is_some_and(|media| media.is_json() && media.parameter("charset").is_none());
+        let missing_charset =
+            request.media_type().is_some_and(|media| media.is_json() && media.parameter("charset").is_none());
         if missing_charset {
             body.insert("warning".into(), json!("missing_charset"));
         }

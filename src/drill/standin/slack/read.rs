@@ -22,9 +22,7 @@ impl Slack {
         channel.joined()?;
         let shown = channel.messages.iter().rev();
         let shown = shown.filter(|message| message.thread.is_none() || message.broadcast);
-        page(&shown.collect::<Vec<_>>(), arguments, |message| {
-            channel.replies(&message.ts)
-        })
+        page(&shown.collect::<Vec<_>>(), arguments, |message| channel.replies(&message.ts))
     }
 
     /// `conversations.replies`: the parent, then its replies, oldest first.
@@ -52,18 +50,11 @@ fn required(arguments: &Map<String, Value>, names: &[&str]) -> Result<(), Refusa
     if missing.is_empty() {
         return Ok(());
     }
-    Err(Refusal {
-        error: "invalid_arguments",
-        more: json!({"response_metadata": {"messages": missing}}),
-    })
+    Err(Refusal { error: "invalid_arguments", more: json!({"response_metadata": {"messages": missing}}) })
 }
 
 /// One page between `oldest` and `latest`; the cursor is the place in the list.
-fn page(
-    messages: &[&Message],
-    arguments: &Map<String, Value>,
-    replies: impl Fn(&Message) -> usize,
-) -> Outcome {
+fn page(messages: &[&Message], arguments: &Map<String, Value>, replies: impl Fn(&Message) -> usize) -> Outcome {
     let limit = match arguments.get("limit").map(number) {
         None => 100,
         Some(Some(limit)) if (1..=LARGEST_PAGE).contains(&limit) => limit,
@@ -71,29 +62,22 @@ fn page(
     };
     let start = match text(arguments, "cursor") {
         None => 0,
-        Some(cursor) => cursor
-            .strip_prefix("place:")
-            .and_then(|place| place.parse::<usize>().ok())
-            .ok_or("invalid_cursor")?,
+        Some(cursor) => {
+            cursor.strip_prefix("place:").and_then(|place| place.parse::<usize>().ok()).ok_or("invalid_cursor")?
+        }
     };
     let (oldest, latest) = (moment(arguments, "oldest")?, moment(arguments, "latest")?);
     let inclusive = truth(arguments, "inclusive");
     let metadata = truth(arguments, "include_all_metadata");
     let inside = |message: &&&Message| {
         let at = micros(&message.ts);
-        let after =
-            oldest.is_none_or(|oldest| at > Some(oldest) || inclusive && at == Some(oldest));
-        let before =
-            latest.is_none_or(|latest| at < Some(latest) || inclusive && at == Some(latest));
+        let after = oldest.is_none_or(|oldest| at > Some(oldest) || inclusive && at == Some(oldest));
+        let before = latest.is_none_or(|latest| at < Some(latest) || inclusive && at == Some(latest));
         after && before
     };
     let all: Vec<_> = messages.iter().filter(inside).collect();
-    let shown: Vec<_> = all
-        .iter()
-        .skip(start)
-        .take(limit)
-        .map(|message| message.json(replies(message), metadata))
-        .collect();
+    let shown: Vec<_> =
+        all.iter().skip(start).take(limit).map(|message| message.json(replies(message), metadata)).collect();
     let more = start.saturating_add(limit) < all.len();
     let mut answer = json!({"messages": shown, "has_more": more});
     if let (true, Value::Object(answer)) = (more, &mut answer) {
@@ -112,11 +96,7 @@ fn number(value: &Value) -> Option<usize> {
 }
 
 fn moment(arguments: &Map<String, Value>, key: &'static str) -> Result<Option<i64>, Refusal> {
-    let wrong = if key == "oldest" {
-        "invalid_ts_oldest"
-    } else {
-        "invalid_ts_latest"
-    };
+    let wrong = if key == "oldest" { "invalid_ts_oldest" } else { "invalid_ts_latest" };
     match text(arguments, key) {
         None => Ok(None),
         Some(ts) => Ok(Some(micros(ts).ok_or(wrong)?)),

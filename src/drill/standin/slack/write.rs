@@ -27,12 +27,7 @@ struct Content {
 
 impl Slack {
     /// `chat.postMessage`, in the name of `user`.
-    pub(super) fn post(
-        &mut self,
-        arguments: &Map<String, Value>,
-        user: &str,
-        now: Timestamp,
-    ) -> Outcome {
+    pub(super) fn post(&mut self, arguments: &Map<String, Value>, user: &str, now: Timestamp) -> Outcome {
         let channel = self.channel(arguments)?;
         channel.writable()?;
         let content = content(arguments)?;
@@ -116,9 +111,7 @@ pub(super) fn truth(arguments: &Map<String, Value>, key: &str) -> bool {
 fn nested(arguments: &Map<String, Value>, key: &str) -> Option<Value> {
     match arguments.get(key) {
         None | Some(Value::Null) => None,
-        Some(Value::String(text)) => {
-            Some(serde_json::from_str(text).unwrap_or(Value::String(text.clone())))
-        }
+        Some(Value::String(text)) => Some(serde_json::from_str(text).unwrap_or(Value::String(text.clone()))),
         Some(other) => Some(other.clone()),
     }
 }
@@ -137,25 +130,16 @@ fn content(arguments: &Map<String, Value>) -> Result<Content, Refusal> {
         if markdown.chars().count() > LONGEST_MARKDOWN {
             return Err("msg_too_long".into());
         }
-        return Ok(Content {
-            text: markdown.to_owned(),
-            blocks: None,
-        });
+        return Ok(Content { text: markdown.to_owned(), blocks: None });
     }
     if let Some(blocks) = &blocks {
         check_blocks(blocks)?;
     }
-    let empty = blocks
-        .as_ref()
-        .and_then(Value::as_array)
-        .is_none_or(Vec::is_empty);
+    let empty = blocks.as_ref().and_then(Value::as_array).is_none_or(Vec::is_empty);
     if plain.trim().is_empty() && empty {
         return Err("no_text".into());
     }
-    Ok(Content {
-        text: plain.to_owned(),
-        blocks,
-    })
+    Ok(Content { text: plain.to_owned(), blocks })
 }
 
 fn check_blocks(blocks: &Value) -> Result<(), Refusal> {

@@ -1,0 +1,36 @@
+# make drill   opens the cockpit on a real, damaged database
+# make test    runs every test
+# Both install what is missing first (scripts/setup.sh).
+
+CARGO ?= cargo
+# nextest runs tests in processes of their own; without it cargo's own runner does.
+TEST := $(shell command -v cargo-nextest >/dev/null 2>&1 && echo "nextest run --no-fail-fast" || echo "test --no-fail-fast")
+
+.PHONY: drill drill-auto test lint bench setup build install
+
+drill: build
+	target/debug/relight drill
+
+drill-auto: build
+	target/debug/relight drill --auto
+
+test: setup
+	$(CARGO) $(TEST) --all-targets --locked
+
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items --locked
+
+bench: setup
+	$(CARGO) build --release --locked
+	benches/cockpit.sh target/release/relight
+
+build: setup
+	$(CARGO) build --locked
+
+install: setup
+	$(CARGO) install --path . --locked
+
+setup:
+	@scripts/setup.sh

@@ -1,0 +1,236 @@
+//! Plays the person: the same commands that keys send, over the same wire.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::incident::{AskKind, Command, Inputs, Notice, Plan, Problem, Refusal, ReplayError, State, StepStatus};
+use crate::runbook::{Action, Step, StepId};
+use crate::wire::{FromEngine, Link, ToClient, ToEngine};
+
+/// Why the operator gave up.
+#[derive(Debug, thiserror::Error)]
+pub enum OperatorError {
+    /// The engine is gone.
+    #[error("the engine is gone: {0}")]
+    Lost(String),
+    /// The engine said no.
+    #[error("`{step}` was refused: {refusal}")]
+    Refused {
+        /// The step's title.
+        step: String,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// There was no plan.
+    #[error("`{step}` has no plan: {problem}")]
+    NoPlan {
+        /// The step's title.
+        step: String,
+        /// Why.
+        problem: Problem,
+    },
+    /// A plan asks what nobody told the operator, or has a finding that blocks.
+    #[error("`{step}` cannot be approved: {why}")]
+    Stuck {
+        /// The step's title.
+        step: String,
+        /// Why.
+        why: String,
+    },
+    /// A step did not succeed.
+    #[error("`{step}` ended badly: {why}")]
+    Ended {
+        /// The step's title.
+        step: String,
+        /// How.
+        why: String,
+    },
+    /// No step can be done, and the incident is not over.
+    #[error("no step is ready, and the incident is not closed")]
+    DeadEnd,
+    /// The engine's events make no incident.
+    #[error("the engine's events make no sense: {0}")]
+    Replay(#[from] ReplayError),
+}
+
+/// The operator at its screen.
+pub struct Operator {
+    link: Link,
+    state: Option<State>,
+    answers: BTreeMap<String, String>,
+    next: u64,
+}
+
+impl Operator {
+    /// Sits down. `answers` are what it says when a plan asks, by the ask's name; where it knows nothing it takes
+    /// what is proposed.
+    ///
+    /// # Errors
+    /// The engine is gone.
+    pub async fn attach(link: Link, answers: BTreeMap<String, String>) -> Result<Self, OperatorError> {
+        let mut operator = Self { link, state: None, answers, next: 1 };
+        operator.hear(|_, message| matches!(message, ToClient::CaughtUp { .. }).then_some(())).await?;
+        Ok(operator)
+    }
+
+    /// The incident as the operator sees it.
+    #[must_use]
+    pub fn state(&self) -> Option<&State> {
+        self.state.as_ref()
+    }
+
+    /// The step to do next: a status message as soon as one can be sent, else the first of the file that is ready
+    /// and not done; none when the incident is over.
+    ///
+    /// # Errors
+    /// Steps are left, and none is ready.
+    pub fn next_step(&self) -> Result<Option<Step>, OperatorError> {
+        let Some(state) = &self.state else { return Err(OperatorError::DeadEnd) };
+        if state.closed_at.is_some() {
+            return Ok(None);
+        }
+        let ready =
+            |step: &&Step| !step.optional && state.status(&step.id) == &StepStatus::Pending && state.is_ready(step);
+        let message =
+            state.runbook.steps().filter(ready).find(|step| matches!(step.action, Action::PostMessage { .. }));
+        message.or_else(|| state.runbook.steps().find(ready)).cloned().map(Some).ok_or(OperatorError::DeadEnd)
+    }
+
+    /// Prepares a step, answers what its plan asks, approves it, and waits until it is over.
+    ///
+    /// # Errors
+    /// It was refused, cannot be approved, or did not succeed.
+    pub async fn carry_out(&mut self, step: &Step) -> Result<(), OperatorError> {
+        let mut inputs = Inputs::new();
+        let plan = loop {
+            let plan = self.prepare(step, inputs.clone()).await?;
+            let mut answered = inputs.clone();
+            for ask in &plan.asks {
+                if let Some(answer) = self.answers.get(&ask.name) {
+                    answered.insert(ask.name.clone(), answer.clone());
+                } else if ask.value.is_empty() && matches!(ask.kind, AskKind::YesNo) {
+                    answered.insert(ask.name.clone(), "no".to_owned());
+                }
+            }
+            if answered == inputs {
+                break plan;
+            }
+            inputs = answered;
+        };
+        let stuck = |why| OperatorError::Stuck { step: step.title.clone(), why };
+        if let Some(why) = plan.obstacle() {
+            return Err(stuck(why));
+        }
+        let before = self.state.as_ref().map_or(0, |state| state.seq);
+        let typed = plan.type_name.clone();
+        let command = Command::Approve { step: step.id.clone(), digest: plan.digest(), typed };
+        self.ask(command).await?.map_err(|refusal| OperatorError::Refused { step: step.title.clone(), refusal })?;
+        self.wait_until_over(step, before).await
+    }
+
+    async fn prepare(&mut self, step: &Step, inputs: Inputs) -> Result<Plan, OperatorError> {
+        let id = self.tell(Command::Prepare { step: step.id.clone(), inputs, undoes: None }).await?;
+        let wanted = step.id.clone();
+        let title = step.title.clone();
+        self.hear(move |_, message| match message {
+            ToClient::Reply { id: of, result: Err(refusal) } if *of == id => {
+                Some(Err(OperatorError::Refused { step: title.clone(), refusal: refusal.clone() }))
+            }
+            ToClient::Notice { notice: Notice::Planned { step: of, result } } if of == &wanted => Some(
+                result
+                    .clone()
+                    .map(|plan| *plan)
+                    .map_err(|problem| OperatorError::NoPlan { step: title.clone(), problem }),
+            ),
+            _ => None,
+        })
+        .await?
+    }
+
+    async fn wait_until_over(&mut self, step: &Step, since: u64) -> Result<(), OperatorError> {
+        let over = |state: &State, id: &StepId| -> Option<Result<(), String>> {
+            if state.seq <= since {
+                return None;
+            }
+            match state.status(id) {
+                StepStatus::Succeeded(_) | StepStatus::Skipped(_) | StepStatus::DoneByHand(_) => Some(Ok(())),
+                StepStatus::Failed(attempt) | StepStatus::Stopped(attempt) | StepStatus::InDoubt(attempt) => {
+                    let outcome = state.attempts.get(attempt).and_then(|attempt| attempt.outcome.clone());
+                    Some(Err(format!("{outcome:?}")))
+                }
+                StepStatus::Pending | StepStatus::Running(_) => None,
+            }
+        };
+        let already = self.state.as_ref().and_then(|state| over(state, &step.id));
+        let ended = match already {
+            Some(ended) => ended,
+            None => self.hear(|state, _| over(state, &step.id)).await?,
+        };
+        ended.map_err(|why| OperatorError::Ended { step: step.title.clone(), why })
+    }
+
+    /// Waits until nothing is owed to the outside any more, or the engine ended because that is so.
+    ///
+    /// # Errors
+    /// The engine's events make no sense.
+    pub async fn wait_until_sent(&mut self) -> Result<(), OperatorError> {
+        let sent = |state: &State| state.closed_at.is_some() && state.unsent().next().is_none();
+        if self.state.as_ref().is_some_and(sent) {
+            return Ok(());
+        }
+        self.hear(move |state, _| sent(state).then_some(())).await
+    }
+
+    async fn ask(&mut self, command: Command) -> Result<Result<(), Refusal>, OperatorError> {
+        let id = self.tell(command).await?;
+        self.hear(move |_, message| match message {
+            ToClient::Reply { id: of, result } if *of == id => Some(result.clone()),
+            _ => None,
+        })
+        .await
+    }
+
+    async fn tell(&mut self, command: Command) -> Result<u64, OperatorError> {
+        let id = self.next;
+        self.next += 1;
+        let sent = self.link.tx.send(ToEngine::Command { id, command }).await;
+        sent.map_err(|_| OperatorError::Lost("the connection is closed".to_owned()))?;
+        Ok(id)
+    }
+
+    async fn hear<T>(&mut self, mut found: impl FnMut(&State, &ToClient) -> Option<T>) -> Result<T, OperatorError> {
+        loop {
+            let message = match self.link.rx.recv().await {
+                Some(FromEngine::Message(message)) => message,
+                Some(FromEngine::Lost(why)) => return Err(OperatorError::Lost(why)),
+                None => return Err(OperatorError::Lost("the connection is closed".to_owned())),
+            };
+            if let ToClient::Event { event } = &message {
+                match &mut self.state {
+                    None => self.state = Some(State::open(event)?),
+                    Some(state) => state.apply(event)?,
+                }
+            }
+            if let Some(state) = &self.state
+                && let Some(found) = found(state, &message)
+            {
+                return Ok(found);
+            }
+        }
+    }
+}
+
+/// What the operator of a drill says when it is asked.
+#[must_use]
+pub fn drill_answers(onset: Timestamp) -> BTreeMap<String, String> {
+    [
+        ("onset", onset.to_string()),
+        ("regulated", "no".to_owned()),
+        ("who", "Dana Reyes, product".to_owned()),
+        ("place", "the drill's bridge call".to_owned()),
+    ]
+    .into_iter()
+    .map(|(name, answer)| (name.to_owned(), answer))
+    .collect()
+}
