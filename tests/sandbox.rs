@@ -199,7 +199,6 @@ async fn get(url: &str) -> (u16, Value) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 async fn a_damaged_service_comes_back_by_hand() {
     let mut sandbox = Sandbox::start();
     let ready = sandbox.ready.clone();
@@ -389,7 +388,6 @@ async fn grafana_contract(ready: &Ready) {
     assert!(found.as_array().unwrap().iter().any(|hit| hit["folderTitle"] == "Platform"), "{found}");
 }
 
-#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 async fn kubernetes_contract(sandbox: &Sandbox) {
     let ready = &sandbox.ready;
     let client = sandbox.kube().await;
@@ -500,7 +498,6 @@ async fn kubernetes_contract(sandbox: &Sandbox) {
     assert!(!record.contains(std::fs::read_to_string(&ready.kubernetes_token_file).unwrap().trim()));
 }
 
-#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 async fn s3_contract(ready: &Ready) {
     let s3 = scorecard::client(&ready.s3).unwrap();
     let head = s3.head_bucket().bucket(PRODUCTION).send().await.unwrap();
