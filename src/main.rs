@@ -3,6 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    relight::drill::entry::run(&args).unwrap_or_else(relight::cli::main)
+    relight::cli::main()
 }

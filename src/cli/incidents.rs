@@ -177,6 +177,8 @@ pub(super) fn bare(common: &Common) -> Result<Exit> {
 pub(super) fn open_cockpit(home: &Home, id: &IncidentId, common: &Common) -> Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
+        // A drill's sandbox ends an hour after the last one who looks at it.
+        let _hold = super::drill::hold(&home.folder(id)).await;
         let _link = engine::connect_or_start(home, id, common).await?;
         Ok(Exit::Done)
     })
