@@ -7,6 +7,7 @@
 
 mod error;
 mod io;
+pub mod kubernetes;
 pub mod postgres;
 pub mod s3;
 pub mod snapshot;
