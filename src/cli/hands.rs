@@ -24,7 +24,7 @@ impl Workers {
 #[async_trait]
 impl Hands for Workers {
     fn worker(&self, step: &Step, _knowledge: &Knowledge) -> Result<Box<dyn Worker>, WorkerError> {
-        workers::build(&step.action, &self.config)
+        workers::build(&step.action)
     }
 
     async fn list(&self, step: &Step, knowledge: &Knowledge) -> Result<Option<Listing>, WorkerError> {
