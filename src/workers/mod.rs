@@ -5,12 +5,20 @@
 //! give the identity that was approved → [`Worker::run`]. After a crash, [`Worker::probe`] asks the target what
 //! became of an attempt. Workers report through their return value and [`Io`]; they know nothing of the engine.
 
+pub mod endpoints;
 mod error;
+pub mod grafana;
+mod http;
 mod io;
+pub mod launchdarkly;
+mod notes;
+pub mod pagerduty;
 pub mod s3;
+pub mod slack;
 
 pub use error::{Disposition, WorkerError};
 pub use io::{Cancel, Io, Sink};
+pub use notes::send_note;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -105,9 +113,5 @@ pub async fn list_snapshots(
     _o: Option<jiff::Timestamp>,
     _n: jiff::Timestamp,
 ) -> Result<crate::incident::Listing, WorkerError> {
-    Err(WorkerError::new("", "", "", ""))
-}
-/// stub until merge
-pub async fn send_note(_c: &Config, _i: &str, _t: &str, _m: &str, _a: bool) -> Result<String, WorkerError> {
     Err(WorkerError::new("", "", "", ""))
 }
