@@ -7,7 +7,9 @@
 
 mod error;
 mod io;
+pub mod objects;
 pub mod postgres;
+pub mod redis;
 pub mod s3;
 pub mod snapshot;
 
