@@ -82,8 +82,7 @@ fn begin(home: &Home, common: &Common, say: &mut dyn FnMut(&str)) -> Result<(Inc
     let folder = new_folder(home)?;
     say("Building the drill: a PostgreSQL database and its dumps, Redis, an S3 server. It takes about ten seconds.");
     start_sandbox(&folder)?;
-    let ready =
-        Ready::read(&folder)?.ok_or_else(|| eyre!("the sandbox says it is ready, and there is no ready.json"))?;
+    let ready = Ready::read(&folder)?.ok_or_else(|| eyre!("the sandbox says it is ready, and there is no ready.json"))?;
     say(&format!("Real:      {}", ready.real.join(", ")));
     say(&format!("Stand-ins: {}", ready.stand_ins.join(", ")));
     let loaded = Loaded { path: ready.config.clone(), config: Config::load(&ready.config)? };
