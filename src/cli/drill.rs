@@ -82,7 +82,8 @@ fn begin(home: &Home, common: &Common, say: &mut dyn FnMut(&str)) -> Result<(Inc
     let folder = new_folder(home)?;
     say("Building the drill: a PostgreSQL database and its dumps, Redis, an S3 server. It takes about ten seconds.");
     start_sandbox(&folder)?;
-    let ready = Ready::read(&folder)?.ok_or_else(|| eyre!("the sandbox says it is ready, and there is no ready.json"))?;
+    let ready =
+        Ready::read(&folder)?.ok_or_else(|| eyre!("the sandbox says it is ready, and there is no ready.json"))?;
     say(&format!("Real:      {}", ready.real.join(", ")));
     say(&format!("Stand-ins: {}", ready.stand_ins.join(", ")));
     let loaded = Loaded { path: ready.config.clone(), config: Config::load(&ready.config)? };
@@ -151,7 +152,13 @@ fn auto(home: &Home, common: &Common, json: bool) -> Result<Exit> {
         let _hold = Hold::take(&ready.control_socket).await?;
         let link = engine::connect_or_start(home, &id, &common).await?;
         say(&format!("Incident {id}; its journal is {}", home.folder(&id).display()));
-        Ok::<_, color_eyre::Report>(rehearsal::play(link, &ready, &mut say).await)
+        let pid = link.pid;
+        let played = rehearsal::play(link, &ready, &mut say).await;
+        if played.is_err() {
+            // A drill that is over leaves no engine behind; one that was closed ends by itself.
+            end_process(pid);
+        }
+        Ok::<_, color_eyre::Report>(played)
     });
     // One that ended by itself is as well.
     let _ = ready.stop();
@@ -177,6 +184,14 @@ fn auto(home: &Home, common: &Common, json: bool) -> Result<Exit> {
         print!("\n{}", card.text());
     }
     Ok(if card.passed { Exit::Done } else { Exit::Unverified })
+}
+
+fn end_process(pid: u32) {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    if let Some(pid) = pid {
+        // It may have ended just now.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    }
 }
 
 /// `relight sandbox --dir FOLDER`: the process that is the drill's world.

@@ -230,7 +230,8 @@ fn find_flag(state: &serde_json::Value) -> Option<bool> {
 async fn ask(ready: &Ready, service: &'static str) -> Result<serde_json::Value, RehearsalError> {
     let fault = |why: String| RehearsalError::StandIn { service, why };
     let fact = ready.services.get(service).ok_or_else(|| fault("it is not in ready.json".to_owned()))?;
-    let reply = reqwest::get(format!("{}/_control/state", fact.control_url)).await.map_err(|error| fault(error.to_string()))?;
+    let reply =
+        reqwest::get(format!("{}/_control/state", fact.control_url)).await.map_err(|error| fault(error.to_string()))?;
     reply.json().await.map_err(|error| fault(error.to_string()))
 }
 

@@ -7,6 +7,7 @@
 
 mod error;
 mod io;
+pub mod kubernetes;
 pub mod objects;
 pub mod postgres;
 pub mod redis;

@@ -1,0 +1,1 @@
+//! Frames, keys and safety rules of the cockpit.
