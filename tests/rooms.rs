@@ -22,7 +22,8 @@ const EXCEPTIONS: &[(&str, &str)] = &[("wire/server.rs", "engine")];
 
 /// Crates that the pure rooms must not touch: no runtime, no sockets, no randomness.
 const PURE: &[&str] = &["runbook", "incident", "archive", "snapshots"];
-const IMPURE: &[&str] = &["tokio::", "std::net", "std::fs", "std::process", "Timestamp::now", "SystemTime", "reqwest::"];
+const IMPURE: &[&str] =
+    &["tokio::", "std::net", "std::fs", "std::process", "Timestamp::now", "SystemTime", "reqwest::"];
 
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).expect("a folder of sources") {

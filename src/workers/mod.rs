@@ -5,6 +5,7 @@
 //! give the identity that was approved → [`Worker::run`]. After a crash, [`Worker::probe`] asks the target what
 //! became of an attempt. Workers report through their return value and [`Io`]; they know nothing of the engine.
 
+mod build;
 pub mod endpoints;
 mod error;
 pub mod grafana;
@@ -21,6 +22,7 @@ pub mod s3;
 pub mod slack;
 pub mod snapshot;
 
+pub use build::build;
 pub use error::{Disposition, WorkerError};
 pub use io::{Cancel, Io, Sink};
 pub use notes::send_note;
@@ -108,5 +110,3 @@ pub trait Worker: Send + Sync {
         cancel.cancelled().await;
     }
 }
-mod build;
-pub use build::build;
