@@ -109,12 +109,7 @@ fn cycle(app: &mut App, by: usize) {
 
 fn fold(app: &mut App) {
     let Some(state) = &app.state else { return };
-    let phase = match app.row() {
-        Some(Row::Phase(id)) => state.runbook.phases.iter().find(|phase| phase.id == id),
-        Some(Row::Step(id)) => state.runbook.phases.iter().find(|phase| phase.steps.iter().any(|step| step.id == id)),
-        None => None,
-    };
-    if let Some(phase) = phase {
+    if let Some(phase) = app.row().and_then(|row| checklist::phase_of(state, &row)) {
         let folded = checklist::is_folded(state, &app.ui.folds, phase);
         let id = phase.id.clone();
         app.ui.folds.insert(id.clone(), !folded);

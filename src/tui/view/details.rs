@@ -57,7 +57,7 @@ pub(super) fn sheet(app: &App, id: &StepId, scroll: usize, width: usize) -> Shee
             ));
         }
     }
-    let foot = vec![keys(app, &[("j k", "scroll"), ("Esc", "close")])];
+    let foot = keys(app, &[("j k", "scroll"), ("Esc", "close")], width);
     Sheet { title: step.title.clone(), body, foot, scroll, ..Sheet::default() }
 }
 
