@@ -130,6 +130,7 @@ fn begin(app: &mut App) -> Vec<Out> {
             return Vec::new();
         }
         let count = steps.len();
+        app.ui.row = None;
         app.say(format!("{count} checks begin; they only read"));
         return steps.into_iter().map(|step| at_once(app, step)).collect();
     }
@@ -144,6 +145,7 @@ fn begin(app: &mut App) -> Vec<Out> {
     }
     if step.approval == Approval::None {
         app.say(format!("{}: it only reads, so it begins at once", step.title));
+        app.ui.row = None;
         return vec![at_once(app, step.id)];
     }
     let inputs = app.answers.get(&step.id).cloned().unwrap_or_default();

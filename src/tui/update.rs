@@ -22,7 +22,13 @@ use super::view;
 /// Takes a message at `now` and says what is to be done.
 pub fn update(app: &mut App, msg: Msg, now: Timestamp) -> Vec<Out> {
     app.now = now;
-    let mut outs = match msg {
+    let mut outs = taken(app, msg);
+    outs.extend(look(app));
+    outs
+}
+
+fn taken(app: &mut App, msg: Msg) -> Vec<Out> {
+    match msg {
         Msg::Key(event) => key(app, event),
         Msg::Paste(text) => {
             paste(app, &text);
@@ -52,21 +58,15 @@ pub fn update(app: &mut App, msg: Msg, now: Timestamp) -> Vec<Out> {
             app.say(how);
             Vec::new()
         }
-        Msg::Copied(Err(why)) => {
-            app.warn(why);
-            Vec::new()
-        }
         Msg::Exported(Ok(path)) => {
             app.say(format!("written to {}", path.display()));
             Vec::new()
         }
-        Msg::Exported(Err(why)) => {
+        Msg::Copied(Err(why)) | Msg::Exported(Err(why)) => {
             app.warn(why);
             Vec::new()
         }
-    };
-    outs.extend(look(app));
-    outs
+    }
 }
 
 /// An attempt whose output is looked at for the first time is fetched, and so is a followed one of which notices

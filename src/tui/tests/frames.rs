@@ -19,7 +19,9 @@ fn look(name: &str, app: &mut App) {
     for (columns, rows) in SIZES {
         let now = app.now;
         update(app, Msg::Resize(columns, rows), now);
-        frames.push_str(&format!("── {columns}x{rows}\n{}", frame_text(app, columns, rows)));
+        let size = format!("── {columns}x{rows}\n");
+        frames.push_str(&size);
+        frames.push_str(&frame_text(app, columns, rows));
     }
     insta::with_settings!({omit_expression => true, prepend_module_to_snapshot => false}, {
         insta::assert_snapshot!(name, frames);

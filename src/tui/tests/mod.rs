@@ -25,27 +25,24 @@ fn press(app: &mut App, keys: &str) -> Vec<Out> {
     let mut rest = keys;
     while let Some(first) = rest.chars().next() {
         let named = rest.strip_prefix('<').and_then(|rest| rest.split_once('>'));
-        let (code, modifiers) = match named {
-            Some((name, after)) => {
-                rest = after;
-                match name {
-                    "enter" => (KeyCode::Enter, KeyModifiers::NONE),
-                    "esc" => (KeyCode::Esc, KeyModifiers::NONE),
-                    "tab" => (KeyCode::Tab, KeyModifiers::NONE),
-                    "up" => (KeyCode::Up, KeyModifiers::NONE),
-                    "down" => (KeyCode::Down, KeyModifiers::NONE),
-                    "left" => (KeyCode::Left, KeyModifiers::NONE),
-                    "bs" => (KeyCode::Backspace, KeyModifiers::NONE),
-                    control => {
-                        let c = control.strip_prefix("c-").and_then(|c| c.chars().next()).expect("a named key");
-                        (KeyCode::Char(c), KeyModifiers::CONTROL)
-                    }
+        let (code, modifiers) = if let Some((name, after)) = named {
+            rest = after;
+            match name {
+                "enter" => (KeyCode::Enter, KeyModifiers::NONE),
+                "esc" => (KeyCode::Esc, KeyModifiers::NONE),
+                "tab" => (KeyCode::Tab, KeyModifiers::NONE),
+                "up" => (KeyCode::Up, KeyModifiers::NONE),
+                "down" => (KeyCode::Down, KeyModifiers::NONE),
+                "left" => (KeyCode::Left, KeyModifiers::NONE),
+                "bs" => (KeyCode::Backspace, KeyModifiers::NONE),
+                control => {
+                    let c = control.strip_prefix("c-").and_then(|c| c.chars().next()).expect("a named key");
+                    (KeyCode::Char(c), KeyModifiers::CONTROL)
                 }
             }
-            None => {
-                rest = &rest[first.len_utf8()..];
-                (KeyCode::Char(first), KeyModifiers::NONE)
-            }
+        } else {
+            rest = &rest[first.len_utf8()..];
+            (KeyCode::Char(first), KeyModifiers::NONE)
         };
         let now = app.now;
         outs.extend(update(app, Msg::Key(KeyEvent::new(code, modifiers)), now));
