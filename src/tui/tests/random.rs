@@ -98,7 +98,7 @@ fn take(story: &mut Story, turn: Turn) -> Vec<Out> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn nothing_breaks_the_screen(ascii in any::<bool>(), turns in prop::collection::vec(turn(), 1..60)) {
         let mut story = Story::themed("production", Theme::new(!ascii, ascii)).on_to_the_restore();

@@ -109,7 +109,9 @@ fn review(app: &App, card: &Card, step: Option<&Step>, width: usize) -> Sheet {
         body.extend(hang(" ", theme.dim(), &plan.undo, Style::new(), width));
     }
     if !plan.commands.is_empty() {
-        body.extend(heading("The same by hand (c copies)", app));
+        // On a card that takes a name, c is a letter of it.
+        let copies = step.is_some_and(|step| step.approval != Approval::Type);
+        body.extend(heading(if copies { "The same by hand (c copies)" } else { "The same by hand" }, app));
         for command in &plan.commands {
             body.extend(hang("$", theme.dim(), command, theme.dim(), width));
         }
