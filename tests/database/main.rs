@@ -269,36 +269,29 @@ async fn restores_that_stop_half_way() {
     let probe = restore.probe(&world.context("restore.database"), &plan).await.unwrap();
     assert!(matches!(&probe, Probe::Happened(probed) if probed.facts == done.facts), "{probe:?}");
 
-    // Stopped in the middle: a lock that nobody gives up keeps it there until it is stopped.
+    // Stopped in the middle: a lock that came after the last look, and that nobody gives up, keeps it there.
     let plan = world.plan("restore.database", &restore).await.unwrap();
     assert_eq!(plan.obstacle(), None);
-    let admin = world.admin("financecopilot").await;
+    world.run_sql("BEGIN; LOCK TABLE accounts; PREPARE TRANSACTION 'late'").await;
     let (hand, cancel) = Cancel::new();
-    let io = world.io(cancel);
-    let cx = world.context("restore.database");
+    let (io, cx) = (world.io(cancel), world.context("restore.database"));
     let log = io.log.clone();
-    let probing = restore_from("select.snapshot");
-    let (own, planned) = (plan.clone(), cx.clone());
+    let (planned, own) = (plan.clone(), cx.clone());
+    let running = tokio::spawn(async move { restore_from("select.snapshot").run(&own, &planned, &io).await });
     let watch = world.admin("postgres").await;
-    let mut running = tokio::spawn(async move { restore_from("select.snapshot").run(&planned, &own, &io).await });
-    // As soon as it is at work, a session gets in its way.
-    let works = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'relight INC-TEST restore'";
-    while watch.query_one(works, &[]).await.unwrap().get::<_, i64>(0) == 0 && !running.is_finished() {}
-    let _ = admin.batch_execute("BEGIN; LOCK TABLE accounts").await;
-    assert!(matches!(adopt(&log), Adopted::Running(_)) || running.is_finished());
-    hand.send_replace(true);
-    let ran = (&mut running).await.unwrap();
-    match ran {
-        Ok(Ran::Stopped(left)) => {
-            assert!(left.contains("mixed"), "{left}");
-            let left = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'relight INC-TEST restore'";
-            drop(admin);
-            while watch.query_one(left, &[]).await.unwrap().get::<_, i64>(0) > 0 {}
-            let probe = probing.probe(&cx, &plan).await.unwrap();
-            assert!(matches!(&probe, Probe::Unknown(why) if why.contains("was stopped")), "{probe:?}");
-        }
-        other => panic!("{other:?}"),
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'relight INC-TEST restore' AND wait_event_type = 'Lock'";
+    while watch.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+        assert!(!running.is_finished());
     }
+    let Adopted::Running(shim) = adopt(&log) else { panic!("it should be found running") };
+    hand.send_replace(true);
+    let ran = running.await.unwrap();
+    assert!(matches!(&ran, Ok(Ran::Stopped(left)) if left.contains("mixed")), "{ran:?}");
+    assert!(matches!(shim.wait().await, Adopted::Ended(exit) if exit.stopped));
+    world.run_sql("ROLLBACK PREPARED 'late'").await;
+    world.until_gone("relight INC-TEST restore").await;
+    let probe = restore.probe(&cx, &plan).await.unwrap();
+    assert!(matches!(&probe, Probe::Unknown(why) if why.contains("was stopped")), "{probe:?}");
     world.until_gone("api").await;
     world.done("restore.database", &restore_from("select.snapshot")).await;
     world.done("restore.prove", &prove()).await;
@@ -348,6 +341,9 @@ async fn what_a_proof_finds() {
     assert!(error.cause.contains("svc cannot read") && error.cause.contains("public.transactions"), "{error}");
 }
 
+/// What a case has wrong in its config.
+type Change = Box<dyn Fn(&mut relight::config::Postgres)>;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn roles_programs_and_passwords() {
     let world = World::new().await;
@@ -367,7 +363,7 @@ async fn roles_programs_and_passwords() {
     admin.batch_execute(&format!("CREATE ROLE weak LOGIN PASSWORD '{PASSWORD}'")).await.unwrap();
 
     let mut world = world;
-    let cases: [(&str, Box<dyn Fn(&mut relight::config::Postgres)>, &str); 8] = [
+    let cases: [(&str, Change, &str); 8] = [
         (
             "password",
             Box::new({

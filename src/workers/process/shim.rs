@@ -64,7 +64,7 @@ async fn serve() -> ExitCode {
         Ok(input) => BufReader::new(input).lines(),
         Err(error) => return refuse(&mut teller, format!("its standard input is no pipe: {error}")),
     };
-    let order: Order = match control.next_line().await.map(|line| line.unwrap_or_default()) {
+    let order: Order = match control.next_line().await.map(Option::unwrap_or_default) {
         // The engine died before it had said what to do.
         Ok(line) if line.is_empty() => return ExitCode::FAILURE,
         Ok(line) => match serde_json::from_str(&line) {
