@@ -26,6 +26,7 @@
 //! | [`export`] | the timeline for PagerDuty, as Markdown, as JSON | `incident` |
 //! | [`wire`] | client and engine over a unix socket | `incident`; its server also `engine` |
 //! | [`drill`] | the flight simulator: real servers, stand-ins for the paid services | all of the above |
+//! | [`tui`] | the cockpit: update, keymap, panes | `incident`, `runbook`, the client side of `wire` |
 //! | [`cli`] | the commands; wires everything together | everything |
 pub mod archive;
 pub mod cli;
@@ -37,5 +38,6 @@ pub mod incident;
 pub mod journal;
 pub mod runbook;
 pub mod snapshots;
+pub mod tui;
 pub mod wire;
 pub mod workers;

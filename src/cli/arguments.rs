@@ -46,6 +46,8 @@ pub(super) enum Verb {
         /// The incident; may be left out when only one is open
         id: Option<IncidentId>,
     },
+    /// Rehearse on a real, damaged database of its own
+    Drill(DrillOptions),
     /// List incidents
     List {
         /// As JSON
@@ -93,12 +95,40 @@ pub(super) enum Verb {
         /// The shell
         shell: Shell,
     },
+    /// The process that is the drill's world
+    #[command(hide = true)]
+    Sandbox {
+        /// Its folder
+        #[arg(long)]
+        dir: PathBuf,
+    },
+    /// What a configured command is in a drill
+    #[command(hide = true)]
+    StandIn {
+        /// `smoke` or `deploy` and its arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
     /// The process that owns an incident
     #[command(hide = true)]
     Engine {
         /// The incident
         id: IncidentId,
     },
+}
+
+/// Options of `relight drill`.
+#[derive(Debug, Args)]
+pub(super) struct DrillOptions {
+    /// Play the operator, print a scorecard, and end the drill
+    #[arg(long)]
+    pub(super) auto: bool,
+    /// The scorecard as JSON
+    #[arg(long, requires = "auto")]
+    pub(super) json: bool,
+    /// End every drill that runs
+    #[arg(long, conflicts_with = "auto")]
+    pub(super) stop: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -77,10 +77,13 @@ fn log_file(folder: &Path) -> Result<std::fs::File> {
 
 /// The config that the incident was started with, unless another is named.
 pub(super) fn config_path(common: &Common, folder: &Path) -> PathBuf {
-    common.config.clone().unwrap_or_else(|| {
-        std::fs::read(folder.join("config-path"))
-            .map_or_else(|_| default_path(), |bytes| PathBuf::from(std::ffi::OsString::from_vec(bytes)))
-    })
+    common.config.clone().or_else(|| kept_config_path(folder)).unwrap_or_else(default_path)
+}
+
+/// The config that the incident was started with.
+pub(super) fn kept_config_path(folder: &Path) -> Option<PathBuf> {
+    let bytes = std::fs::read(folder.join("config-path")).ok()?;
+    Some(PathBuf::from(std::ffi::OsString::from_vec(bytes)))
 }
 
 /// The body of `relight engine ID`.

@@ -28,6 +28,8 @@ pub enum Exit {
     Held,
     /// 130: interrupted.
     Interrupted,
+    /// The code of a command that this process stands in for.
+    Of(u8),
 }
 
 impl From<Exit> for ExitCode {
@@ -41,6 +43,7 @@ impl From<Exit> for ExitCode {
             Exit::InDoubt => 5,
             Exit::Held => 6,
             Exit::Interrupted => 130,
+            Exit::Of(code) => code,
         })
     }
 }

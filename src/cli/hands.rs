@@ -24,14 +24,14 @@ impl Workers {
 #[async_trait]
 impl Hands for Workers {
     fn worker(&self, step: &Step, _knowledge: &Knowledge) -> Result<Box<dyn Worker>, WorkerError> {
-        workers::build(&step.action, &self.config)
+        workers::build(&step.action)
     }
 
     async fn list(&self, step: &Step, knowledge: &Knowledge) -> Result<Option<Listing>, WorkerError> {
         let Action::ChooseSnapshot { from, database } = &step.action else {
             return Ok(None);
         };
-        workers::list_snapshots(&self.config, from, database, knowledge.onset, knowledge.now).await.map(Some)
+        workers::snapshot::list_snapshots(&self.config, from, database, knowledge.onset, knowledge.now).await.map(Some)
     }
 
     async fn send(&self, message: &OwedMessage, knowledge: &Knowledge, again: bool) -> Result<String, WorkerError> {

@@ -11,7 +11,7 @@ use crate::config::{Config, default_path};
 use crate::engine::{Found, Home};
 use crate::incident::{Actor, Event, EventKind, IncidentId, State, duration_text};
 use crate::runbook::{BUILT_IN, Runbook};
-use crate::wire;
+use crate::{export, tui, wire};
 
 use super::arguments::Common;
 use super::exit::Usage;
@@ -177,9 +177,36 @@ pub(super) fn bare(common: &Common) -> Result<Exit> {
 pub(super) fn open_cockpit(home: &Home, id: &IncidentId, common: &Common) -> Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let _link = engine::connect_or_start(home, id, common).await?;
+        // A drill's sandbox ends an hour after the last one who looks at it.
+        let _hold = super::drill::hold(&home.folder(id)).await;
+        let link = engine::connect_or_start(home, id, common).await?;
+        let options = tui::Options {
+            ascii: common.ascii,
+            export_dir: std::env::current_dir().unwrap_or_else(|_| home.folder(id)),
+            export: Box::new(|state, kind| export::export(state, format_of(kind))),
+        };
+        let exit = tui::run(link, options).await?;
+        // The screen is the terminal's own again: what is said here stays in its scrollback.
+        match exit {
+            tui::Exit::Closed => println!("{id} is closed. `relight export {id}` prints its timeline."),
+            tui::Exit::Detached => println!("Detached from {id}; everything goes on. `relight attach {id}` returns to it."),
+            tui::Exit::EngineLost(why) => {
+                eprintln!("relight: the engine of {id} is gone ({why}). `relight attach {id}` starts it again and asks every target what became of what was at work.");
+                return Ok(Exit::Failed);
+            }
+            // Nobody is there to be told.
+            tui::Exit::TerminalGone => return Ok(Exit::Interrupted),
+        }
         Ok(Exit::Done)
     })
+}
+
+fn format_of(kind: tui::ExportKind) -> export::Format {
+    match kind {
+        tui::ExportKind::PagerDuty => export::Format::PagerDuty,
+        tui::ExportKind::Markdown => export::Format::Markdown,
+        tui::ExportKind::Json => export::Format::Json,
+    }
 }
 
 pub(super) fn list(common: &Common, json: bool, all: bool) -> Result<Exit> {

@@ -3,6 +3,7 @@
 mod arguments;
 mod audit;
 mod check;
+mod drill;
 mod engine;
 mod exit;
 mod export;
@@ -44,6 +45,7 @@ fn run(arguments: Arguments) -> color_eyre::Result<Exit> {
         None => incidents::bare(&common),
         Some(Verb::Start) => incidents::start(&common),
         Some(Verb::Attach { id }) => incidents::attach(&common, id),
+        Some(Verb::Drill(options)) => drill::drill(&common, &options),
         Some(Verb::List { json, all }) => incidents::list(&common, json, all),
         Some(Verb::Export { id, format, output }) => export::export(&common, &id, format, output.as_deref()),
         Some(Verb::Audit { id }) => audit::audit(&common, &id),
@@ -54,6 +56,8 @@ fn run(arguments: Arguments) -> color_eyre::Result<Exit> {
             arguments::completions(shell);
             Ok(Exit::Done)
         }
+        Some(Verb::Sandbox { dir }) => drill::sandbox(&dir),
+        Some(Verb::StandIn { words }) => drill::stand_in(&words).map(Exit::Of),
         Some(Verb::Engine { id }) => engine::serve(&common, &id),
     }
 }

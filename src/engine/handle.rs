@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::incident::{Actor, Command, IncidentId, Notice, Query, Report};
+use crate::incident::{Actor, Command, IncidentId, Notice, Query, Refusal, Report};
 
 use super::Subscription;
 
@@ -64,8 +64,8 @@ pub enum Input {
         client: ClientId,
         /// The client's number for the query.
         id: u64,
-        /// What to show.
-        notice: Option<Notice>,
+        /// What to show, if there is more to it than that it was done; or why it was not.
+        result: Result<Option<Notice>, Refusal>,
     },
     /// The process is to end.
     Shutdown,

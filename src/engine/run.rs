@@ -152,11 +152,13 @@ impl Loop {
                 self.show(Notice::Planned { step, result });
             }
             Input::Notice(notice) => self.show(notice),
-            Input::Answer { client, id, notice } => {
-                if let Some(notice) = notice {
-                    self.clients.tell(client, Outgoing::Notice(Arc::new(notice)));
-                }
-                self.clients.tell(client, Outgoing::Reply { id, result: Ok(()) });
+            Input::Answer { client, id, result } => {
+                let result = result.map(|notice| {
+                    if let Some(notice) = notice {
+                        self.clients.tell(client, Outgoing::Notice(Arc::new(notice)));
+                    }
+                });
+                self.clients.tell(client, Outgoing::Reply { id, result });
             }
             Input::Shutdown => {}
         }
@@ -209,7 +211,9 @@ impl Loop {
     fn query(&mut self, core: &Core, client: ClientId, id: u64, query: &Query) {
         match *query {
             Query::Snapshots => {
-                self.supervisor.list(core.state(), move |_| Some(Input::Answer { client, id, notice: None }));
+                self.supervisor.list(core.state(), move |result| {
+                    Some(Input::Answer { client, id, result: result.map(|()| None) })
+                });
             }
             Query::Output { attempt, from, most } => {
                 if !core.state().attempts.contains_key(&attempt) {
@@ -221,11 +225,12 @@ impl Loop {
                 let handle = self.handle.clone();
                 tokio::spawn(async move {
                     let read = tokio::task::spawn_blocking(move || read_log(&path, from, most.min(MOST_OUTPUT))).await;
-                    let notice = match read {
-                        Ok(Ok((offset, text))) => Some(Notice::Output { attempt, offset, text }),
-                        _ => None,
+                    let read = read.map_err(std::io::Error::other).and_then(|read| read);
+                    let result = match read {
+                        Ok((offset, text)) => Ok(Some(Notice::Output { attempt, offset, text })),
+                        Err(error) => Err(Refusal::WrongState { why: format!("the log cannot be read: {error}") }),
                     };
-                    handle.send(Input::Answer { client, id, notice }).await;
+                    handle.send(Input::Answer { client, id, result }).await;
                 });
             }
         }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::config::Config;
-use crate::incident::{AttemptId, Gravity, Inputs, Knowledge, Notice, Outcome, Plan, Problem, Report, State};
+use crate::incident::{AttemptId, Gravity, Inputs, Knowledge, Notice, Outcome, Plan, Problem, Refusal, Report, State};
 use crate::runbook::{Action, Step, StepId};
 use crate::workers::{Cancel, Context, Io, Probe, Ran, WorkerError};
 
@@ -165,22 +165,30 @@ impl Supervisor {
         }
     }
 
-    /// Lists the dumps of the runbook's choosing step. `done` tells whoever asked.
-    pub(super) fn list(&self, state: &State, done: impl FnOnce(Handle) -> Option<Input> + Send + 'static) {
+    /// Lists the dumps of the runbook's choosing step for everybody; `done` tells whoever asked what came of it.
+    pub(super) fn list(&self, state: &State, done: impl FnOnce(Result<(), Refusal>) -> Option<Input> + Send + 'static) {
         let choosing = state.runbook.steps().find(|step| matches!(step.action, Action::ChooseSnapshot { .. })).cloned();
         let handle = self.handle.clone();
-        let Some(step) = choosing else { return };
-        let knowledge = Knowledge::of(state, &step.id, Timestamp::now());
+        let knowledge = choosing.as_ref().map(|step| Knowledge::of(state, &step.id, Timestamp::now()));
         let hands = Arc::clone(&self.hands);
         tokio::spawn(async move {
-            match hands.list(&step, &knowledge).await {
-                Ok(Some(listing)) => {
-                    handle.send(Input::Notice(Notice::Snapshots(listing))).await;
+            let listed = match choosing.zip(knowledge) {
+                Some((step, knowledge)) => hands.list(&step, &knowledge).await,
+                None => Ok(None),
+            };
+            let result = match listed {
+                Ok(listing) => {
+                    if let Some(listing) = listing {
+                        handle.send(Input::Notice(Notice::Snapshots(listing))).await;
+                    }
+                    Ok(())
                 }
-                Ok(None) => {}
-                Err(error) => tracing::warn!("the snapshots cannot be listed: {error}"),
-            }
-            if let Some(input) = done(handle.clone()) {
+                Err(error) => {
+                    tracing::warn!("{error}");
+                    Err(Refusal::WrongState { why: error.to_string() })
+                }
+            };
+            if let Some(input) = done(result) {
                 handle.send(input).await;
             }
         });

@@ -1,5 +1,5 @@
 //! The pure domain: what happened ([`Event`]), what is so because of it ([`State`]), what a person may ask
-//! ([`Command`]) and what follows ([`decide`], [`react`], [`effects`]).
+//! ([`Command`]) and what follows ([`decide()`], [`react()`], [`effects()`]).
 //!
 //! Nothing here touches a clock, a socket, a file or randomness: the same events give the same state, in the
 //! engine, in every client, after a crash, in an export and in a test. This room imports only `runbook`.

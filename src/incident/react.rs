@@ -1,6 +1,6 @@
 //! What a report leads to. Reports about attempts that are over already are dropped.
 
-use crate::runbook::{Action, StepId};
+use crate::runbook::Action;
 
 use super::decide::reopen_dependents;
 use super::{AttemptId, EventKind, MessageState, Outcome, Report, Settlement, State, StepStatus};
@@ -63,6 +63,12 @@ fn consequences(state: &State, attempt: AttemptId, outcome: &Outcome) -> Vec<Eve
     if let Some(undone) = done.plan.undoes.as_ref().and_then(|id| state.runbook.step(id)) {
         events.push(EventKind::Reopened { step: undone.id.clone(), because: format!("`{}` took it back", step.title) });
         events.extend(reopen_dependents(state, undone, "was taken back"));
+        // The undo may itself rest on what it takes back, as starting writes rests on stopping them. It is at work
+        // until this very report, so it is not among the reopened yet.
+        if state.runbook.dependents(&undone.id).iter().any(|other| other.id == step.id) {
+            let because = format!("`{}` was taken back", undone.title);
+            events.push(EventKind::Reopened { step: step.id.clone(), because });
+        }
     }
     if let Action::RestoreDatabase { database, .. } = &step.action {
         for prove in state.runbook.steps() {
@@ -78,12 +84,7 @@ fn consequences(state: &State, attempt: AttemptId, outcome: &Outcome) -> Vec<Eve
             }
         }
     }
-    // The undo of a step may itself rest on it: what has just been done stays done.
-    let own: &StepId = &done.step;
     let mut seen = std::collections::BTreeSet::new();
-    events.retain(|event| match event {
-        EventKind::Reopened { step, .. } => seen.insert(step.clone()) && (step != own || done.plan.undoes.is_some()),
-        _ => true,
-    });
+    events.retain(|event| !matches!(event, EventKind::Reopened { step, .. } if !seen.insert(step.clone())));
     events
 }

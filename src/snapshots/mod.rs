@@ -47,7 +47,7 @@ pub struct Listed {
 }
 
 impl Listed {
-    /// What names this content among all: the key, and behind an `@` the version where there is one. [`judge`] looks
+    /// What names this content among all: the key, and behind an `@` the version where there is one. [`judge()`] looks
     /// inspections up by it.
     #[must_use]
     pub fn id(&self) -> String {

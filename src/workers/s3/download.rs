@@ -48,6 +48,20 @@ impl Place {
         Ok(body.to_vec())
     }
 
+    /// `length` bytes of an object from `from` on, or fewer where it ends before.
+    ///
+    /// # Errors
+    /// S3 says no, or the object changed.
+    pub async fn range(&self, object: &ObjectRef, from: u64, length: u64) -> Result<Vec<u8>, WorkerError> {
+        let end = from.saturating_add(length).min(object.size);
+        if from >= end {
+            return Ok(Vec::new());
+        }
+        let reply = self.get(object, Some((from, end - 1))).await?;
+        let body = reply.body.collect().await.map_err(|error| self.broken(object, &error))?.to_vec();
+        if body.len() as u64 == end - from { Ok(body) } else { Err(self.short(object, body.len() as u64)) }
+    }
+
     /// Streams a whole object through `each`.
     ///
     /// # Errors
@@ -76,7 +90,7 @@ impl Place {
         progress: Progress<'_>,
         cancel: &Cancel,
     ) -> Result<(), WorkerError> {
-        self.room_for(object, to)?;
+        Self::room_for(object, to)?;
         let partial = to.with_extension("part");
         let disk = |error: std::io::Error| Self::disk(object, &partial, &error);
         let file =
@@ -125,7 +139,7 @@ impl Place {
         if at == end { Ok(()) } else { Err(self.short(object, at)) }
     }
 
-    fn room_for(&self, object: &ObjectRef, to: &Path) -> Result<(), WorkerError> {
+    fn room_for(object: &ObjectRef, to: &Path) -> Result<(), WorkerError> {
         let folder = to.parent().unwrap_or(Path::new("/"));
         let disk = rustix::fs::statvfs(folder).map_err(|error| Self::disk(object, folder, &error.into()))?;
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);

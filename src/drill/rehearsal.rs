@@ -1,0 +1,257 @@
+//! `relight drill --auto`: plays the whole runbook and proves from outside that the data is back.
+
+use serde::Serialize;
+
+use jiff::Timestamp;
+
+use crate::incident::{Fact, MessageState, State, duration_text};
+use crate::runbook::Action;
+use crate::wire::Link;
+
+use super::error::SandboxError;
+use super::operator::{Operator, OperatorError, drill_answers};
+use super::ready::Ready;
+use super::scorecard::{self, Score};
+
+/// Why a rehearsal could not be played to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum RehearsalError {
+    /// The operator gave up.
+    #[error(transparent)]
+    Operator(#[from] OperatorError),
+    /// The world could not be measured.
+    #[error("the drill's world cannot be measured: {0}")]
+    Measure(#[from] SandboxError),
+    /// A stand-in could not be asked.
+    #[error("the stand-in for {service} cannot be asked: {why}")]
+    StandIn {
+        /// Which.
+        service: &'static str,
+        /// Why.
+        why: String,
+    },
+}
+
+/// One thing that must be so for the drill to be passed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Proof {
+    /// What.
+    pub what: &'static str,
+    /// It is so.
+    pub good: bool,
+    /// What was measured.
+    pub detail: String,
+}
+
+/// How long a step took.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Timing {
+    /// The step's id.
+    pub step: String,
+    /// Its title.
+    pub title: String,
+    /// From preparing to proved, in milliseconds.
+    pub millis: i64,
+}
+
+/// What came of a rehearsal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Scorecard {
+    /// Everything is proved.
+    pub passed: bool,
+    /// The proofs.
+    pub proofs: Vec<Proof>,
+    /// Each step's time.
+    pub timings: Vec<Timing>,
+    /// From the first key to writes running again, in seconds.
+    pub time_to_service_seconds: i64,
+    /// The writes that were lost, in seconds.
+    pub lost_seconds: i64,
+}
+
+/// Plays the runbook to its end. `say` is told what goes on, a line at a time.
+///
+/// # Errors
+/// A step did not succeed, or the world cannot be measured.
+pub async fn play(link: Link, ready: &Ready, say: &mut (dyn FnMut(&str) + Send)) -> Result<Scorecard, RehearsalError> {
+    let began = Timestamp::now();
+    let flag_before = flag(ready).await?;
+    let mut operator = Operator::attach(link, drill_answers(ready.onset)).await?;
+    let mut before_writes: Option<Score> = None;
+    let mut timings = Vec::new();
+    while let Some(step) = operator.next_step()? {
+        if matches!(step.action, Action::StartWrites { .. }) {
+            before_writes = Some(scorecard::measure(ready).await?);
+        }
+        let from = Timestamp::now();
+        operator.carry_out(&step).await?;
+        let took = Timestamp::now().duration_since(from);
+        say(&format!("{:>8}  {}", format!("{:.1}s", took.as_secs_f64()), step.title));
+        timings.push(Timing {
+            step: step.id.to_string(),
+            title: step.title.clone(),
+            millis: i64::try_from(took.as_millis()).unwrap_or(i64::MAX),
+        });
+    }
+    operator.wait_until_sent().await?;
+    let after = scorecard::measure(ready).await?;
+    let flag_after = flag(ready).await?;
+    let Some(state) = operator.state() else { return Err(OperatorError::DeadEnd.into()) };
+    let mut proofs = proofs(state, ready, before_writes.as_ref(), &after);
+    proofs.push(Proof {
+        what: "deploy lock as it was",
+        good: flag_before == flag_after,
+        detail: format!("on before: {flag_before}, on now: {flag_after}"),
+    });
+    proofs.push(timeline(state, ready).await?);
+    let back = state.service_back_at().unwrap_or_else(Timestamp::now);
+    let stopped = state.all_facts().find_map(|(_, fact)| match fact {
+        Fact::WritesStopped { at, .. } => Some(*at),
+        _ => None,
+    });
+    let lost = state.snapshot_time().zip(stopped).map_or(0, |(taken, stopped)| stopped.duration_since(taken).as_secs());
+    Ok(Scorecard {
+        passed: proofs.iter().all(|proof| proof.good),
+        proofs,
+        timings,
+        time_to_service_seconds: back.duration_since(began).as_secs(),
+        lost_seconds: lost,
+    })
+}
+
+fn proofs(state: &State, ready: &Ready, before_writes: Option<&Score>, after: &Score) -> Vec<Proof> {
+    let chosen = state.all_facts().rev().find_map(|(_, fact)| match fact {
+        Fact::Restored { object, .. } => Some(object.key.clone()),
+        _ => None,
+    });
+    let manifest = chosen.and_then(|key| ready.dumps.iter().find(|dump| dump.key == key));
+    let tables = match (before_writes, manifest) {
+        (Some(score), Some(manifest)) => {
+            let differences = score.table_differences(manifest);
+            let rows: u64 = score.tables.values().map(|table| u64::try_from(table.rows).unwrap_or(0)).sum();
+            let detail = if differences.is_empty() {
+                format!("{} tables, {rows} rows, counts and checksums equal to {}", score.tables.len(), manifest.key)
+            } else {
+                differences.join("; ")
+            };
+            Proof { what: "tables equal to the snapshot, before writes", good: differences.is_empty(), detail }
+        }
+        (_, manifest) => Proof {
+            what: "tables equal to the snapshot, before writes",
+            good: false,
+            detail: if manifest.is_none() {
+                "no dump of the drill was restored".to_owned()
+            } else {
+                "writes were never started".to_owned()
+            },
+        },
+    };
+    let redis = before_writes.map(|score| (score.redis_keys, score.redis_neighbours));
+    let objects = &after.objects;
+    let replicas: Vec<String> = ready
+        .deployments
+        .iter()
+        .filter_map(|(name, wanted)| {
+            let found = after.deployments.get(name);
+            let good = found.is_some_and(|found| {
+                found.replicas == i64::from(wanted.replicas) && found.available == i64::from(wanted.replicas)
+            });
+            (!good).then(|| format!("{name}: {found:?}, wanted {}", wanted.replicas))
+        })
+        .collect();
+    vec![
+        tables,
+        Proof {
+            what: "cache empty, its neighbour untouched",
+            good: redis == Some((0, ready.redis_neighbours)),
+            detail: format!("keys and neighbour's keys before writes: {redis:?}"),
+        },
+        Proof {
+            what: "objects as in the snapshot, newer ones kept",
+            good: objects.wrong.is_empty() && objects.unknown.is_empty() && objects.rolled_back.is_empty(),
+            detail: format!(
+                "{} as in the snapshot, {} newer kept, {} wrong, {} rolled back",
+                objects.restored,
+                objects.kept,
+                objects.wrong.len(),
+                objects.rolled_back.len()
+            ),
+        },
+        Proof {
+            what: "replicas back",
+            good: replicas.is_empty(),
+            detail: if replicas.is_empty() { "all available".to_owned() } else { replicas.join("; ") },
+        },
+    ]
+}
+
+/// Every milestone of the timeline must be a note on the PagerDuty incident, once.
+async fn timeline(state: &State, ready: &Ready) -> Result<Proof, RehearsalError> {
+    let service = "pagerduty";
+    let told = ask(ready, service).await?;
+    let text = told.to_string();
+    let milestones = state.timeline.iter().filter(|entry| entry.milestone);
+    let mut missing = Vec::new();
+    for entry in milestones {
+        let marker = format!("[{} #{}]", state.id, entry.seq);
+        match text.matches(&marker).count() {
+            1 => {}
+            0 => missing.push(format!("{marker} is missing")),
+            more => missing.push(format!("{marker} is there {more} times")),
+        }
+    }
+    let unsent = state.messages.values().filter(|message| !matches!(message.state, MessageState::Sent(_))).count();
+    let good = missing.is_empty() && unsent == 0 && state.closed_at.is_some();
+    let detail = if good {
+        format!("{} milestones, each noted once in PagerDuty; incident closed", state.messages.len())
+    } else {
+        format!("{unsent} unsent; {}", missing.join("; "))
+    };
+    Ok(Proof { what: "timeline complete", good, detail })
+}
+
+async fn flag(ready: &Ready) -> Result<bool, RehearsalError> {
+    let service = "launchdarkly";
+    let state = ask(ready, service).await?;
+    find_flag(&state).ok_or_else(|| RehearsalError::StandIn { service, why: format!("no flag in {state}") })
+}
+
+/// The flag's `on`, wherever the stand-in keeps it in its state.
+fn find_flag(state: &serde_json::Value) -> Option<bool> {
+    match state {
+        serde_json::Value::Object(map) => {
+            map.get("on").and_then(serde_json::Value::as_bool).or_else(|| map.values().find_map(find_flag))
+        }
+        serde_json::Value::Array(items) => items.iter().find_map(find_flag),
+        _ => None,
+    }
+}
+
+async fn ask(ready: &Ready, service: &'static str) -> Result<serde_json::Value, RehearsalError> {
+    let fault = |why: String| RehearsalError::StandIn { service, why };
+    let fact = ready.services.get(service).ok_or_else(|| fault("it is not in ready.json".to_owned()))?;
+    let reply =
+        reqwest::get(format!("{}/_control/state", fact.control_url)).await.map_err(|error| fault(error.to_string()))?;
+    reply.json().await.map_err(|error| fault(error.to_string()))
+}
+
+impl Scorecard {
+    /// As a table for people.
+    #[must_use]
+    pub fn text(&self) -> String {
+        use std::fmt::Write as _;
+        let mut out = String::new();
+        // Writing to a String cannot fail.
+        for proof in &self.proofs {
+            let _ = writeln!(out, "{} {:<46} {}", if proof.good { "ok  " } else { "FAIL" }, proof.what, proof.detail);
+        }
+        let _ = writeln!(
+            out,
+            "\n{}: service back after {}, {} of writes lost.",
+            if self.passed { "PASSED" } else { "NOT PASSED" },
+            duration_text(jiff::SignedDuration::from_secs(self.time_to_service_seconds)),
+            duration_text(jiff::SignedDuration::from_secs(self.lost_seconds)),
+        );
+        out
+    }
+}

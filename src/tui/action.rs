@@ -1,0 +1,141 @@
+//! What a person can do in the cockpit, by name. Keys, footer, palette and help all speak of these.
+
+/// A named thing to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum UiAction {
+    Approve,
+    Retry,
+    Skip,
+    ByHand,
+    Undo,
+    Stop,
+    Details,
+    Note,
+    Copy,
+    Export,
+    Escalation,
+    Follow,
+    Search,
+    NextMatch,
+    PreviousMatch,
+    Palette,
+    Help,
+    Log,
+    Up,
+    Down,
+    PageUp,
+    PageDown,
+    Top,
+    Bottom,
+    Left,
+    Right,
+    NextPane,
+    PreviousPane,
+    Checklist,
+    Snapshots,
+    Output,
+    Timeline,
+    Zoom,
+    Fold,
+    Back,
+    Redraw,
+    Suspend,
+    Detach,
+}
+
+impl UiAction {
+    /// Every action, in the order of help and palette.
+    pub(super) const ALL: [Self; 38] = [
+        Self::Approve,
+        Self::Retry,
+        Self::Skip,
+        Self::ByHand,
+        Self::Undo,
+        Self::Stop,
+        Self::Details,
+        Self::Note,
+        Self::Copy,
+        Self::Export,
+        Self::Escalation,
+        Self::Follow,
+        Self::Search,
+        Self::NextMatch,
+        Self::PreviousMatch,
+        Self::Palette,
+        Self::Help,
+        Self::Log,
+        Self::Up,
+        Self::Down,
+        Self::PageUp,
+        Self::PageDown,
+        Self::Top,
+        Self::Bottom,
+        Self::Left,
+        Self::Right,
+        Self::NextPane,
+        Self::PreviousPane,
+        Self::Checklist,
+        Self::Snapshots,
+        Self::Output,
+        Self::Timeline,
+        Self::Zoom,
+        Self::Fold,
+        Self::Back,
+        Self::Redraw,
+        Self::Suspend,
+        Self::Detach,
+    ];
+
+    /// One or two words, for the footer and the palette.
+    pub(super) fn name(self) -> &'static str {
+        self.words().0
+    }
+
+    /// What it does, in a sentence.
+    pub(super) fn about(self) -> &'static str {
+        self.words().1
+    }
+
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Approve => ("approve", "show what the step would do now; y on that card approves it"),
+            Self::Retry => ("retry", "open a step again, and what rests on it; in Snapshots: list again"),
+            Self::Skip => ("skip", "leave the step out; asks why"),
+            Self::ByHand => ("by hand", "the step was done outside relight; asks what was done"),
+            Self::Undo => ("undo", "show the plan that takes the step back"),
+            Self::Stop => ("stop", "stop a running step; says first what stops"),
+            Self::Details => ("details", "everything about the selected row; never acts"),
+            Self::Note => ("write note", "write a note into the timeline"),
+            Self::Copy => ("copy", "copy the step's commands, the output line, the key or the timeline"),
+            Self::Export => ("export", "write the timeline to a file"),
+            Self::Escalation => ("escalate", "whom to call, and what to tell them"),
+            Self::Follow => ("follow", "follow the live end, or the current step"),
+            Self::Search => ("search", "find text in the pane"),
+            Self::NextMatch => ("next match", "go to the next match"),
+            Self::PreviousMatch => ("previous match", "go to the match before"),
+            Self::Palette => ("commands", "find a command by its name"),
+            Self::Help => ("help", "all keys"),
+            Self::Log => ("program log", "relight's own log"),
+            Self::Up => ("up", "one row up"),
+            Self::Down => ("down", "one row down"),
+            Self::PageUp => ("page up", "half a page up"),
+            Self::PageDown => ("page down", "half a page down"),
+            Self::Top => ("top", "to the first row"),
+            Self::Bottom => ("bottom", "to the last row"),
+            Self::Left => ("earlier attempt", "output of the attempt before"),
+            Self::Right => ("later attempt", "output of the attempt after"),
+            Self::NextPane => ("next pane", "to the next pane"),
+            Self::PreviousPane => ("previous pane", "to the pane before"),
+            Self::Checklist => ("checklist", "to the checklist"),
+            Self::Snapshots => ("snapshots", "to the snapshots"),
+            Self::Output => ("output", "to the output"),
+            Self::Timeline => ("timeline", "to the timeline"),
+            Self::Zoom => ("zoom", "give one pane the whole screen, and back"),
+            Self::Fold => ("fold", "fold or unfold the phase"),
+            Self::Back => ("back", "back; always cancels"),
+            Self::Redraw => ("redraw", "draw everything again"),
+            Self::Suspend => ("suspend", "back to the shell; fg returns"),
+            Self::Detach => ("detach", "leave; everything goes on"),
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! Everything that the cockpit knows. Events are folded into it; panes read it.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::incident::{
+    Attempt, AttemptId, Escalation, Fact, Inputs, Listing, Plan, Series, SnapshotRow, State, StepStatus, escalations,
+    loss,
+};
+use crate::runbook::{Phase, Step, StepId};
+
+use super::card::Card;
+use super::checklist::{self, Row};
+use super::output::Outputs;
+use super::overlay::Overlay;
+use super::theme::Theme;
+
+/// The smallest screen that anything is shown on.
+pub(super) const SMALLEST: (u16, u16) = (40, 10);
+
+/// One of the four panes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pane {
+    Checklist,
+    Snapshots,
+    Output,
+    Timeline,
+}
+
+impl Pane {
+    pub(super) const ALL: [Self; 4] = [Self::Checklist, Self::Snapshots, Self::Output, Self::Timeline];
+
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Self::Checklist => "Checklist",
+            Self::Snapshots => "Snapshots",
+            Self::Output => "Output",
+            Self::Timeline => "Timeline",
+        }
+    }
+
+    pub(super) fn number(self) -> usize {
+        Self::ALL.iter().position(|pane| *pane == self).map_or(1, |at| at + 1)
+    }
+}
+
+/// How far a running attempt is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Progress {
+    pub(super) label: String,
+    pub(super) done: u64,
+    pub(super) total: Option<u64>,
+    pub(super) unit: String,
+    /// When this label was first heard, and how much was done then.
+    pub(super) since: (Timestamp, u64),
+}
+
+/// What a question to the engine was about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Asked {
+    Prepare(StepId),
+    Approve(StepId),
+    Prompt,
+    Retry,
+    Stop,
+    Snapshots,
+    Output(AttemptId),
+}
+
+/// A line above the keys that says how something went, until the next key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Toast {
+    pub(super) text: String,
+    pub(super) bad: bool,
+}
+
+/// What the person chose to look at.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Ui {
+    pub(super) pane: Pane,
+    pub(super) zoom: bool,
+    pub(super) folds: BTreeMap<String, bool>,
+    /// The selected row of the checklist; none follows the current step.
+    pub(super) row: Option<Row>,
+    pub(super) snapshot: Option<String>,
+    /// The selected entry of the timeline; none follows the end.
+    pub(super) entry: Option<u64>,
+    /// The attempt whose output is shown; none follows the checklist.
+    pub(super) attempt: Option<AttemptId>,
+    /// Offset of the selected line; none follows the end.
+    pub(super) line: Option<u64>,
+    pub(super) needle: String,
+    pub(super) overlay: Option<Overlay>,
+    pub(super) toast: Option<Toast>,
+}
+
+/// The cockpit's whole state.
+#[derive(Debug)]
+pub struct App {
+    pub(super) theme: Theme,
+    pub(super) now: Timestamp,
+    pub(super) size: (u16, u16),
+    pub(super) state: Option<State>,
+    pub(super) caught_up: bool,
+    /// Why the engine is gone.
+    pub(super) lost: Option<String>,
+    /// Something that stays on screen until it is mended.
+    pub(super) alarm: Option<String>,
+    pub(super) outbox_waits: Option<String>,
+    pub(super) plans: BTreeMap<StepId, Plan>,
+    /// What was answered to each step's questions.
+    pub(super) answers: BTreeMap<StepId, Inputs>,
+    /// Steps without approval whose plan is approved as it arrives.
+    pub(super) at_once: Vec<StepId>,
+    pub(super) listing: Option<Listing>,
+    pub(super) listing_fault: Option<String>,
+    pub(super) progress: BTreeMap<AttemptId, Progress>,
+    pub(super) series: BTreeMap<StepId, Vec<Series>>,
+    pub(super) output: Outputs,
+    /// Logs that were asked for, so that each is asked for once.
+    pub(super) fetched: Vec<AttemptId>,
+    pub(super) asked: BTreeMap<u64, Asked>,
+    pub(super) next_id: u64,
+    pub(super) ui: Ui,
+}
+
+impl App {
+    /// A cockpit that has heard nothing yet.
+    #[must_use]
+    pub fn new(theme: Theme, size: (u16, u16), now: Timestamp) -> Self {
+        Self {
+            theme,
+            now,
+            size,
+            state: None,
+            caught_up: false,
+            lost: None,
+            alarm: None,
+            outbox_waits: None,
+            plans: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            at_once: Vec::new(),
+            listing: None,
+            listing_fault: None,
+            progress: BTreeMap::new(),
+            series: BTreeMap::new(),
+            output: Outputs::default(),
+            fetched: Vec::new(),
+            asked: BTreeMap::new(),
+            next_id: 1,
+            ui: Ui {
+                pane: Pane::Checklist,
+                zoom: false,
+                folds: BTreeMap::new(),
+                row: None,
+                snapshot: None,
+                entry: None,
+                attempt: None,
+                line: None,
+                needle: String::new(),
+                overlay: None,
+                toast: None,
+            },
+        }
+    }
+
+    pub(super) fn say(&mut self, text: impl Into<String>) {
+        self.ui.toast = Some(Toast { text: text.into(), bad: false });
+    }
+
+    pub(super) fn warn(&mut self, text: impl Into<String>) {
+        self.ui.toast = Some(Toast { text: text.into(), bad: true });
+    }
+
+    /// The screen is too small to show anything on it.
+    pub(super) fn is_too_small(&self) -> bool {
+        self.size.0 < SMALLEST.0 || self.size.1 < SMALLEST.1
+    }
+
+    /// All four panes are on screen.
+    pub(super) fn is_wide(&self) -> bool {
+        !self.ui.zoom && self.size.0 >= 100 && self.size.1 >= 24
+    }
+
+    pub(super) fn card(&self) -> Option<&Card> {
+        match &self.ui.overlay {
+            Some(Overlay::Card(card)) => Some(card),
+            _ => None,
+        }
+    }
+
+    pub(super) fn card_mut(&mut self) -> Option<&mut Card> {
+        match &mut self.ui.overlay {
+            Some(Overlay::Card(card)) => Some(card),
+            _ => None,
+        }
+    }
+
+    /// The digest of a plan that the next drawing shows for the first time.
+    #[must_use]
+    pub fn unshown(&self) -> Option<crate::incident::Digest> {
+        if self.is_too_small() {
+            return None;
+        }
+        self.card().and_then(Card::unshown).cloned()
+    }
+
+    /// The selected row of the checklist.
+    pub(super) fn row(&self) -> Option<Row> {
+        let state = self.state.as_ref()?;
+        let rows = checklist::rows(state, &self.ui.folds);
+        if let Some(row) = &self.ui.row {
+            if rows.contains(row) {
+                return Some(row.clone());
+            }
+            // A step whose phase was folded leaves the cursor on its phase.
+            if let Row::Step(id) = row
+                && let Some(phase) = state.runbook.phases.iter().find(|phase| phase.steps.iter().any(|s| &s.id == id))
+            {
+                return Some(Row::Phase(phase.id.clone()));
+            }
+        }
+        let current = checklist::current(state).map(|step| Row::Step(step.id.clone()));
+        current.filter(|row| rows.contains(row)).or_else(|| rows.first().cloned())
+    }
+
+    /// The selected step.
+    pub(super) fn step(&self) -> Option<&Step> {
+        match self.row()? {
+            Row::Step(id) => self.state.as_ref()?.runbook.step(&id),
+            Row::Phase(_) => None,
+        }
+    }
+
+    /// The selected phase, where no step is.
+    pub(super) fn phase(&self) -> Option<&Phase> {
+        match self.row()? {
+            Row::Phase(id) => self.state.as_ref()?.runbook.phases.iter().find(|phase| phase.id == id),
+            Row::Step(_) => None,
+        }
+    }
+
+    /// The attempt whose output is shown.
+    pub(super) fn attempt(&self) -> Option<&Attempt> {
+        let state = self.state.as_ref()?;
+        if let Some(attempt) = self.ui.attempt.and_then(|id| state.attempts.get(&id)) {
+            return Some(attempt);
+        }
+        let own = self.step().and_then(|step| state.steps.get(&step.id)?.attempts.last().copied());
+        own.and_then(|id| state.attempts.get(&id))
+            .or_else(|| state.running().last())
+            .or_else(|| state.attempts.values().next_back())
+    }
+
+    /// The selected snapshot: the chosen one, the proposed one or the first, where the person has not said.
+    pub(super) fn snapshot(&self) -> Option<&SnapshotRow> {
+        let listing = self.listing.as_ref()?;
+        let by_key = |key: &str| listing.rows.iter().find(|row| row.key == key);
+        self.ui
+            .snapshot
+            .as_deref()
+            .and_then(by_key)
+            .or_else(|| by_key(self.chosen()?))
+            .or_else(|| listing.rows.iter().find(|row| row.proposed))
+            .or_else(|| listing.rows.first())
+    }
+
+    /// The key of the chosen snapshot.
+    pub(super) fn chosen(&self) -> Option<&str> {
+        self.state.as_ref()?.standing_facts().rev().find_map(|(_, fact)| match fact {
+            Fact::Snapshot { object, .. } => Some(object.key.as_str()),
+            _ => None,
+        })
+    }
+
+    /// What a snapshot of this time costs.
+    pub(super) fn loses(&self, taken_at: Timestamp) -> SignedDuration {
+        loss(taken_at, self.state.as_ref().and_then(State::writes_stopped_at), self.now)
+    }
+
+    /// The onset: as it was said in this incident, else as the listing was judged.
+    pub(super) fn onset(&self) -> Option<Timestamp> {
+        self.state.as_ref().and_then(State::onset).or_else(|| self.listing.as_ref()?.onset)
+    }
+
+    pub(super) fn escalations(&self) -> Vec<Escalation> {
+        self.state.as_ref().map(|state| escalations(state, self.now)).unwrap_or_default()
+    }
+
+    pub(super) fn unsent(&self) -> usize {
+        self.state.as_ref().map_or(0, |state| state.unsent().count())
+    }
+
+    /// Index of the selected timeline entry.
+    pub(super) fn entry(&self) -> usize {
+        let Some(state) = &self.state else { return 0 };
+        let last = state.timeline.len().saturating_sub(1);
+        self.ui.entry.map_or(last, |seq| state.timeline.partition_point(|entry| entry.seq < seq).min(last))
+    }
+
+    pub(super) fn status(&self, step: &StepId) -> StepStatus {
+        self.state.as_ref().map_or(StepStatus::Pending, |state| state.status(step).clone())
+    }
+}

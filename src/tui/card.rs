@@ -1,0 +1,112 @@
+//! The plan card: the only place where a person consents to something.
+//!
+//! Consent counts for a plan that was on screen: [`Card::shown`] is set by the loop after a flushed draw and after
+//! everything typed before that has been read, and taken back whenever another plan arrives.
+
+use crate::incident::{Ask, Digest, Inputs, Plan, Problem};
+use crate::runbook::StepId;
+
+use super::edit::Editor;
+use super::form::Form;
+
+/// How far the card is.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Stage {
+    /// The engine works the plan out.
+    Loading,
+    /// Questions are open.
+    Form(Form),
+    /// The plan is there to be read.
+    Review,
+    /// It was approved; the engine has not answered yet.
+    Approving,
+    /// There is no plan.
+    Failed(Problem),
+    /// The engine said no, in its words.
+    Refused(String),
+}
+
+/// A card about one step's plan.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Card {
+    pub(super) step: StepId,
+    pub(super) undoes: Option<StepId>,
+    /// What the person answered, kept for the next plan.
+    pub(super) inputs: Inputs,
+    pub(super) stage: Stage,
+    pub(super) plan: Option<(Plan, Digest)>,
+    /// The digest that was on screen before the keys that come now were typed.
+    pub(super) shown: Option<Digest>,
+    /// The plan changed while the card was open.
+    pub(super) changed: bool,
+    pub(super) typed: Editor,
+    pub(super) scroll: usize,
+    /// Rows of the plan that were on screen so far, from the first on.
+    pub(super) seen: usize,
+    /// What was wrong with the name.
+    pub(super) fault: Option<String>,
+}
+
+impl Card {
+    /// A card that waits for its plan.
+    pub(super) fn new(step: StepId, undoes: Option<StepId>, inputs: Inputs) -> Self {
+        Self {
+            step,
+            undoes,
+            inputs,
+            stage: Stage::Loading,
+            plan: None,
+            shown: None,
+            changed: false,
+            typed: Editor::line(""),
+            scroll: 0,
+            seen: 0,
+            fault: None,
+        }
+    }
+
+    /// Questions that were not put to the person yet, or need an answer.
+    pub(super) fn is_open(&self, ask: &Ask, plan: &Plan) -> bool {
+        let answered = self.inputs.contains_key(&ask.name) || plan.inputs.contains_key(&ask.name);
+        !answered || (ask.required && ask.value.trim().is_empty())
+    }
+
+    /// Takes the newest plan. A plan other than the one on screen must be read again.
+    pub(super) fn take(&mut self, plan: Plan) {
+        let digest = plan.digest();
+        if self.plan.as_ref().is_some_and(|(_, old)| *old == digest) && !matches!(self.stage, Stage::Loading) {
+            return;
+        }
+        let was_read = matches!(self.stage, Stage::Review | Stage::Approving);
+        self.shown = None;
+        self.fault = None;
+        self.typed = Editor::line("");
+        self.scroll = 0;
+        self.seen = 0;
+        // Somebody else's plan must not throw away what is being typed; the answers make a new plan anyway.
+        if matches!(self.stage, Stage::Form(_)) {
+            self.plan = Some((plan, digest));
+            return;
+        }
+        self.changed = was_read;
+        let open = plan.asks.iter().any(|ask| self.is_open(ask, &plan));
+        self.stage = if open { Stage::Form(Form::new(&plan.asks)) } else { Stage::Review };
+        self.plan = Some((plan, digest));
+    }
+
+    /// The digest that waits to be shown.
+    pub(super) fn unshown(&self) -> Option<&Digest> {
+        let (_, digest) = self.plan.as_ref()?;
+        (self.stage == Stage::Review && self.shown.as_ref() != Some(digest)).then_some(digest)
+    }
+
+    /// The plan on screen may be approved by a key that comes now.
+    pub(super) fn is_shown(&self) -> bool {
+        self.stage == Stage::Review && self.plan.as_ref().is_some_and(|(_, digest)| self.shown.as_ref() == Some(digest))
+    }
+}
+
+/// The name that an approval by name takes.
+pub(super) fn expected_name(plan: &Plan) -> &str {
+    plan.type_name.as_deref().unwrap_or(&plan.target.name)
+}

@@ -1,0 +1,217 @@
+//! The questions of a plan, as fields.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use jiff::Timestamp;
+
+use crate::incident::{Ask, AskKind, Inputs, read_time};
+
+use super::edit::Editor;
+
+/// One question and what was answered so far.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Field {
+    pub(super) ask: Ask,
+    pub(super) editor: Editor,
+    /// The chosen answer of a choice.
+    pub(super) choice: Option<usize>,
+}
+
+/// The questions of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Form {
+    pub(super) fields: Vec<Field>,
+    pub(super) focus: usize,
+    /// Why the answers were not taken.
+    pub(super) error: Option<String>,
+}
+
+/// What a key did to a form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FormKey {
+    /// It was taken, or meant nothing.
+    Stay,
+    /// The answers are to be sent.
+    Submit,
+    /// The form is left.
+    Cancel,
+}
+
+impl Field {
+    fn new(ask: &Ask) -> Self {
+        let choice = match &ask.kind {
+            AskKind::Choice(choices) => choices.iter().position(|choice| choice.value == ask.value),
+            _ => None,
+        };
+        let editor = if ask.kind == AskKind::Text { Editor::lines(&ask.value) } else { Editor::line(&ask.value) };
+        Self { ask: ask.clone(), editor, choice }
+    }
+
+    /// The answer as it would be sent.
+    pub(super) fn value(&self) -> String {
+        match &self.ask.kind {
+            AskKind::Choice(choices) => {
+                self.choice.and_then(|at| choices.get(at)).map_or_else(String::new, |choice| choice.value.clone())
+            }
+            AskKind::Text => self.editor.text().trim_end().to_owned(),
+            _ => self.editor.text().trim().to_owned(),
+        }
+    }
+
+    /// Why the answer cannot be sent.
+    fn fault(&self, now: Timestamp) -> Option<String> {
+        let value = self.value();
+        if value.trim().is_empty() {
+            return self.ask.required.then(|| format!("{}: an answer is needed", self.ask.label));
+        }
+        match self.ask.kind {
+            AskKind::Time => read_time(&value, now).err().map(|error| error.to_string()),
+            AskKind::Count if value.parse::<u64>().is_err() => {
+                Some(format!("{}: `{value}` is no whole number", self.ask.label))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Form {
+    /// Fields for these questions, the first unanswered one in focus.
+    pub(super) fn new(asks: &[Ask]) -> Self {
+        let fields: Vec<Field> = asks.iter().map(Field::new).collect();
+        let focus = fields.iter().position(|field| field.value().is_empty()).unwrap_or(0);
+        Self { fields, focus, error: None }
+    }
+
+    /// The answers.
+    pub(super) fn inputs(&self) -> Inputs {
+        self.fields.iter().map(|field| (field.ask.name.clone(), field.value())).collect()
+    }
+
+    /// Takes pasted text.
+    pub(super) fn paste(&mut self, pasted: &str) {
+        if let Some(field) = self.fields.get_mut(self.focus)
+            && !matches!(field.ask.kind, AskKind::Choice(_) | AskKind::YesNo)
+        {
+            field.editor.insert(pasted);
+        }
+    }
+
+    fn step(&mut self, forward: bool) {
+        let count = self.fields.len().max(1);
+        self.focus = if forward { (self.focus + 1) % count } else { (self.focus + count - 1) % count };
+    }
+
+    /// Takes a key.
+    pub(super) fn key(&mut self, key: KeyEvent, now: Timestamp) -> FormKey {
+        let control = key.modifiers.contains(KeyModifiers::CONTROL);
+        let many = self.fields.get(self.focus).is_some_and(|field| field.ask.kind == AskKind::Text);
+        match key.code {
+            KeyCode::Esc => return FormKey::Cancel,
+            KeyCode::Tab => self.step(true),
+            KeyCode::BackTab => self.step(false),
+            KeyCode::Char('s') if control => return self.submit(now),
+            KeyCode::Enter if !many => return self.submit(now),
+            _ => {
+                if let Some(field) = self.fields.get_mut(self.focus) {
+                    self.error = None;
+                    answer(field, key);
+                }
+            }
+        }
+        FormKey::Stay
+    }
+
+    fn submit(&mut self, now: Timestamp) -> FormKey {
+        let fault = self.fields.iter().enumerate().find_map(|(at, field)| Some((at, field.fault(now)?)));
+        let Some((at, fault)) = fault else { return FormKey::Submit };
+        self.focus = at;
+        self.error = Some(fault);
+        FormKey::Stay
+    }
+}
+
+fn answer(field: &mut Field, key: KeyEvent) {
+    match &field.ask.kind {
+        AskKind::Choice(choices) => {
+            let last = choices.len().saturating_sub(1);
+            match key.code {
+                KeyCode::Char('j') | KeyCode::Down => {
+                    field.choice = Some(field.choice.map_or(0, |at| (at + 1).min(last)));
+                }
+                KeyCode::Char('k') | KeyCode::Up => {
+                    field.choice = Some(field.choice.map_or(0, |at| at.saturating_sub(1)));
+                }
+                KeyCode::Char('g') | KeyCode::Home => field.choice = Some(0),
+                KeyCode::Char('G') | KeyCode::End => field.choice = Some(last),
+                _ => {}
+            }
+        }
+        AskKind::YesNo => match key.code {
+            KeyCode::Char('y' | 'Y') => field.editor = Editor::line("yes"),
+            KeyCode::Char('n' | 'N') => field.editor = Editor::line("no"),
+            KeyCode::Char(' ') | KeyCode::Left | KeyCode::Right => {
+                field.editor = Editor::line(if field.editor.text() == "yes" { "no" } else { "yes" });
+            }
+            _ => {}
+        },
+        AskKind::Count => {
+            if !matches!(key.code, KeyCode::Char(c) if !c.is_ascii_digit()) {
+                field.editor.key(key);
+            }
+        }
+        AskKind::Line | AskKind::Text | AskKind::Time => {
+            field.editor.key(key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::incident::Choice;
+
+    fn ask(name: &str, kind: AskKind, value: &str) -> Ask {
+        Ask { name: name.to_owned(), label: name.to_owned(), kind, value: value.to_owned(), required: true }
+    }
+
+    fn press(form: &mut Form, code: KeyCode) -> FormKey {
+        form.key(KeyEvent::new(code, KeyModifiers::NONE), Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn answers_are_checked_before_they_are_sent() {
+        let choice = |value: &str| Choice { value: value.to_owned(), label: value.to_owned() };
+        let mut form = Form::new(&[
+            ask("onset", AskKind::Time, "soon"),
+            ask("count", AskKind::Count, ""),
+            ask("regulated", AskKind::YesNo, ""),
+            ask("which", AskKind::Choice(vec![choice("a"), choice("b")]), ""),
+            ask("text", AskKind::Text, "draft"),
+        ]);
+        assert_eq!(form.focus, 1);
+        press(&mut form, KeyCode::Char('x'));
+        press(&mut form, KeyCode::Char('6'));
+        assert_eq!(press(&mut form, KeyCode::Enter), FormKey::Stay);
+        assert_eq!((form.focus, form.error.is_some()), (0, true));
+        form.key(KeyEvent::new(KeyCode::Char('u'), KeyModifiers::CONTROL), Timestamp::UNIX_EPOCH);
+        for c in "10m ago".chars() {
+            press(&mut form, KeyCode::Char(c));
+        }
+        press(&mut form, KeyCode::BackTab);
+        assert_eq!(form.focus, 4);
+        press(&mut form, KeyCode::Enter);
+        press(&mut form, KeyCode::Char('!'));
+        assert_eq!(press(&mut form, KeyCode::Enter), FormKey::Stay);
+        press(&mut form, KeyCode::BackTab);
+        press(&mut form, KeyCode::Char('j'));
+        press(&mut form, KeyCode::Char('j'));
+        press(&mut form, KeyCode::BackTab);
+        press(&mut form, KeyCode::Char('n'));
+        assert_eq!(press(&mut form, KeyCode::Enter), FormKey::Submit);
+        let inputs = form.inputs();
+        let said: Vec<(&str, &str)> = inputs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(
+            said,
+            [("count", "6"), ("onset", "10m ago"), ("regulated", "no"), ("text", "draft\n!"), ("which", "b")]
+        );
+    }
+}

@@ -1,0 +1,222 @@
+//! What the engine says, folded into the cockpit.
+
+use crate::incident::{Event, EventKind, Fact, Notice, Outcome, Plan, Problem, Query, State};
+use crate::runbook::StepId;
+use crate::wire::{FromEngine, ToClient, ToEngine};
+
+use super::app::{App, Asked, Progress};
+use super::card::{Card, Stage};
+use super::msg::Out;
+use super::overlay::{Overlay, Prompt};
+use super::perform;
+
+/// Bytes of a log's end that are fetched when it is first looked at.
+pub(super) const TAIL: u32 = 256 * 1024;
+/// Buffers that are held before the ones that nobody looks at are let go.
+const MOST_BUFFERS: usize = 8;
+
+pub(super) fn heard(app: &mut App, from: FromEngine) -> Vec<Out> {
+    match from {
+        FromEngine::Lost(why) => {
+            app.lost = Some(why);
+            app.at_once.clear();
+            if let Some(card) = app.card_mut()
+                && matches!(card.stage, Stage::Loading | Stage::Approving)
+            {
+                card.stage = Stage::Refused("the engine is gone; what it was asked last may have happened".to_owned());
+            }
+            Vec::new()
+        }
+        FromEngine::Message(ToClient::Event { event }) => happened(app, &event),
+        FromEngine::Message(ToClient::Notice { notice }) => noticed(app, notice),
+        FromEngine::Message(ToClient::Reply { id, result }) => {
+            let Some(asked) = app.asked.remove(&id) else { return Vec::new() };
+            replied(app, asked, result.map_err(|refusal| refusal.to_string()));
+            Vec::new()
+        }
+        FromEngine::Message(ToClient::CaughtUp { .. }) => {
+            app.caught_up = true;
+            vec![list_snapshots(app)]
+        }
+        FromEngine::Message(ToClient::Welcome { .. }) => Vec::new(),
+        FromEngine::Message(ToClient::Unwelcome { why }) => {
+            app.lost = Some(why);
+            Vec::new()
+        }
+    }
+}
+
+pub(super) fn list_snapshots(app: &mut App) -> Out {
+    app.listing_fault = None;
+    let id = app.ask(Asked::Snapshots);
+    Out::Send(ToEngine::Query { id, query: Query::Snapshots })
+}
+
+fn happened(app: &mut App, event: &Event) -> Vec<Out> {
+    let folded = match &mut app.state {
+        Some(state) => state.apply(event),
+        none => State::open(event).map(|state| *none = Some(state)),
+    };
+    if let Err(error) = folded {
+        app.alarm = Some(format!("this screen cannot be trusted any more: {error}. Detach and attach again"));
+        return Vec::new();
+    }
+    match &event.kind {
+        EventKind::Approved { attempt, plan } => {
+            app.plans.remove(&plan.step);
+            app.answers.remove(&plan.step);
+            app.ui.line = None;
+            app.ui.attempt = None;
+            if app.card().is_some_and(|card| card.step == plan.step && !matches!(card.stage, Stage::Approving)) {
+                app.ui.overlay = None;
+                app.say(format!("{} approved it (attempt {attempt})", event.actor.name));
+            }
+        }
+        EventKind::Finished { attempt, outcome } | EventKind::Settled { attempt, outcome, .. } => {
+            app.progress.remove(attempt);
+            if app.ui.overlay == Some(Overlay::Settle(*attempt)) && !matches!(outcome, Outcome::InDoubt { .. }) {
+                app.ui.overlay = None;
+            }
+            let judged_anew = matches!(outcome, Outcome::Succeeded { facts, .. }
+                if facts.iter().any(|fact| matches!(fact, Fact::Onset { .. } | Fact::Snapshot { .. })));
+            if judged_anew && app.caught_up {
+                return vec![list_snapshots(app)];
+            }
+        }
+        EventKind::MessageSent { .. } => app.outbox_waits = None,
+        EventKind::Alarm { text, .. } if app.caught_up => app.warn(text.clone()),
+        _ => {}
+    }
+    Vec::new()
+}
+
+fn noticed(app: &mut App, notice: Notice) -> Vec<Out> {
+    match notice {
+        Notice::Planned { step, result } => return planned(app, &step, result),
+        Notice::Output { attempt, offset, text } => {
+            app.output.take(attempt, offset, &text);
+            if app.output.len() > MOST_BUFFERS {
+                let looked_at = app.attempt().map(|attempt| attempt.id);
+                let state = app.state.as_ref();
+                app.output.keep_only(|id| {
+                    Some(id) == looked_at
+                        || state.is_some_and(|state| state.attempts.get(&id).is_none_or(|a| a.outcome.is_none()))
+                });
+                let output = &app.output;
+                app.fetched.retain(|id| output.get(*id).is_some());
+            }
+        }
+        Notice::Progress { attempt, label, done, total, unit } => {
+            let since = app
+                .progress
+                .get(&attempt)
+                .filter(|known| known.label == label && known.done <= done)
+                .map_or((app.now, done), |known| known.since);
+            app.progress.insert(attempt, Progress { label, done, total, unit, since });
+        }
+        Notice::Snapshots(listing) => {
+            app.listing_fault = None;
+            app.listing = Some(listing);
+        }
+        Notice::Measured { step, series } => {
+            app.series.insert(step, series);
+        }
+        Notice::OutboxWaits { why } => app.outbox_waits = Some(why),
+        Notice::JournalStopped { why } => {
+            app.alarm =
+                Some(format!("the journal cannot be written ({why}); nothing more is done until that is mended"));
+        }
+    }
+    Vec::new()
+}
+
+fn planned(app: &mut App, step: &StepId, result: Result<Box<Plan>, Problem>) -> Vec<Out> {
+    let at_once = app.at_once.iter().position(|waiting| waiting == step).map(|at| app.at_once.remove(at)).is_some();
+    if let Ok(plan) = &result {
+        app.plans.insert(step.clone(), (**plan).clone());
+    } else {
+        app.plans.remove(step);
+    }
+    if let Some(card) = app.card_mut()
+        && &card.step == step
+    {
+        match result {
+            Ok(plan) => card.take(*plan),
+            Err(problem) => card.stage = Stage::Failed(problem),
+        }
+        return Vec::new();
+    }
+    if !at_once {
+        return Vec::new();
+    }
+    let answers = app.answers.get(step).cloned().unwrap_or_default();
+    let mut card = Card::new(step.clone(), None, answers);
+    match result {
+        Ok(plan)
+            if plan.obstacle().is_none() && !plan.asks.iter().any(|ask| ask.required && card.is_open(ask, &plan)) =>
+        {
+            return vec![perform::approve(app, step.clone(), plan.digest(), None)];
+        }
+        Ok(plan) => card.take(*plan),
+        Err(problem) => card.stage = Stage::Failed(problem),
+    }
+    // What the person is doing is not taken from under their hands.
+    if app.ui.overlay.is_some() {
+        let title = app.state.as_ref().and_then(|state| state.runbook.step(step)).map_or("", |step| &step.title);
+        app.warn(format!("{title} could not start: press a on it to see why"));
+    } else {
+        app.ui.overlay = Some(Overlay::Card(Box::new(card)));
+    }
+    Vec::new()
+}
+
+fn replied(app: &mut App, asked: Asked, result: Result<(), String>) {
+    match asked {
+        Asked::Prepare(step) => {
+            if let Err(why) = result {
+                app.at_once.retain(|waiting| *waiting != step);
+                refuse(app, &step, why);
+            }
+        }
+        Asked::Approve(step) => match result {
+            Ok(()) => {
+                if app.card().is_some_and(|card| card.step == step && card.stage == Stage::Approving) {
+                    app.ui.overlay = None;
+                    // The eye goes on to what runs now.
+                    app.ui.row = None;
+                }
+            }
+            Err(why) => refuse(app, &step, why),
+        },
+        Asked::Prompt => match (&mut app.ui.overlay, result) {
+            (Some(Overlay::Prompt(Prompt { sent: true, .. })), Ok(())) => app.ui.overlay = None,
+            (Some(Overlay::Prompt(prompt)), Err(why)) if prompt.sent => {
+                prompt.sent = false;
+                prompt.fault = Some(why);
+            }
+            (_, Err(why)) => app.warn(why),
+            (_, Ok(())) => {}
+        },
+        Asked::Retry | Asked::Stop => {
+            if let Err(why) = result {
+                app.warn(why);
+            }
+        }
+        Asked::Snapshots => {
+            // A listing that is on its way takes this back when it comes.
+            app.listing_fault = Some(result.err().unwrap_or_else(|| "nothing was listed; r lists again".to_owned()));
+        }
+        Asked::Output(attempt) => {
+            if result.is_err() {
+                app.fetched.retain(|known| *known != attempt);
+            }
+        }
+    }
+}
+
+fn refuse(app: &mut App, step: &StepId, why: String) {
+    match app.card_mut() {
+        Some(card) if &card.step == step => card.stage = Stage::Refused(why),
+        _ => app.warn(why),
+    }
+}

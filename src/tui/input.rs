@@ -1,0 +1,408 @@
+//! The keyboard: a thread of its own that reads the terminal's bytes and turns them into keys and pastes.
+//!
+//! crossterm's own reader spins when the terminal dies (crossterm #793), so bytes are read here: a terminal that
+//! hung up or ends is reported once and never read again. Sequences are those of xterm, which tmux, screen and the
+//! Linux console share.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use tokio::sync::mpsc;
+
+use crate::incident::Digest;
+
+/// What the keyboard says.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Input {
+    /// A key.
+    Key(KeyEvent),
+    /// A bracketed paste.
+    Paste(String),
+    /// Everything that was typed before [`Marker::mark`] was called has been read.
+    Marked(Digest),
+    /// The terminal is gone.
+    Gone,
+}
+
+/// Asks the reader to say when it has read everything that was typed so far.
+#[derive(Debug)]
+pub(super) struct Marker {
+    wake: OwnedFd,
+    marks: std::sync::mpsc::Sender<Digest>,
+}
+
+impl Marker {
+    /// The answer is [`Input::Marked`] with the same digest.
+    pub(super) fn mark(&self, digest: Digest) {
+        // A reader that is gone has said so already.
+        if self.marks.send(digest).is_ok() {
+            let _ = rustix::io::write(&self.wake, &[0]);
+        }
+    }
+}
+
+/// Starts the thread that reads `tty`. It ends when the terminal or the receiver does.
+///
+/// # Errors
+/// The system has no pipe or no thread left.
+pub(super) fn start(tty: OwnedFd) -> io::Result<(mpsc::UnboundedReceiver<Input>, Marker)> {
+    let (woken, wake) = std::io::pipe()?;
+    let (woken, wake) = (OwnedFd::from(woken), OwnedFd::from(wake));
+    let (to, keys) = mpsc::unbounded_channel();
+    let (marks, asked) = std::sync::mpsc::channel();
+    std::thread::Builder::new().name("keyboard".to_owned()).spawn(move || {
+        let mut parser = Parser::default();
+        read_all(&tty, &woken, &asked, &to, &mut parser);
+        let _ = to.send(Input::Gone);
+    })?;
+    Ok((keys, Marker { wake, marks }))
+}
+
+/// How long the rest of an escape sequence may take, so that a lone Esc is told from one.
+const REST: Timespec = Timespec { tv_sec: 0, tv_nsec: 25_000_000 };
+const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+
+fn read_all(
+    tty: &OwnedFd,
+    woken: &OwnedFd,
+    asked: &std::sync::mpsc::Receiver<Digest>,
+    to: &mpsc::UnboundedSender<Input>,
+    parser: &mut Parser,
+) {
+    let mut buffer = [0_u8; 4096];
+    loop {
+        let patience = parser.is_waiting().then_some(&REST);
+        let Some((readable, marked)) = poll(tty, woken, patience) else { return };
+        if readable {
+            if !read_once(tty, &mut buffer, parser) {
+                return;
+            }
+        } else if !marked {
+            parser.time_is_up();
+        }
+        if marked {
+            // Whatever the terminal holds by now was typed before the mark.
+            let mut byte = [0_u8; 64];
+            let _ = rustix::io::read(woken, &mut byte);
+            while let Some((true, _)) = poll(tty, woken, Some(&AT_ONCE)) {
+                if !read_once(tty, &mut buffer, parser) {
+                    return;
+                }
+            }
+        }
+        for input in parser.take() {
+            if to.send(input).is_err() {
+                return;
+            }
+        }
+        if marked {
+            for digest in asked.try_iter() {
+                if to.send(Input::Marked(digest)).is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Whether the terminal and the pipe can be read; none when the terminal hung up or the other side is gone.
+fn poll(tty: &OwnedFd, woken: &OwnedFd, patience: Option<&Timespec>) -> Option<(bool, bool)> {
+    let mut both =
+        [PollFd::from_borrowed_fd(tty.as_fd(), PollFlags::IN), PollFd::from_borrowed_fd(woken.as_fd(), PollFlags::IN)];
+    loop {
+        match rustix::event::poll(&mut both, patience) {
+            Ok(_) => break,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return None,
+        }
+    }
+    let [tty, pipe] = both.map(|one| one.revents());
+    let dead = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
+    if tty.intersects(dead) || pipe.intersects(dead) {
+        return None;
+    }
+    Some((tty.contains(PollFlags::IN), pipe.contains(PollFlags::IN)))
+}
+
+fn read_once(tty: &OwnedFd, buffer: &mut [u8], parser: &mut Parser) -> bool {
+    match rustix::io::read(tty, &mut *buffer) {
+        Ok(0) => false,
+        Ok(count) => {
+            parser.feed(buffer.get(..count).unwrap_or_default());
+            true
+        }
+        Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => true,
+        Err(_) => false,
+    }
+}
+
+const PASTE_ENDS: &[u8] = b"\x1b[201~";
+/// More than this is no paste that anybody reads through; the rest is dropped.
+const LONGEST_PASTE: usize = 1 << 20;
+
+/// Turns bytes into keys.
+#[derive(Debug, Default)]
+pub(super) struct Parser {
+    bytes: Vec<u8>,
+    paste: Option<Vec<u8>>,
+    ready: Vec<Input>,
+}
+
+impl Parser {
+    /// A sequence has begun and may be a lone Esc.
+    fn is_waiting(&self) -> bool {
+        self.paste.is_none() && !self.bytes.is_empty()
+    }
+
+    fn take(&mut self) -> Vec<Input> {
+        std::mem::take(&mut self.ready)
+    }
+
+    fn feed(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        loop {
+            if self.paste.is_some() {
+                if !self.paste_on() {
+                    return;
+                }
+                continue;
+            }
+            match next(&self.bytes) {
+                Next::Wait => return,
+                Next::Skip(count) => drop(self.bytes.drain(..count)),
+                Next::Key(count, key) => {
+                    self.bytes.drain(..count);
+                    self.ready.push(Input::Key(key));
+                }
+                Next::Paste(count) => {
+                    self.bytes.drain(..count);
+                    self.paste = Some(Vec::new());
+                }
+            }
+        }
+    }
+
+    /// Moves bytes into the paste; says whether it is over.
+    fn paste_on(&mut self) -> bool {
+        let Some(paste) = &mut self.paste else { return true };
+        let end = self.bytes.windows(PASTE_ENDS.len()).position(|window| window == PASTE_ENDS);
+        // Without an end, the last bytes may be the beginning of one.
+        let take = end.unwrap_or(self.bytes.len().saturating_sub(PASTE_ENDS.len() - 1));
+        let room = LONGEST_PASTE.saturating_sub(paste.len());
+        paste.extend(self.bytes.drain(..take).take(room));
+        if end.is_none() {
+            return false;
+        }
+        self.bytes.drain(..PASTE_ENDS.len());
+        let text = self.paste.take().unwrap_or_default();
+        self.ready.push(Input::Paste(String::from_utf8_lossy(&text).into_owned()));
+        true
+    }
+
+    /// Nothing followed: what is there is all.
+    fn time_is_up(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        if bytes.first() == Some(&0x1b) {
+            self.ready.push(Input::Key(KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE)));
+        }
+    }
+}
+
+enum Next {
+    Wait,
+    Skip(usize),
+    Key(usize, KeyEvent),
+    Paste(usize),
+}
+
+fn plain(count: usize, code: KeyCode) -> Next {
+    Next::Key(count, KeyEvent::new(code, KeyModifiers::NONE))
+}
+
+fn next(bytes: &[u8]) -> Next {
+    let Some(first) = bytes.first() else { return Next::Wait };
+    match first {
+        0x1b => escape(bytes),
+        b'\r' | b'\n' => plain(1, KeyCode::Enter),
+        b'\t' => plain(1, KeyCode::Tab),
+        0x7f | 0x08 => plain(1, KeyCode::Backspace),
+        0 => Next::Key(1, KeyEvent::new(KeyCode::Char(' '), KeyModifiers::CONTROL)),
+        control @ 1..0x1b => {
+            Next::Key(1, KeyEvent::new(KeyCode::Char(char::from(control + 0x60)), KeyModifiers::CONTROL))
+        }
+        0x1c..0x20 => Next::Skip(1),
+        _ => character(bytes),
+    }
+}
+
+fn character(bytes: &[u8]) -> Next {
+    let length = match bytes.first() {
+        Some(..0x80) => 1,
+        Some(0xc2..0xe0) => 2,
+        Some(0xe0..0xf0) => 3,
+        Some(0xf0..0xf5) => 4,
+        _ => return Next::Skip(1),
+    };
+    let Some(one) = bytes.get(..length) else { return Next::Wait };
+    match std::str::from_utf8(one).ok().and_then(|text| text.chars().next()) {
+        Some(c) => {
+            let modifiers = if c.is_uppercase() { KeyModifiers::SHIFT } else { KeyModifiers::NONE };
+            Next::Key(length, KeyEvent::new(KeyCode::Char(c), modifiers))
+        }
+        None => Next::Skip(1),
+    }
+}
+
+fn escape(bytes: &[u8]) -> Next {
+    match bytes.get(1) {
+        None => Next::Wait,
+        Some(b'[') => control_sequence(bytes),
+        Some(b'O') => match bytes.get(2) {
+            None => Next::Wait,
+            Some(letter) => match by_letter(*letter) {
+                Some(code) => plain(3, code),
+                None => Next::Skip(3),
+            },
+        },
+        Some(0x1b) => plain(1, KeyCode::Esc),
+        Some(_) => match next(bytes.get(1..).unwrap_or_default()) {
+            Next::Key(count, key) => Next::Key(count + 1, KeyEvent::new(key.code, key.modifiers | KeyModifiers::ALT)),
+            Next::Skip(count) => Next::Skip(count + 1),
+            other => other,
+        },
+    }
+}
+
+fn control_sequence(bytes: &[u8]) -> Next {
+    let body = bytes.get(2..).unwrap_or_default();
+    // The Linux console's function keys have a second bracket.
+    if body.first() == Some(&b'[') {
+        return if body.len() > 1 { Next::Skip(4) } else { Next::Wait };
+    }
+    let Some(end) = body.iter().position(|byte| !(0x20..0x40).contains(byte)) else {
+        // A sequence that never ends is none.
+        return if body.len() > 64 { Next::Skip(bytes.len()) } else { Next::Wait };
+    };
+    let count = end + 3;
+    let parameters = std::str::from_utf8(body.get(..end).unwrap_or_default()).unwrap_or_default();
+    let mut numbers = parameters.split(';').map(|number| number.parse::<u8>().unwrap_or(0));
+    let first = numbers.next().unwrap_or(0);
+    let modifiers = modifiers(numbers.next().unwrap_or(1));
+    let code = match body.get(end) {
+        Some(b'~') => match first {
+            1 | 7 => Some(KeyCode::Home),
+            4 | 8 => Some(KeyCode::End),
+            2 => Some(KeyCode::Insert),
+            3 => Some(KeyCode::Delete),
+            5 => Some(KeyCode::PageUp),
+            6 => Some(KeyCode::PageDown),
+            200 => return Next::Paste(count),
+            _ => None,
+        },
+        Some(letter) => by_letter(*letter),
+        None => None,
+    };
+    match code {
+        Some(code) => Next::Key(count, KeyEvent::new(code, modifiers)),
+        None => Next::Skip(count),
+    }
+}
+
+fn by_letter(letter: u8) -> Option<KeyCode> {
+    Some(match letter {
+        b'A' => KeyCode::Up,
+        b'B' => KeyCode::Down,
+        b'C' => KeyCode::Right,
+        b'D' => KeyCode::Left,
+        b'H' => KeyCode::Home,
+        b'F' => KeyCode::End,
+        b'Z' => KeyCode::BackTab,
+        b'M' => KeyCode::Enter,
+        _ => return None,
+    })
+}
+
+/// xterm counts modifiers from 1: shift 1, alt 2, control 4.
+fn modifiers(parameter: u8) -> KeyModifiers {
+    let bits = parameter.saturating_sub(1);
+    let mut modifiers = KeyModifiers::NONE;
+    modifiers.set(KeyModifiers::SHIFT, bits & 1 != 0);
+    modifiers.set(KeyModifiers::ALT, bits & 2 != 0);
+    modifiers.set(KeyModifiers::CONTROL, bits & 4 != 0);
+    modifiers
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(bytes: &[u8]) -> Vec<Input> {
+        let mut parser = Parser::default();
+        parser.feed(bytes);
+        parser.time_is_up();
+        parser.take()
+    }
+
+    fn key(code: KeyCode) -> Input {
+        Input::Key(KeyEvent::new(code, KeyModifiers::NONE))
+    }
+
+    #[test]
+    fn bytes_are_keys() {
+        assert_eq!(parse(b"a\r"), [key(KeyCode::Char('a')), key(KeyCode::Enter)]);
+        assert_eq!(parse("ß".as_bytes()), [key(KeyCode::Char('ß'))]);
+        assert_eq!(parse(b"\x1b"), [key(KeyCode::Esc)]);
+        assert_eq!(parse(b"\x1b[A\x1bOB"), [key(KeyCode::Up), key(KeyCode::Down)]);
+        assert_eq!(parse(b"\x1b[5~\x1b[Z"), [key(KeyCode::PageUp), key(KeyCode::BackTab)]);
+        assert_eq!(parse(b"\x03"), [Input::Key(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL))]);
+        assert_eq!(parse(b"\x1b[1;5C"), [Input::Key(KeyEvent::new(KeyCode::Right, KeyModifiers::CONTROL))]);
+        assert_eq!(parse(b"\x1b[?1;2c\xffx"), [key(KeyCode::Char('x'))]);
+    }
+
+    #[test]
+    fn a_paste_is_one_thing_however_it_arrives() {
+        let whole = b"\x1b[200~y\ny\x1b[201~k";
+        for cut in 0..whole.len() {
+            let mut parser = Parser::default();
+            parser.feed(&whole[..cut]);
+            parser.feed(&whole[cut..]);
+            assert_eq!(parser.take(), [Input::Paste("y\ny".to_owned()), key(KeyCode::Char('k'))], "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_mark_comes_after_every_key_typed_before_it_and_a_dead_terminal_is_told_once() {
+        let (ours, theirs) = rustix::net::socketpair(
+            rustix::net::AddressFamily::UNIX,
+            rustix::net::SocketType::STREAM,
+            rustix::net::SocketFlags::CLOEXEC,
+            None,
+        )
+        .expect("a pair");
+        rustix::io::write(&ours, b"yy").expect("typed");
+        let (mut keys, marker) = start(theirs).expect("a thread");
+        marker.mark(Digest::of(b"plan"));
+        assert_eq!(keys.blocking_recv(), Some(key(KeyCode::Char('y'))));
+        assert_eq!(keys.blocking_recv(), Some(key(KeyCode::Char('y'))));
+        assert_eq!(keys.blocking_recv(), Some(Input::Marked(Digest::of(b"plan"))));
+        drop(ours);
+        assert_eq!(keys.blocking_recv(), Some(Input::Gone));
+        assert_eq!(keys.blocking_recv(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_taken(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let mut parser = Parser::default();
+            for chunk in bytes.chunks(7) {
+                parser.feed(chunk);
+            }
+            parser.time_is_up();
+            prop_assert!(!parser.is_waiting() || parser.paste.is_some());
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The cockpit: a full-screen view of one incident, and the keyboard into its engine.
+//!
+//! ```text
+//!  tty ─▶ input (thread) ─┐
+//!  engine ─▶ Link::rx ────┼─▶ Msg ─▶ update(&mut App, Msg, now) ─▶ Vec<Out> ─▶ engine, clipboard, files
+//!  clock, signals ────────┘                 │
+//!                                           └─▶ view::draw(frame, &App) ─▶ one write
+//! ```
+//!
+//! `run` only turns sources into [`Msg`] and carries out [`Out`]; every decision is made in [`update`], which is
+//! synchronous, and every pane reads [`App`] and writes nothing but its own area.
+//!
+//! A plan is approved only by a key that was read after the plan had been drawn and flushed, see [`Msg::Shown`].
+
+mod action;
+mod app;
+mod card;
+mod checklist;
+mod copy;
+mod edit;
+mod form;
+mod frame;
+mod heard;
+mod input;
+mod keymap;
+mod movement;
+mod msg;
+mod output;
+mod overlay;
+mod perform;
+mod run;
+mod terminal;
+#[cfg(test)]
+mod tests;
+mod text;
+mod theme;
+mod update;
+mod view;
+
+pub use app::App;
+pub use frame::frame_text;
+pub use msg::{ExportKind, Msg, Out};
+pub use run::{Exit, Export, Options, TuiError, run};
+pub use theme::Theme;
+pub use update::update;

@@ -1,0 +1,195 @@
+//! Moving through panes: rows, pages, matches.
+
+use crate::incident::AttemptId;
+
+use super::action::UiAction;
+use super::app::{App, Pane};
+use super::checklist;
+use super::msg::Out;
+use super::perform;
+
+/// Bytes of older output that one look back fetches.
+const LOOK_BACK: u64 = 256 * 1024;
+
+/// Where a step of `action` leads among `count` rows.
+fn target(action: UiAction, at: usize, count: usize, page: usize) -> usize {
+    let last = count.saturating_sub(1);
+    match action {
+        UiAction::Up => at.saturating_sub(1),
+        UiAction::Down => at + 1,
+        UiAction::PageUp => at.saturating_sub(page),
+        UiAction::PageDown => at + page,
+        UiAction::Top => 0,
+        _ => last,
+    }
+    .min(last)
+}
+
+pub(super) fn go(app: &mut App, action: UiAction) -> Vec<Out> {
+    if matches!(action, UiAction::Left | UiAction::Right) {
+        other_attempt(app, action == UiAction::Right);
+        return Vec::new();
+    }
+    let page = usize::from(app.size.1 / 2).max(1);
+    let (at, count) = place(app);
+    if count == 0 {
+        return Vec::new();
+    }
+    let to = target(action, at, count, page);
+    if app.ui.pane == Pane::Output && to == 0 {
+        let older = older(app);
+        select(app, to);
+        return older.into_iter().collect();
+    }
+    select(app, to);
+    Vec::new()
+}
+
+/// The selected row of the pane, and how many there are.
+fn place(app: &App) -> (usize, usize) {
+    match app.ui.pane {
+        Pane::Checklist => {
+            let Some(state) = &app.state else { return (0, 0) };
+            let rows = checklist::rows(state, &app.ui.folds);
+            let at = app.row().and_then(|row| rows.iter().position(|other| *other == row)).unwrap_or(0);
+            (at, rows.len())
+        }
+        Pane::Snapshots => {
+            let Some(listing) = &app.listing else { return (0, 0) };
+            let key = app.snapshot().map(|row| row.key.as_str());
+            let at = listing.rows.iter().position(|row| Some(row.key.as_str()) == key).unwrap_or(0);
+            (at, listing.rows.len())
+        }
+        Pane::Output => {
+            let Some(buffer) = app.attempt().and_then(|attempt| app.output.get(attempt.id)) else { return (0, 0) };
+            let count = buffer.lines().len();
+            (app.ui.line.map_or(count.saturating_sub(1), |offset| buffer.at(offset)), count)
+        }
+        Pane::Timeline => (app.entry(), app.state.as_ref().map_or(0, |state| state.timeline.len())),
+    }
+}
+
+fn select(app: &mut App, to: usize) {
+    match app.ui.pane {
+        Pane::Checklist => {
+            let Some(state) = &app.state else { return };
+            app.ui.row = checklist::rows(state, &app.ui.folds).get(to).cloned();
+            app.ui.attempt = None;
+            app.ui.line = None;
+        }
+        Pane::Snapshots => {
+            app.ui.snapshot = app.listing.as_ref().and_then(|listing| listing.rows.get(to)).map(|row| row.key.clone());
+        }
+        Pane::Output => {
+            let Some(id) = app.attempt().map(|attempt| attempt.id) else { return };
+            let Some(buffer) = app.output.get(id) else { return };
+            let at_end = to + 1 >= buffer.lines().len() && !buffer.is_behind();
+            app.ui.line = if at_end { None } else { buffer.lines().get(to).map(|line| line.offset) };
+            // Whoever reads an attempt's output keeps it, whatever begins meanwhile.
+            app.ui.attempt = Some(id);
+        }
+        Pane::Timeline => {
+            let Some(state) = &app.state else { return };
+            let at_end = to + 1 >= state.timeline.len();
+            app.ui.entry = if at_end { None } else { state.timeline.get(to).map(|entry| entry.seq) };
+        }
+    }
+}
+
+/// Lines before those that are held, if the log has some.
+fn older(app: &mut App) -> Option<Out> {
+    let id = app.attempt()?.id;
+    let start = app.output.get(id)?.start();
+    if start == 0 {
+        return None;
+    }
+    let from = start.saturating_sub(LOOK_BACK);
+    let most = u32::try_from(start - from).unwrap_or(u32::MAX);
+    Some(perform::fetch(app, id, Some(from), most))
+}
+
+fn other_attempt(app: &mut App, later: bool) {
+    let Some(state) = &app.state else { return };
+    let all: Vec<AttemptId> = state.attempts.keys().copied().collect();
+    let Some(at) = app.attempt().and_then(|attempt| all.iter().position(|id| *id == attempt.id)) else { return };
+    let to = if later { at + 1 } else { at.wrapping_sub(1) };
+    if let Some(id) = all.get(to) {
+        app.ui.attempt = Some(*id);
+        app.ui.line = None;
+    }
+}
+
+/// The selected line of the output.
+pub(super) fn output_line(app: &App) -> Option<&str> {
+    let buffer = app.output.get(app.attempt()?.id)?;
+    let at = app.ui.line.map_or(buffer.lines().len().saturating_sub(1), |offset| buffer.at(offset));
+    buffer.lines().get(at).map(|line| line.text.as_str())
+}
+
+/// Goes to the next row of the pane that holds the searched text.
+pub(super) fn find(app: &mut App, forward: bool) {
+    let needle = app.ui.needle.to_lowercase();
+    if needle.is_empty() {
+        app.warn("search first: /");
+        return;
+    }
+    if app.ui.pane == Pane::Checklist {
+        return find_step(app, &needle, forward);
+    }
+    let (at, count) = place(app);
+    let found = (1..=count)
+        .map(|step| if forward { (at + step) % count } else { (at + count - step) % count })
+        .find(|row| row_text(app, *row).to_lowercase().contains(&needle));
+    match found {
+        Some(row) => select(app, row),
+        None => app.warn(format!("no match for {}", app.ui.needle)),
+    }
+}
+
+/// In the checklist, folded phases are searched too, and unfolded for what is found.
+fn find_step(app: &mut App, needle: &str, forward: bool) {
+    let Some(state) = &app.state else { return };
+    let rows = checklist::all_rows(state);
+    let selected = app.row();
+    let at = rows.iter().position(|row| Some(row) == selected.as_ref()).unwrap_or(0);
+    let count = rows.len();
+    let found = (1..=count)
+        .map(|step| if forward { (at + step) % count } else { (at + count - step) % count })
+        .filter_map(|at| rows.get(at))
+        .find(|row| checklist::row_text(state, row).to_lowercase().contains(needle))
+        .cloned();
+    let Some(row) = found else {
+        app.warn(format!("no match for {}", app.ui.needle));
+        return;
+    };
+    if let Some(phase) = checklist::phase_of(state, &row)
+        && matches!(row, checklist::Row::Step(_))
+        && checklist::is_folded(state, &app.ui.folds, phase)
+    {
+        app.ui.folds.insert(phase.id.clone(), false);
+    }
+    app.ui.row = Some(row);
+    app.ui.attempt = None;
+    app.ui.line = None;
+}
+
+fn row_text(app: &App, row: usize) -> String {
+    let text = match app.ui.pane {
+        Pane::Checklist => {
+            app.state.as_ref().and_then(|state| match checklist::rows(state, &app.ui.folds).get(row)? {
+                checklist::Row::Phase(id) => state.runbook.phases.iter().find(|p| &p.id == id).map(|p| p.title.clone()),
+                checklist::Row::Step(id) => state.runbook.step(id).map(|step| format!("{} {id}", step.title)),
+            })
+        }
+        Pane::Snapshots => app
+            .listing
+            .as_ref()
+            .and_then(|listing| listing.rows.get(row))
+            .map(|row| format!("{} {}", row.key, row.verdict)),
+        Pane::Output => {
+            app.attempt().and_then(|attempt| app.output.get(attempt.id)?.lines().get(row)).map(|line| line.text.clone())
+        }
+        Pane::Timeline => app.state.as_ref().and_then(|state| state.timeline.get(row)).map(|entry| entry.text.clone()),
+    };
+    text.unwrap_or_default()
+}

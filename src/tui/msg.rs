@@ -1,0 +1,71 @@
+//! What the cockpit is told, and what it wants done.
+
+use std::path::PathBuf;
+
+use crossterm::event::KeyEvent;
+
+use crate::incident::Digest;
+use crate::wire::{FromEngine, ToEngine};
+
+/// Something that happened to the cockpit.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Msg {
+    /// A key was read.
+    Key(KeyEvent),
+    /// Text was pasted.
+    Paste(String),
+    /// The terminal has this many columns and rows.
+    Resize(u16, u16),
+    /// The engine said something, or is gone.
+    FromEngine(FromEngine),
+    /// A second passed.
+    Tick,
+    /// The process was continued after a stop.
+    Resumed,
+    /// The plan with this digest was drawn and flushed, and every key typed before that was read.
+    Shown(Digest),
+    /// A copy was made, in words, or why not.
+    Copied(Result<String, String>),
+    /// An export was written to this file, or why not.
+    Exported(Result<PathBuf, String>),
+}
+
+/// The form of an export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExportKind {
+    /// Plain text for a PagerDuty note.
+    PagerDuty,
+    /// A report in Markdown.
+    Markdown,
+    /// One JSON object.
+    Json,
+}
+
+impl ExportKind {
+    /// The ending of a file in this form.
+    #[must_use]
+    pub fn ending(self) -> &'static str {
+        match self {
+            Self::PagerDuty => "txt",
+            Self::Markdown => "md",
+            Self::Json => "json",
+        }
+    }
+}
+
+/// Something that the loop is to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Out {
+    /// Tell the engine.
+    Send(ToEngine),
+    /// Put text on the clipboard of the person's own terminal.
+    Copy(String),
+    /// Write an export and answer with [`Msg::Exported`].
+    Export(ExportKind),
+    /// Give the terminal back and stop until continued.
+    Suspend,
+    /// Clear and draw everything again.
+    Redraw,
+    /// Leave; the engine goes on.
+    Detach,
+}

@@ -1,0 +1,197 @@
+//! What attempts printed: the last lines of each, with their places in the log so that older ones can be fetched.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::incident::AttemptId;
+
+use super::text;
+
+const MOST_LINES: usize = 5_000;
+const MOST_BYTES: usize = 2 * 1024 * 1024;
+/// A line is shown up to here; the log on disk has all of it.
+const LONGEST_LINE: usize = 16 * 1024;
+
+/// A line and where it begins in the attempt's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct OutputLine {
+    pub(super) offset: u64,
+    /// Clean: it may go to the terminal as it is.
+    pub(super) text: String,
+}
+
+/// A stretch of one attempt's log without gaps.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Buffer {
+    lines: VecDeque<OutputLine>,
+    bytes: usize,
+    /// Where the log goes on after the last line that is held.
+    end: u64,
+    /// The end that the engine last spoke of.
+    log_end: u64,
+}
+
+impl Buffer {
+    pub(super) fn lines(&self) -> &VecDeque<OutputLine> {
+        &self.lines
+    }
+
+    /// Where the first line that is held begins.
+    pub(super) fn start(&self) -> u64 {
+        self.lines.front().map_or(self.end, |line| line.offset)
+    }
+
+    /// Newer lines exist than are held.
+    pub(super) fn is_behind(&self) -> bool {
+        self.end < self.log_end
+    }
+
+    /// The line that begins at an offset, or the next one after it.
+    pub(super) fn at(&self, offset: u64) -> usize {
+        self.lines.partition_point(|line| line.offset < offset).min(self.lines.len().saturating_sub(1))
+    }
+
+    /// Takes lines that begin at `offset`: after those held, before them, or in their place.
+    fn take(&mut self, offset: u64, raw: &str) {
+        let end = offset.saturating_add(raw.len() as u64);
+        self.log_end = self.log_end.max(end);
+        let fresh = self.lines.is_empty();
+        if fresh || offset == self.end {
+            if fresh {
+                self.end = offset;
+            }
+            self.append(offset, raw);
+        } else if offset < self.end && end > self.end && offset >= self.start() {
+            // It overlaps what is held already.
+            let known = usize::try_from(self.end - offset).unwrap_or(usize::MAX);
+            if let Some(rest) = raw.get(known..) {
+                let at = self.end;
+                self.append(at, rest);
+            }
+        } else if offset < self.start() && end >= self.start() {
+            let older = usize::try_from(self.start() - offset).unwrap_or(usize::MAX);
+            self.prepend(offset, raw.get(..older).unwrap_or_default());
+        }
+        // Anything else leaves a gap: the buffer stays whole and knows that it is behind.
+    }
+
+    fn append(&mut self, mut offset: u64, raw: &str) {
+        for line in raw.split_inclusive('\n') {
+            let line_text = shown(line);
+            self.bytes += line_text.len();
+            self.lines.push_back(OutputLine { offset, text: line_text });
+            offset = offset.saturating_add(line.len() as u64);
+        }
+        self.end = offset;
+        while self.lines.len() > MOST_LINES || self.bytes > MOST_BYTES {
+            let Some(line) = self.lines.pop_front() else { break };
+            self.bytes -= line.text.len();
+        }
+    }
+
+    fn prepend(&mut self, offset: u64, raw: &str) {
+        let mut at = offset;
+        let older: Vec<OutputLine> = raw
+            .split_inclusive('\n')
+            .map(|line| {
+                let here = at;
+                at = at.saturating_add(line.len() as u64);
+                OutputLine { offset: here, text: shown(line) }
+            })
+            .collect();
+        for line in older.into_iter().rev() {
+            self.bytes += line.text.len();
+            self.lines.push_front(line);
+        }
+        while self.lines.len() > MOST_LINES || self.bytes > MOST_BYTES {
+            let Some(line) = self.lines.pop_back() else { break };
+            self.bytes -= line.text.len();
+            self.end = line.offset;
+        }
+    }
+}
+
+fn shown(line: &str) -> String {
+    let line = line.trim_end_matches(['\n', '\r']);
+    // A progress line that rewrites itself is shown as it stood last.
+    let line = line.rsplit('\r').next().unwrap_or(line);
+    let cut = line.char_indices().map(|(at, _)| at).nth(LONGEST_LINE).unwrap_or(line.len());
+    text::clean(line.get(..cut).unwrap_or(line)).into_owned()
+}
+
+/// The output of all attempts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Outputs {
+    buffers: BTreeMap<AttemptId, Buffer>,
+}
+
+impl Outputs {
+    pub(super) fn get(&self, attempt: AttemptId) -> Option<&Buffer> {
+        self.buffers.get(&attempt)
+    }
+
+    pub(super) fn take(&mut self, attempt: AttemptId, offset: u64, raw: &str) {
+        self.buffers.entry(attempt).or_default().take(offset, raw);
+    }
+
+    /// Lets go of what is held, so that the log's end can be fetched afresh.
+    pub(super) fn forget(&mut self, attempt: AttemptId) {
+        self.buffers.remove(&attempt);
+    }
+
+    /// Keeps memory bounded however many attempts there are: only these stay.
+    pub(super) fn keep_only(&mut self, keep: impl Fn(AttemptId) -> bool) {
+        self.buffers.retain(|attempt, _| keep(*attempt));
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.buffers.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn older_lines_go_before_and_newer_after() {
+        let mut buffer = Buffer::default();
+        buffer.take(10, "three\nfour\n");
+        buffer.take(0, "one\ntwo..\n");
+        buffer.take(21, "five\r\n");
+        buffer.take(15, "\nfour\nfive\r\nsix\n");
+        let lines: Vec<&str> = buffer.lines().iter().map(|line| line.text.as_str()).collect();
+        assert_eq!(lines, ["one", "two..", "three", "four", "five", "six"]);
+        assert_eq!((buffer.start(), buffer.is_behind()), (0, false));
+        buffer.take(900, "far\n");
+        assert_eq!((buffer.lines().len(), buffer.is_behind()), (6, true));
+    }
+
+    #[test]
+    fn a_flood_keeps_its_end_and_a_look_back_its_beginning() {
+        let mut buffer = Buffer::default();
+        let line = "x".repeat(99) + "\n";
+        for at in 0..6_000_u64 {
+            buffer.take(at * 100, &line);
+        }
+        assert_eq!(buffer.lines().len(), MOST_LINES);
+        assert_eq!(buffer.start(), 100_000);
+        buffer.take(0, &line.repeat(1000));
+        assert_eq!((buffer.start(), buffer.lines().len(), buffer.is_behind()), (0, MOST_LINES, true));
+        assert_eq!(buffer.at(250), 3);
+    }
+
+    proptest! {
+        #[test]
+        fn it_never_grows_and_never_tears(chunks in prop::collection::vec((0_u64..2_000, "[a-z\n]{0,300}"), 0..60)) {
+            let mut buffer = Buffer::default();
+            for (offset, raw) in chunks {
+                buffer.take(offset, &raw);
+                prop_assert!(buffer.lines().len() <= MOST_LINES && buffer.bytes <= MOST_BYTES);
+                prop_assert_eq!(buffer.bytes, buffer.lines().iter().map(|line| line.text.len()).sum::<usize>());
+                prop_assert!(buffer.lines().iter().zip(buffer.lines().iter().skip(1)).all(|(a, b)| a.offset < b.offset));
+            }
+        }
+    }
+}

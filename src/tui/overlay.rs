@@ -1,0 +1,58 @@
+//! What lies over the panes: one thing at a time.
+
+use crate::incident::AttemptId;
+use crate::runbook::StepId;
+
+use super::card::Card;
+use super::edit::Editor;
+
+/// What a prompt's text is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Skip(StepId),
+    ByHand(StepId),
+    Note,
+    Settle { attempt: AttemptId, happened: bool },
+    Escalate { role: String },
+}
+
+/// A question with a line for the answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Prompt {
+    pub(super) purpose: Purpose,
+    pub(super) editor: Editor,
+    /// It was sent, and the engine has not answered yet.
+    pub(super) sent: bool,
+    pub(super) fault: Option<String>,
+}
+
+impl Prompt {
+    pub(super) fn new(purpose: Purpose) -> Self {
+        Self { purpose, editor: Editor::line(""), sent: false, fault: None }
+    }
+}
+
+/// What a `y` confirms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Confirm {
+    Stop(AttemptId),
+    Retry(StepId),
+}
+
+/// Something over the panes.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Overlay {
+    Card(Box<Card>),
+    Prompt(Prompt),
+    Confirm(Confirm),
+    Settle(AttemptId),
+    Search(Editor),
+    Palette { editor: Editor, selected: usize },
+    Help { scroll: usize },
+    Escalation { selected: usize },
+    Details { step: StepId, scroll: usize },
+    Snapshot { key: String, scroll: usize },
+    Text { title: String, text: String, scroll: usize },
+    Export,
+    Log,
+}

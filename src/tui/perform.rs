@@ -1,0 +1,392 @@
+//! Carries out what a person asked for on the main screen.
+
+use crate::incident::{AttemptId, Command, Digest, Inputs, Query, State, StepStatus, clock};
+use crate::runbook::{Action, Approval, Step, StepId};
+use crate::wire::ToEngine;
+
+use super::action::UiAction;
+use super::app::{App, Asked, Pane};
+use super::card::Card;
+use super::checklist::{self, Row};
+use super::edit::Editor;
+use super::heard;
+use super::movement;
+use super::msg::Out;
+use super::overlay::{Confirm, Overlay, Prompt, Purpose};
+
+impl App {
+    pub(super) fn ask(&mut self, asked: Asked) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.asked.insert(id, asked);
+        id
+    }
+
+    pub(super) fn command(&mut self, asked: Asked, command: Command) -> Out {
+        let id = self.ask(asked);
+        Out::Send(ToEngine::Command { id, command })
+    }
+}
+
+/// The command that consents to a plan.
+pub(super) fn approve(app: &mut App, step: StepId, digest: Digest, typed: Option<String>) -> Out {
+    app.command(Asked::Approve(step.clone()), Command::Approve { step, digest, typed })
+}
+
+/// The command that asks for a plan.
+pub(super) fn prepare(app: &mut App, step: StepId, inputs: Inputs, undoes: Option<StepId>) -> Out {
+    app.command(Asked::Prepare(step.clone()), Command::Prepare { step, inputs, undoes })
+}
+
+pub(super) fn perform(app: &mut App, action: UiAction) -> Vec<Out> {
+    let changes = matches!(
+        action,
+        UiAction::Approve
+            | UiAction::Retry
+            | UiAction::Skip
+            | UiAction::ByHand
+            | UiAction::Undo
+            | UiAction::Stop
+            | UiAction::Note
+    );
+    if changes && app.lost.is_some() {
+        app.warn("the engine is gone: detach (q) and attach again");
+        return Vec::new();
+    }
+    match action {
+        UiAction::Approve => return begin(app),
+        UiAction::Retry => return retry(app),
+        UiAction::Skip => on_step(app, Purpose::Skip),
+        UiAction::ByHand => on_step(app, Purpose::ByHand),
+        UiAction::Undo => return undo(app),
+        UiAction::Stop => stop(app),
+        UiAction::Details => details(app),
+        UiAction::Note => app.ui.overlay = Some(Overlay::Prompt(Prompt::new(Purpose::Note))),
+        UiAction::Copy => return copy(app),
+        UiAction::Export => app.ui.overlay = Some(Overlay::Export),
+        UiAction::Escalation => {
+            let due = app.escalations().iter().position(|one| one.due.is_some()).unwrap_or(0);
+            app.ui.overlay = Some(Overlay::Escalation { selected: due });
+        }
+        UiAction::Follow => return follow(app),
+        UiAction::Search => app.ui.overlay = Some(Overlay::Search(Editor::line(""))),
+        UiAction::NextMatch => movement::find(app, true),
+        UiAction::PreviousMatch => movement::find(app, false),
+        UiAction::Palette => app.ui.overlay = Some(Overlay::Palette { editor: Editor::line(""), selected: 0 }),
+        UiAction::Help => app.ui.overlay = Some(Overlay::Help { scroll: 0 }),
+        UiAction::Log => app.ui.overlay = Some(Overlay::Log),
+        UiAction::NextPane => cycle(app, 1),
+        UiAction::PreviousPane => cycle(app, Pane::ALL.len() - 1),
+        UiAction::Checklist => app.ui.pane = Pane::Checklist,
+        UiAction::Snapshots => app.ui.pane = Pane::Snapshots,
+        UiAction::Output => app.ui.pane = Pane::Output,
+        UiAction::Timeline => app.ui.pane = Pane::Timeline,
+        UiAction::Zoom => app.ui.zoom = !app.ui.zoom,
+        UiAction::Fold => fold(app),
+        UiAction::Back => {
+            app.ui.needle.clear();
+            app.ui.zoom = false;
+        }
+        UiAction::Redraw => return vec![Out::Redraw],
+        UiAction::Suspend => return vec![Out::Suspend],
+        UiAction::Detach => return vec![Out::Detach],
+        UiAction::Up
+        | UiAction::Down
+        | UiAction::PageUp
+        | UiAction::PageDown
+        | UiAction::Top
+        | UiAction::Bottom
+        | UiAction::Left
+        | UiAction::Right => return movement::go(app, action),
+    }
+    Vec::new()
+}
+
+fn cycle(app: &mut App, by: usize) {
+    let at = app.ui.pane.number() - 1 + by;
+    app.ui.pane = Pane::ALL.get(at % Pane::ALL.len()).copied().unwrap_or(Pane::Checklist);
+}
+
+fn fold(app: &mut App) {
+    let Some(state) = &app.state else { return };
+    if let Some(phase) = app.row().and_then(|row| checklist::phase_of(state, &row)) {
+        let folded = checklist::is_folded(state, &app.ui.folds, phase);
+        let id = phase.id.clone();
+        app.ui.folds.insert(id.clone(), !folded);
+        app.ui.row = Some(Row::Phase(id));
+    }
+}
+
+/// `a`: shows what would happen, or begins what only reads.
+fn begin(app: &mut App) -> Vec<Out> {
+    if app.ui.pane == Pane::Snapshots {
+        return choose(app);
+    }
+    let Some(state) = &app.state else { return Vec::new() };
+    if let Some(phase) = app.phase() {
+        let steps: Vec<StepId> = checklist::ready_reads(state, phase).map(|step| step.id.clone()).collect();
+        if steps.is_empty() {
+            app.warn("nothing in this phase can be begun without a look at its plan: select a step");
+            return Vec::new();
+        }
+        let count = steps.len();
+        app.ui.row = None;
+        app.say(format!("{count} checks begin; they only read"));
+        return steps.into_iter().map(|step| at_once(app, step)).collect();
+    }
+    let Some(step) = app.step().cloned() else { return Vec::new() };
+    if let StepStatus::InDoubt(attempt) = state.status(&step.id) {
+        app.ui.overlay = Some(Overlay::Settle(*attempt));
+        return Vec::new();
+    }
+    if let Some(why) = why_not(state, &step) {
+        app.warn(why);
+        return Vec::new();
+    }
+    if step.approval == Approval::None {
+        app.say(format!("{}: it only reads, so it begins at once", step.title));
+        app.ui.row = None;
+        return vec![at_once(app, step.id)];
+    }
+    let inputs = app.answers.get(&step.id).cloned().unwrap_or_default();
+    vec![open_card(app, step.id, inputs, None)]
+}
+
+fn at_once(app: &mut App, step: StepId) -> Out {
+    if !app.at_once.contains(&step) {
+        app.at_once.push(step.clone());
+    }
+    let inputs = app.answers.get(&step).cloned().unwrap_or_default();
+    prepare(app, step, inputs, None)
+}
+
+fn open_card(app: &mut App, step: StepId, inputs: Inputs, undoes: Option<StepId>) -> Out {
+    app.ui.overlay = Some(Overlay::Card(Box::new(Card::new(step.clone(), undoes.clone(), inputs.clone()))));
+    prepare(app, step, inputs, undoes)
+}
+
+/// Why a step cannot be begun now. The engine judges by the same rules; this only answers sooner.
+fn why_not(state: &State, step: &Step) -> Option<String> {
+    let title = &step.title;
+    if state.closed_at.is_some() {
+        return Some("this incident is closed".to_owned());
+    }
+    let waits: Vec<&str> = state.waits_for(step).iter().map(|step| step.title.as_str()).collect();
+    match state.status(&step.id) {
+        StepStatus::Running(_) => Some(format!("{title} is at work; x stops it")),
+        StepStatus::Failed(_) | StepStatus::Stopped(_) => {
+            Some(format!("{title} did not succeed: details (Enter) say why, r opens it again"))
+        }
+        _ if !waits.is_empty() => Some(format!("{title} waits for: {}", waits.join(", "))),
+        status if status.is_met() && !step.repeat => Some(format!("{title} is done; r opens it again")),
+        _ => None,
+    }
+}
+
+/// `a` on a snapshot: the choosing step's card, with this snapshot as the answer.
+fn choose(app: &mut App) -> Vec<Out> {
+    let Some(state) = &app.state else { return Vec::new() };
+    let Some(row) = app.snapshot() else {
+        app.warn("there is no snapshot to choose; r lists them again");
+        return Vec::new();
+    };
+    if !row.eligible {
+        let why = format!("not eligible: {}", row.verdict);
+        app.warn(why);
+        return Vec::new();
+    }
+    let chooses = |step: &&Step| matches!(step.action, Action::ChooseSnapshot { .. }) && state.is_ready(step);
+    let selected = app.step().filter(|step| chooses(step));
+    let Some(step) = selected.or_else(|| state.runbook.steps().find(chooses)) else {
+        app.warn("no step that chooses a snapshot is open: it waits for the backups check, or is done (r opens it)");
+        return Vec::new();
+    };
+    let mut inputs = Inputs::from([("snapshot".to_owned(), row.key.clone())]);
+    if let Some(onset) = app.onset() {
+        inputs.insert("onset".to_owned(), onset.to_string());
+    }
+    let step = step.id.clone();
+    vec![open_card(app, step, inputs, None)]
+}
+
+fn retry(app: &mut App) -> Vec<Out> {
+    if app.ui.pane == Pane::Snapshots {
+        app.say("listing the snapshots again");
+        return vec![heard::list_snapshots(app)];
+    }
+    let (Some(state), Some(step)) = (&app.state, app.step()) else { return Vec::new() };
+    let id = step.id.clone();
+    let title = step.title.clone();
+    match state.status(&id) {
+        StepStatus::Pending => app.warn(format!("{title} is open already: a shows its plan")),
+        StepStatus::Running(_) => app.warn(format!("{title} is at work; x stops it")),
+        StepStatus::InDoubt(attempt) => app.ui.overlay = Some(Overlay::Settle(*attempt)),
+        status => {
+            let ended_badly = matches!(status, StepStatus::Failed(_) | StepStatus::Stopped(_));
+            if ended_badly && settled_dependents(state, &id).is_empty() {
+                return vec![app.command(Asked::Retry, Command::Retry { step: id })];
+            }
+            app.ui.overlay = Some(Overlay::Confirm(Confirm::Retry(id)));
+        }
+    }
+    Vec::new()
+}
+
+/// Titles of the steps that a retry opens again.
+pub(super) fn settled_dependents<'a>(state: &'a State, step: &StepId) -> Vec<&'a str> {
+    let settled = |step: &&Step| {
+        !matches!(state.status(&step.id), StepStatus::Pending | StepStatus::Running(_) | StepStatus::InDoubt(_))
+    };
+    state.runbook.dependents(step).into_iter().filter(settled).map(|step| step.title.as_str()).collect()
+}
+
+fn undo(app: &mut App) -> Vec<Out> {
+    let (Some(state), Some(step)) = (&app.state, app.step()) else { return Vec::new() };
+    let title = step.title.clone();
+    let id = step.id.clone();
+    let had_effect =
+        matches!(state.status(&id), StepStatus::Succeeded(_) | StepStatus::Failed(_) | StepStatus::Stopped(_));
+    match step.undo.clone() {
+        None => app.warn(format!("{title} has no undo")),
+        Some(_) if !had_effect => app.warn(format!("{title} has had no effect that could be taken back")),
+        Some(undo) => return vec![open_card(app, undo, Inputs::new(), Some(id))],
+    }
+    Vec::new()
+}
+
+/// The attempt that `x` is about: the selected step's, else the only one at work.
+fn stop(app: &mut App) {
+    let Some(state) = &app.state else { return };
+    let own = app.step().and_then(|step| match state.status(&step.id) {
+        StepStatus::Running(attempt) => Some(*attempt),
+        _ => None,
+    });
+    let running: Vec<AttemptId> = state.running().map(|attempt| attempt.id).collect();
+    match own.or(if let [only] = running.as_slice() { Some(*only) } else { None }) {
+        Some(attempt) => app.ui.overlay = Some(Overlay::Confirm(Confirm::Stop(attempt))),
+        None if running.is_empty() => app.warn("nothing is at work"),
+        None => app.warn("several steps are at work: select the one to stop"),
+    }
+}
+
+fn on_step(app: &mut App, purpose: impl Fn(StepId) -> Purpose) {
+    let (Some(state), Some(step)) = (&app.state, app.step()) else {
+        app.warn("select a step first");
+        return;
+    };
+    match state.status(&step.id) {
+        StepStatus::Pending | StepStatus::Failed(_) | StepStatus::Stopped(_) => {
+            app.ui.overlay = Some(Overlay::Prompt(Prompt::new(purpose(step.id.clone()))));
+        }
+        StepStatus::InDoubt(attempt) => app.ui.overlay = Some(Overlay::Settle(*attempt)),
+        StepStatus::Running(_) => {
+            let why = format!("{} is at work; x stops it", step.title);
+            app.warn(why);
+        }
+        _ => {
+            let why = format!("{} is settled already; r opens it again", step.title);
+            app.warn(why);
+        }
+    }
+}
+
+fn details(app: &mut App) {
+    let Some(state) = &app.state else { return };
+    match app.ui.pane {
+        Pane::Checklist => match app.row() {
+            Some(Row::Phase(_)) => fold(app),
+            Some(Row::Step(step)) => {
+                app.ui.overlay = Some(match state.status(&step) {
+                    StepStatus::InDoubt(attempt) => Overlay::Settle(*attempt),
+                    _ => Overlay::Details { step, scroll: 0 },
+                });
+            }
+            None => {}
+        },
+        Pane::Snapshots => {
+            if let Some(row) = app.snapshot() {
+                app.ui.overlay = Some(Overlay::Snapshot { key: row.key.clone(), scroll: 0 });
+            }
+        }
+        Pane::Output => {
+            if let Some(text) = movement::output_line(app).map(str::to_owned) {
+                app.ui.overlay = Some(Overlay::Text { title: "Line".to_owned(), text, scroll: 0 });
+            }
+        }
+        Pane::Timeline => {
+            if let Some(entry) = state.timeline.get(app.entry()) {
+                let text = format!("{} by {}\n\n{}", entry.at.strftime("%Y-%m-%d %H:%M:%SZ"), entry.actor, entry.text);
+                app.ui.overlay = Some(Overlay::Text { title: format!("Event {}", entry.seq), text, scroll: 0 });
+            }
+        }
+    }
+}
+
+fn copy(app: &mut App) -> Vec<Out> {
+    let text = match app.ui.pane {
+        Pane::Output => movement::output_line(app).map(str::to_owned),
+        Pane::Timeline => app.state.as_ref().map(|state| {
+            let line = |entry: &crate::incident::TimelineEntry| {
+                format!("{} {}\n", entry.at.strftime("%Y-%m-%d %H:%M:%SZ"), entry.text)
+            };
+            state.timeline.iter().map(line).collect()
+        }),
+        Pane::Snapshots => app.snapshot().map(|row| {
+            let bucket = app.listing.as_ref().map_or("", |listing| listing.place.as_str());
+            let bucket = bucket.strip_prefix("s3://").unwrap_or(bucket).split('/').next().unwrap_or_default();
+            format!("s3://{bucket}/{}", row.key)
+        }),
+        Pane::Checklist => app.step().and_then(|step| commands_of(app, &step.id)),
+    };
+    match text {
+        Some(text) if !text.is_empty() => vec![Out::Copy(text)],
+        _ => {
+            app.warn("there is nothing to copy here yet: a shows a step's plan and its commands");
+            Vec::new()
+        }
+    }
+}
+
+/// The shell commands of a step's newest plan, or of its last attempt.
+fn commands_of(app: &App, step: &StepId) -> Option<String> {
+    let state = app.state.as_ref()?;
+    let attempt = || state.steps.get(step)?.attempts.last().and_then(|id| state.attempts.get(id));
+    let commands = match app.plans.get(step) {
+        Some(plan) => &plan.commands,
+        None => &attempt()?.plan.commands,
+    };
+    Some(commands.join("\n"))
+}
+
+fn follow(app: &mut App) -> Vec<Out> {
+    match app.ui.pane {
+        Pane::Checklist => app.ui.row = None,
+        Pane::Snapshots => app.ui.snapshot = None,
+        Pane::Timeline => app.ui.entry = None,
+        Pane::Output => {
+            app.ui.line = None;
+            app.ui.attempt = None;
+            if let Some(id) = app.attempt().map(|attempt| attempt.id)
+                && app.output.get(id).is_some_and(super::output::Buffer::is_behind)
+            {
+                app.output.forget(id);
+                return vec![fetch(app, id, None, heard::TAIL)];
+            }
+        }
+    }
+    Vec::new()
+}
+
+/// Asks for a stretch of an attempt's log.
+pub(super) fn fetch(app: &mut App, attempt: AttemptId, from: Option<u64>, most: u32) -> Out {
+    if !app.fetched.contains(&attempt) {
+        app.fetched.push(attempt);
+    }
+    let id = app.ask(Asked::Output(attempt));
+    Out::Send(ToEngine::Query { id, query: Query::Output { attempt, from, most } })
+}
+
+/// `2026-11-23 08:48Z`, or a word where the time is not known.
+pub(super) fn known(at: Option<jiff::Timestamp>) -> String {
+    at.map_or_else(|| "not known".to_owned(), clock)
+}

@@ -1,0 +1,326 @@
+//! The loop: turns sources into [`Msg`], carries out [`Out`], and draws when something changed.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::incident::{Digest, State};
+use crate::wire::{FromEngine, Link};
+
+use super::app::App;
+use super::copy::{self, Way};
+use super::input::{self, Input, Marker};
+use super::msg::{ExportKind, Msg, Out};
+use super::terminal::{self, Screen};
+use super::theme::Theme;
+use super::update::update;
+
+/// Background changes are drawn at most this often; input is drawn at once.
+const FRAME: Duration = Duration::from_millis(33);
+/// Messages that are taken from the engine before keys are looked at again.
+const BATCH: usize = 256;
+
+/// Writes an incident in one form.
+pub type Export = Box<dyn Fn(&State, ExportKind) -> String + Send>;
+
+/// What the caller decides.
+pub struct Options {
+    /// Use nothing beyond ASCII, whatever the locale says.
+    pub ascii: bool,
+    /// Where exports are written.
+    pub export_dir: PathBuf,
+    /// Writes the incident in one form.
+    pub export: Export,
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("ascii", &self.ascii)
+            .field("export_dir", &self.export_dir)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why the cockpit ended. The engine goes on in every case but [`Exit::Closed`] and [`Exit::EngineLost`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Exit {
+    /// The person left.
+    Detached,
+    /// The person left, and the incident is closed.
+    Closed,
+    /// The person left after the connection to the engine was lost, and why it was.
+    EngineLost(String),
+    /// The terminal hung up or ended, or this process was asked to end.
+    TerminalGone,
+}
+
+/// Why there is no cockpit.
+#[derive(Debug, thiserror::Error)]
+pub enum TuiError {
+    /// There is no terminal to draw on.
+    #[error("the cockpit needs a terminal: {0}. Run it in one, or use the commands that print (relight --help)")]
+    NoTerminal(#[source] io::Error),
+    /// The system refused something that the cockpit cannot do without.
+    #[error("the cockpit cannot start: {what}: {source}. Close other programs and try again")]
+    System {
+        /// What was refused.
+        what: &'static str,
+        /// The system's words.
+        source: io::Error,
+    },
+}
+
+struct Sources {
+    keys: mpsc::UnboundedReceiver<Input>,
+    resize: Signal,
+    continued: Signal,
+    term: Signal,
+    hangup: Signal,
+    done: mpsc::UnboundedReceiver<Msg>,
+}
+
+/// What is due after a message was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    Nothing,
+    /// Draw when the frame's time has come.
+    Soon,
+    /// Draw at once.
+    Now,
+}
+
+struct Cockpit {
+    app: App,
+    screen: Screen,
+    marker: Marker,
+    link: Link,
+    options: Options,
+    done: mpsc::UnboundedSender<Msg>,
+    /// The digest that the reader was asked to mark.
+    marked: Option<Digest>,
+    exit: Option<Exit>,
+}
+
+/// Shows an incident until the person leaves, the terminal ends, or this process is asked to end.
+///
+/// # Errors
+/// There is no terminal, or the system refuses threads or signals. Nothing of the incident is touched.
+pub async fn run(link: Link, options: Options) -> Result<Exit, TuiError> {
+    let system = |what| move |source| TuiError::System { what, source };
+    let listen = |kind| signal(kind).map_err(system("signals"));
+    let tty = terminal::input().map_err(TuiError::NoTerminal)?;
+    let (finished, done) = mpsc::unbounded_channel();
+    let mut sources = Sources {
+        resize: listen(SignalKind::window_change())?,
+        continued: listen(SignalKind::from_raw(libc::SIGCONT))?,
+        term: listen(SignalKind::terminate())?,
+        hangup: listen(SignalKind::hangup())?,
+        keys: mpsc::unbounded_channel().1,
+        done,
+    };
+    // Keys typed from here on are read raw: the screen is taken before the reader starts.
+    let screen = Screen::take().map_err(TuiError::NoTerminal)?;
+    let (keys, marker) = input::start(tty).map_err(system("the thread that reads the keyboard"))?;
+    sources.keys = keys;
+    let theme = Theme::from_environment(options.ascii, |name| std::env::var(name).ok());
+    let app = App::new(theme, terminal::size(), Timestamp::now());
+    let mut cockpit = Cockpit { app, screen, marker, link, options, done: finished, marked: None, exit: None };
+    Ok(cockpit.run(&mut sources).await)
+}
+
+impl Cockpit {
+    async fn run(&mut self, sources: &mut Sources) -> Exit {
+        let mut clock = tokio::time::interval(Duration::from_secs(1));
+        clock.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut due = Due::Now;
+        let mut drawn = Instant::now();
+        loop {
+            if due == Due::Now || (due == Due::Soon && drawn.elapsed() >= FRAME) {
+                if self.draw().is_err() {
+                    return Exit::TerminalGone;
+                }
+                drawn = Instant::now();
+                due = Due::Nothing;
+            }
+            let next = tokio::select! {
+                biased;
+                _ = sources.term.recv() => return Exit::TerminalGone,
+                _ = sources.hangup.recv() => return Exit::TerminalGone,
+                input = sources.keys.recv() => self.typed(input, &mut sources.keys),
+                _ = sources.resize.recv() => self.resized(),
+                _ = sources.continued.recv() => self.resumed(),
+                Some(message) = sources.done.recv() => self.take(message, Due::Now),
+                from = self.link.rx.recv(), if self.app.lost.is_none() => self.heard(from),
+                _ = clock.tick() => self.take(Msg::Tick, Due::Soon),
+                () = tokio::time::sleep_until(drawn + FRAME), if due == Due::Soon => Due::Soon,
+            };
+            if let Some(exit) = self.exit.take() {
+                return exit;
+            }
+            due = match (due, next) {
+                (Due::Now, _) | (_, Due::Now) => Due::Now,
+                (Due::Soon, _) | (_, Due::Soon) => Due::Soon,
+                _ => Due::Nothing,
+            };
+        }
+    }
+
+    fn draw(&mut self) -> io::Result<()> {
+        self.screen.draw(&self.app)?;
+        // The plan is on screen now; what was typed before this moment must not count as consent to it.
+        let unshown = self.app.unshown();
+        if unshown.is_some() && unshown != self.marked {
+            self.marked.clone_from(&unshown);
+            if let Some(digest) = unshown {
+                self.marker.mark(digest);
+            }
+        }
+        Ok(())
+    }
+
+    fn typed(&mut self, first: Option<Input>, keys: &mut mpsc::UnboundedReceiver<Input>) -> Due {
+        let mut next = first;
+        loop {
+            let message = match next {
+                Some(Input::Key(key)) => Msg::Key(key),
+                Some(Input::Paste(text)) => Msg::Paste(text),
+                Some(Input::Marked(digest)) => {
+                    // A plan that comes back to the screen later is marked again.
+                    self.marked = None;
+                    Msg::Shown(digest)
+                }
+                Some(Input::Gone) | None => {
+                    self.exit = Some(Exit::TerminalGone);
+                    return Due::Nothing;
+                }
+            };
+            self.take(message, Due::Now);
+            if self.exit.is_some() {
+                return Due::Nothing;
+            }
+            match keys.try_recv() {
+                Ok(input) => next = Some(input),
+                Err(_) => return Due::Now,
+            }
+        }
+    }
+
+    fn heard(&mut self, first: Option<FromEngine>) -> Due {
+        let mut next = first.unwrap_or_else(|| FromEngine::Lost("the connection ended".to_owned()));
+        for _ in 0..BATCH {
+            self.take(Msg::FromEngine(next), Due::Soon);
+            match self.link.rx.try_recv() {
+                Ok(more) => next = more,
+                Err(_) => return Due::Soon,
+            }
+        }
+        self.take(Msg::FromEngine(next), Due::Soon)
+    }
+
+    fn resized(&mut self) -> Due {
+        let (columns, rows) = terminal::size();
+        self.take(Msg::Resize(columns, rows), Due::Soon)
+    }
+
+    fn resumed(&mut self) -> Due {
+        if self.screen.resume().is_err() {
+            self.exit = Some(Exit::TerminalGone);
+        }
+        self.take(Msg::Resumed, Due::Now)
+    }
+
+    fn take(&mut self, message: Msg, due: Due) -> Due {
+        for out in update(&mut self.app, message, Timestamp::now()) {
+            self.carry_out(out);
+        }
+        due
+    }
+
+    fn carry_out(&mut self, out: Out) {
+        match out {
+            Out::Send(message) => {
+                if let Err(error) = self.link.tx.try_send(message) {
+                    let why = match error {
+                        mpsc::error::TrySendError::Full(_) => "it does not take what is sent to it",
+                        mpsc::error::TrySendError::Closed(_) => "the connection ended",
+                    };
+                    self.take(Msg::FromEngine(FromEngine::Lost(why.to_owned())), Due::Now);
+                }
+            }
+            Out::Copy(text) => self.copy(&text),
+            Out::Export(kind) => self.export(kind),
+            Out::Suspend => {
+                if self.screen.suspend().is_err() {
+                    self.exit = Some(Exit::TerminalGone);
+                }
+                let (columns, rows) = terminal::size();
+                self.take(Msg::Resize(columns, rows), Due::Now);
+            }
+            Out::Redraw => {
+                if self.screen.clear().is_err() {
+                    self.exit = Some(Exit::TerminalGone);
+                }
+            }
+            Out::Detach => self.exit = Some(self.left()),
+        }
+    }
+
+    fn left(&self) -> Exit {
+        let closed = self.app.state.as_ref().is_some_and(|state| state.closed_at.is_some());
+        match &self.app.lost {
+            _ if closed => Exit::Closed,
+            Some(why) => Exit::EngineLost(why.clone()),
+            None => Exit::Detached,
+        }
+    }
+
+    fn copy(&mut self, text: &str) {
+        let (part, whole) = copy::cut(text);
+        let words = if whole { String::new() } else { format!("; only the first {} bytes", part.len()) };
+        match copy::way(std::env::var("TMUX").ok().as_deref()) {
+            Way::Tmux => {
+                let (part, done) = (part.to_owned(), self.done.clone());
+                tokio::spawn(async move {
+                    let result = copy::to_tmux(part).await.map(|()| format!("copied by tmux{words}"));
+                    // Without a cockpit nobody waits for the answer.
+                    let _ = done.send(Msg::Copied(result));
+                });
+            }
+            Way::Terminal => {
+                if self.screen.copy(part).is_err() {
+                    self.exit = Some(Exit::TerminalGone);
+                }
+                let words = format!("sent to the terminal's clipboard (OSC 52){words}");
+                self.take(Msg::Copied(Ok(words)), Due::Now);
+            }
+        }
+    }
+
+    fn export(&mut self, kind: ExportKind) {
+        let Some(state) = &self.app.state else { return };
+        let text = (self.options.export)(state, kind);
+        let path = self.options.export_dir.join(format!("{}-timeline.{}", state.id, kind.ending()));
+        let done = self.done.clone();
+        tokio::spawn(async move {
+            let result = write(&path, text)
+                .await
+                .map(|()| path.clone())
+                .map_err(|error| format!("the export could not be written to {}: {error}", path.display()));
+            // Without a cockpit nobody waits for the answer.
+            let _ = done.send(Msg::Exported(result));
+        });
+    }
+}
+
+async fn write(path: &Path, text: String) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        tokio::fs::create_dir_all(folder).await?;
+    }
+    tokio::fs::write(path, text).await
+}

@@ -1,0 +1,179 @@
+//! The terminal: taken over, given back whatever happens, written to once a frame.
+
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Once, PoisonError};
+
+use crossterm::clipboard::CopyToClipboard;
+use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
+use crossterm::style::ResetColor;
+use crossterm::terminal::{
+    BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
+    disable_raw_mode, enable_raw_mode,
+};
+use crossterm::{cursor, execute, queue};
+use ratatui::Terminal;
+use ratatui::backend::CrosstermBackend;
+
+use super::app::App;
+use super::view;
+
+const BUFFER: usize = 64 * 1024;
+
+/// Set while the terminal is ours, so that a panic anywhere gives it back.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+static HOOK: Once = Once::new();
+
+/// Collects a frame; only [`Screen`] lets it out.
+#[derive(Debug, Clone, Default)]
+struct Collector(Arc<Mutex<Vec<u8>>>);
+
+impl Collector {
+    fn take(&self, to: &mut Vec<u8>) {
+        let mut collected = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::swap(&mut *collected, to);
+    }
+}
+
+impl Write for Collector {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The terminal while it is ours.
+pub(super) struct Screen {
+    terminal: Terminal<CrosstermBackend<Collector>>,
+    collector: Collector,
+    frame: Vec<u8>,
+}
+
+impl Screen {
+    /// Takes the terminal over.
+    ///
+    /// # Errors
+    /// It is none, or does not answer.
+    pub(super) fn take() -> io::Result<Self> {
+        HOOK.call_once(|| {
+            let before = std::panic::take_hook();
+            std::panic::set_hook(Box::new(move |info| {
+                give_back();
+                before(info);
+            }));
+        });
+        take_over()?;
+        let collector = Collector(Arc::new(Mutex::new(Vec::with_capacity(BUFFER))));
+        let terminal = Terminal::new(CrosstermBackend::new(collector.clone()));
+        match terminal {
+            Ok(terminal) => Ok(Self { terminal, collector, frame: Vec::with_capacity(BUFFER) }),
+            Err(error) => {
+                give_back();
+                Err(error)
+            }
+        }
+    }
+
+    /// Draws what changed, in one write.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub(super) fn draw(&mut self, app: &App) -> io::Result<()> {
+        queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
+        self.terminal.draw(|frame| view::draw(frame, app))?;
+        queue!(self.terminal.backend_mut(), EndSynchronizedUpdate)?;
+        self.send()
+    }
+
+    fn send(&mut self) -> io::Result<()> {
+        self.frame.clear();
+        self.collector.take(&mut self.frame);
+        let mut out = io::stdout().lock();
+        out.write_all(&self.frame)?;
+        out.flush()
+    }
+
+    /// Puts text on the clipboard by OSC 52.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub(super) fn copy(&mut self, text: &str) -> io::Result<()> {
+        queue!(self.terminal.backend_mut(), CopyToClipboard::to_clipboard_from(text))?;
+        self.send()
+    }
+
+    /// Makes the next drawing draw everything.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub(super) fn clear(&mut self) -> io::Result<()> {
+        // ratatui's own clear asks the terminal where the cursor is, and the keyboard's thread would take the answer.
+        queue!(self.terminal.backend_mut(), ResetColor, Clear(ClearType::All))?;
+        self.terminal.swap_buffers();
+        Ok(())
+    }
+
+    /// Gives the terminal back, stops this process group until it is continued, and takes the terminal again.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub(super) fn suspend(&mut self) -> io::Result<()> {
+        give_back();
+        rustix::process::kill_current_process_group(rustix::process::Signal::STOP)?;
+        self.resume()
+    }
+
+    /// Takes the terminal again after somebody else had it.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub(super) fn resume(&mut self) -> io::Result<()> {
+        // The shell may have changed the mode behind our back; raw mode is entered anew.
+        let _ = disable_raw_mode();
+        take_over()?;
+        self.clear()
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        give_back();
+    }
+}
+
+fn take_over() -> io::Result<()> {
+    enable_raw_mode()?;
+    TAKEN.store(true, Ordering::SeqCst);
+    execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste, cursor::Hide)
+}
+
+/// Gives the terminal back, once. A terminal that is gone cannot be given back.
+fn give_back() {
+    if !TAKEN.swap(false, Ordering::SeqCst) {
+        return;
+    }
+    let _ = execute!(io::stdout(), EndSynchronizedUpdate, DisableBracketedPaste, LeaveAlternateScreen, cursor::Show);
+    let _ = disable_raw_mode();
+}
+
+/// The terminal's input.
+///
+/// # Errors
+/// Neither standard input nor `/dev/tty` is a terminal.
+pub(super) fn input() -> io::Result<OwnedFd> {
+    let stdin = io::stdin();
+    if rustix::termios::isatty(stdin.as_fd()) {
+        return stdin.as_fd().try_clone_to_owned();
+    }
+    std::fs::File::open("/dev/tty").map(OwnedFd::from)
+}
+
+/// Columns and rows of the terminal.
+pub(super) fn size() -> (u16, u16) {
+    crossterm::terminal::size().unwrap_or((80, 24))
+}

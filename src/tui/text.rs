@@ -1,0 +1,231 @@
+//! Text that is safe and fits: nothing from outside reaches the terminal except through here.
+
+use std::borrow::Cow;
+
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
+/// A number of columns or rows; more than fit into a `u16` are as good as its end.
+pub(super) fn cells(count: usize) -> u16 {
+    u16::try_from(count).unwrap_or(u16::MAX)
+}
+
+/// One line without escape sequences, control bytes and characters that turn the writing direction.
+/// Tabs and line ends become spaces.
+pub(super) fn clean(text: &str) -> Cow<'_, str> {
+    if text.chars().all(harmless) {
+        return Cow::Borrowed(text);
+    }
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        match c {
+            '\u{1b}' => skip_escape(&mut rest),
+            // The one-byte forms of the same introducers.
+            '\u{9b}' => skip_control_sequence(&mut rest),
+            '\u{90}' | '\u{98}' | '\u{9d}' | '\u{9e}' | '\u{9f}' => skip_string(&mut rest),
+            '\t' => clean.push_str("    "),
+            '\n' | '\r' => clean.push(' '),
+            c if harmless(c) => clean.push(c),
+            _ => {}
+        }
+    }
+    Cow::Owned(clean)
+}
+
+/// Printable, and neither invisible nor able to reorder what stands beside it.
+fn harmless(c: char) -> bool {
+    !c.is_control()
+        && !matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+}
+
+type Rest<'a> = std::iter::Peekable<std::str::Chars<'a>>;
+
+fn skip_escape(rest: &mut Rest<'_>) {
+    match rest.next() {
+        Some('[') => skip_control_sequence(rest),
+        Some(']' | 'P' | 'X' | '^' | '_') => skip_string(rest),
+        // Intermediate bytes (`ESC ( B`) end with one final byte.
+        Some(' '..='/') => while rest.next().is_some_and(|c| matches!(c, ' '..='/')) {},
+        _ => {}
+    }
+}
+
+fn skip_control_sequence(rest: &mut Rest<'_>) {
+    while rest.next_if(|c| matches!(c, ' '..='?')).is_some() {}
+    rest.next_if(|c| matches!(c, '@'..='~'));
+}
+
+fn skip_string(rest: &mut Rest<'_>) {
+    while let Some(c) = rest.next() {
+        match c {
+            '\u{7}' | '\u{9c}' => return,
+            '\u{1b}' => {
+                rest.next_if_eq(&'\\');
+                return;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Columns that a text takes.
+pub(super) fn width(text: &str) -> usize {
+    text.width()
+}
+
+/// The text, cut to `columns` with a mark where something is missing.
+pub(super) fn fit(text: &str, columns: usize, ellipsis: &str) -> String {
+    let text = clean(text);
+    if width(&text) <= columns {
+        return text.into_owned();
+    }
+    let mark = if columns >= width(ellipsis) { ellipsis } else { "" };
+    let room = columns.saturating_sub(width(mark));
+    let mut cut = String::new();
+    let mut used = 0;
+    for c in text.chars() {
+        used += c.width().unwrap_or(0);
+        if used > room {
+            break;
+        }
+        cut.push(c);
+    }
+    cut.push_str(mark);
+    cut
+}
+
+/// The text in exactly `columns`, at their left.
+pub(super) fn left(text: &str, columns: usize, ellipsis: &str) -> String {
+    let mut text = fit(text, columns, ellipsis);
+    let missing = columns.saturating_sub(width(&text));
+    text.extend(std::iter::repeat_n(' ', missing));
+    text
+}
+
+/// The text in exactly `columns`, at their right.
+pub(super) fn right(text: &str, columns: usize, ellipsis: &str) -> String {
+    let text = fit(text, columns, ellipsis);
+    let missing = columns.saturating_sub(width(&text));
+    format!("{}{text}", " ".repeat(missing))
+}
+
+/// Lines of at most `columns`, broken at spaces where there are some. Never empty.
+pub(super) fn wrap(text: &str, columns: usize) -> Vec<String> {
+    let columns = columns.max(1);
+    let mut lines = Vec::new();
+    for paragraph in text.lines() {
+        wrap_line(&clean(paragraph), columns, &mut lines);
+    }
+    if lines.is_empty() {
+        lines.push(String::new());
+    }
+    lines
+}
+
+fn wrap_line(text: &str, columns: usize, lines: &mut Vec<String>) {
+    let mut line = String::new();
+    let mut used = 0;
+    let before = lines.len();
+    for word in text.split_inclusive(' ') {
+        let bare = width(word.trim_end());
+        if used > 0 && used + bare > columns {
+            lines.push(std::mem::take(&mut line).trim_end().to_owned());
+            used = 0;
+        }
+        // Spaces where a line was broken would look like an indent.
+        if bare == 0 && used == 0 && lines.len() > before {
+            continue;
+        }
+        if bare <= columns {
+            line.push_str(word);
+            used += width(word);
+            continue;
+        }
+        for c in word.chars() {
+            let wide = c.width().unwrap_or(0);
+            if used > 0 && used + wide > columns {
+                lines.push(std::mem::take(&mut line));
+                used = 0;
+            }
+            // A character that is wider than the whole column can be shown nowhere.
+            if wide <= columns {
+                line.push(c);
+                used += wide;
+            }
+        }
+    }
+    lines.push(line.trim_end().to_owned());
+}
+
+/// `4.19 GiB`.
+pub(super) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if count < 1024 {
+        return format!("{count} B");
+    }
+    let mut unit = 0;
+    let mut scaled = u128::from(count) * 100 / 1024;
+    while scaled >= 102_400 && unit + 1 < UNITS.len() {
+        scaled /= 1024;
+        unit += 1;
+    }
+    let name = UNITS.get(unit).copied().unwrap_or("PiB");
+    let (whole, part) = (scaled / 100, scaled % 100);
+    if whole >= 100 || part == 0 { format!("{whole} {name}") } else { format!("{whole}.{part:02} {name}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn escapes_and_control_bytes_are_taken_out() {
+        for (raw, safe) in [
+            ("plain", "plain"),
+            ("\u{1b}[31mred\u{1b}[0m", "red"),
+            ("\u{1b}]0;title\u{7}after", "after"),
+            ("\u{1b}]52;c;aGk=\u{1b}\\after", "after"),
+            ("\u{1b}P1$r\u{9c}x", "x"),
+            ("\u{9b}2Jx", "x"),
+            ("a\tb", "a    b"),
+            ("a\rb\u{8}\u{7}", "a b"),
+            ("\u{202e}evil", "evil"),
+            ("\u{1b}(Bx", "x"),
+            ("cut \u{1b}[", "cut "),
+            ("cut \u{1b}", "cut "),
+        ] {
+            assert_eq!(clean(raw), safe, "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn wide_characters_count_double() {
+        assert_eq!(fit("数据库恢复", 5, "…"), "数据…");
+        assert_eq!(left("数", 4, "…"), "数  ");
+        assert_eq!(wrap("数据库 恢复", 4), ["数据", "库", "恢复"]);
+        assert_eq!(wrap("one two  three", 7), ["one two", "three"]);
+        assert_eq!(wrap("", 7), [""]);
+    }
+
+    #[test]
+    fn sizes_are_short() {
+        for (count, text) in
+            [(0, "0 B"), (1023, "1023 B"), (12_288, "12 KiB"), (4_499_000_000, "4.19 GiB"), (u64::MAX, "16383 PiB")]
+        {
+            assert_eq!(bytes(count), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_clean_and_fits(text in any::<String>(), columns in 0_usize..30) {
+            prop_assert!(clean(&text).chars().all(|c| !c.is_control()));
+            prop_assert!(width(&fit(&text, columns, "…")) <= columns);
+            for line in wrap(&text, columns) {
+                prop_assert!(width(&line) <= columns.max(1), "{line:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Colours and glyphs, in one place. Every state has a glyph; colour only repeats what it says.
+
+use ratatui::style::{Color, Modifier, Style};
+use ratatui::symbols::border;
+
+use crate::incident::{Gravity, Level, StepStatus};
+
+/// How the cockpit looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Theme {
+    colour: bool,
+    ascii: bool,
+}
+
+const ASCII_BORDER: border::Set<'static> = border::Set {
+    top_left: "+",
+    top_right: "+",
+    bottom_left: "+",
+    bottom_right: "+",
+    vertical_left: "|",
+    vertical_right: "|",
+    horizontal_top: "-",
+    horizontal_bottom: "-",
+};
+
+impl Theme {
+    /// With or without colours and characters beyond ASCII.
+    #[must_use]
+    pub fn new(colour: bool, ascii: bool) -> Self {
+        Self { colour, ascii }
+    }
+
+    /// As the environment asks: `NO_COLOR`, `TERM=dumb`, and the locale (`LC_ALL`, `LC_CTYPE`, `LANG`).
+    #[must_use]
+    pub fn from_environment(ascii: bool, variable: impl Fn(&str) -> Option<String>) -> Self {
+        let set = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let dumb = set("TERM").is_some_and(|term| term == "dumb");
+        let locale = set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG")).unwrap_or_default();
+        let utf8 = locale.to_ascii_lowercase().replace('-', "").contains("utf8");
+        Self { colour: set("NO_COLOR").is_none() && !dumb, ascii: ascii || dumb || !utf8 }
+    }
+
+    fn tint(self, colour: Color) -> Style {
+        if self.colour { Style::new().fg(colour) } else { Style::new() }
+    }
+
+    fn pick(self, unicode: &'static str, ascii: &'static str) -> &'static str {
+        if self.ascii { ascii } else { unicode }
+    }
+
+    pub(super) fn good(self) -> Style {
+        self.tint(Color::Green)
+    }
+
+    pub(super) fn warning(self) -> Style {
+        self.tint(Color::Yellow)
+    }
+
+    pub(super) fn bad(self) -> Style {
+        self.tint(Color::Red).add_modifier(Modifier::BOLD)
+    }
+
+    pub(super) fn active(self) -> Style {
+        self.tint(Color::Cyan)
+    }
+
+    #[expect(clippy::unused_self, reason = "every style of the theme is asked for in the same way")]
+    pub(super) fn dim(self) -> Style {
+        Style::new().add_modifier(Modifier::DIM)
+    }
+
+    #[expect(clippy::unused_self, reason = "every style of the theme is asked for in the same way")]
+    pub(super) fn strong(self) -> Style {
+        Style::new().add_modifier(Modifier::BOLD)
+    }
+
+    pub(super) fn key(self) -> Style {
+        self.active().add_modifier(Modifier::BOLD)
+    }
+
+    #[expect(clippy::unused_self, reason = "every style of the theme is asked for in the same way")]
+    pub(super) fn selected(self) -> Style {
+        Style::new().add_modifier(Modifier::REVERSED)
+    }
+
+    pub(super) fn found(self) -> Style {
+        if self.colour {
+            Style::new().bg(Color::Yellow).fg(Color::Black)
+        } else {
+            Style::new().add_modifier(Modifier::REVERSED | Modifier::BOLD)
+        }
+    }
+
+    /// The plate of an environment where mistakes are real.
+    pub(super) fn live(self) -> Style {
+        let plate = if self.colour {
+            Style::new().bg(Color::Red).fg(Color::White)
+        } else {
+            Style::new().add_modifier(Modifier::REVERSED)
+        };
+        plate.add_modifier(Modifier::BOLD)
+    }
+
+    /// The plate of a drill.
+    pub(super) fn drill(self) -> Style {
+        let plate = if self.colour {
+            Style::new().bg(Color::Cyan).fg(Color::Black)
+        } else {
+            Style::new().add_modifier(Modifier::UNDERLINED)
+        };
+        plate.add_modifier(Modifier::BOLD)
+    }
+
+    pub(super) fn border(self) -> border::Set<'static> {
+        if self.ascii { ASCII_BORDER } else { border::PLAIN }
+    }
+
+    pub(super) fn ellipsis(self) -> &'static str {
+        self.pick("…", "~")
+    }
+
+    pub(super) fn dash(self) -> &'static str {
+        self.pick("–", "-")
+    }
+
+    pub(super) fn rule(self) -> &'static str {
+        self.pick("─", "-")
+    }
+
+    pub(super) fn bullet(self) -> &'static str {
+        self.pick("•", "*")
+    }
+
+    pub(super) fn dot(self) -> &'static str {
+        self.pick("·", "-")
+    }
+
+    pub(super) fn proposed(self) -> &'static str {
+        self.pick("●", "*")
+    }
+
+    pub(super) fn chosen(self) -> &'static str {
+        self.pick("◆", "#")
+    }
+
+    pub(super) fn refused(self) -> &'static str {
+        self.pick("✗", "!")
+    }
+
+    pub(super) fn cursor(self) -> &'static str {
+        self.pick("›", ">")
+    }
+
+    pub(super) fn more(self) -> &'static str {
+        self.pick("↓ more", "v more")
+    }
+
+    pub(super) fn folded(self, folded: bool) -> &'static str {
+        if folded { self.pick("▸", "+") } else { self.pick("▾", "-") }
+    }
+
+    pub(super) fn engine(self, there: bool) -> &'static str {
+        if there { self.pick("●", "*") } else { self.pick("○", "o") }
+    }
+
+    /// Full and empty cell of a bar.
+    pub(super) fn bar(self) -> (&'static str, &'static str) {
+        if self.ascii { ("#", ".") } else { ("█", "░") }
+    }
+
+    /// Eight heights, lowest first.
+    pub(super) fn heights(self) -> [&'static str; 8] {
+        if self.ascii {
+            ["_", ".", "-", "~", "=", "+", "*", "#"]
+        } else {
+            ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"]
+        }
+    }
+
+    /// A step's glyph and its style. `ready` tells pending steps that can be begun from those that wait.
+    pub(super) fn step(self, status: &StepStatus, ready: bool) -> (&'static str, Style) {
+        match status {
+            StepStatus::Pending if ready => (self.pick("○", "o"), Style::new()),
+            StepStatus::Pending => (self.pick("·", "."), self.dim()),
+            StepStatus::Running(_) => (self.pick("▶", ">"), self.active()),
+            StepStatus::Succeeded(_) => (self.pick("✓", "x"), self.good()),
+            StepStatus::Failed(_) => (self.pick("✗", "!"), self.bad()),
+            StepStatus::Stopped(_) => (self.pick("■", "#"), self.warning()),
+            StepStatus::InDoubt(_) => ("?", self.warning().add_modifier(Modifier::BOLD)),
+            StepStatus::Skipped(_) => (self.pick("–", "-"), self.dim()),
+            StepStatus::DoneByHand(_) => (self.pick("✎", "h"), self.good()),
+        }
+    }
+
+    /// A finding's glyph and style.
+    pub(super) fn gravity(self, gravity: Gravity) -> (&'static str, Style) {
+        match gravity {
+            Gravity::Good => (self.pick("✓", "x"), self.good()),
+            Gravity::Warning => (self.pick("▲", "^"), self.warning()),
+            Gravity::Blocking => (self.pick("✗", "!"), self.bad()),
+        }
+    }
+
+    /// A timeline entry's glyph and style.
+    pub(super) fn level(self, level: Level) -> (&'static str, Style) {
+        match level {
+            Level::Normal => (" ", Style::new()),
+            Level::Note => (self.pick("✎", "\""), self.active()),
+            Level::Warning => (self.pick("▲", "^"), self.warning()),
+            Level::Failure => (self.pick("✗", "!"), self.bad()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_decides() {
+        let with = |pairs: &'static [(&str, &str)]| {
+            Theme::from_environment(false, |name| {
+                pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+            })
+        };
+        assert_eq!(with(&[("LANG", "en_US.UTF-8")]), Theme::new(true, false));
+        assert_eq!(with(&[("LANG", "en_US.UTF-8"), ("LC_ALL", "C")]), Theme::new(true, true));
+        assert_eq!(with(&[("LC_CTYPE", "C.utf8"), ("NO_COLOR", "1")]), Theme::new(false, false));
+        assert_eq!(with(&[("LC_CTYPE", "C.utf8"), ("TERM", "dumb")]), Theme::new(false, true));
+        assert_eq!(with(&[]), Theme::new(true, true));
+    }
+}

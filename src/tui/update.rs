@@ -1,0 +1,388 @@
+//! Decides what a message means. Synchronous: tests call it without a terminal, an engine or a clock.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use jiff::Timestamp;
+
+use crate::incident::Command;
+use crate::runbook::Approval;
+
+use super::action::UiAction;
+use super::app::{App, Asked, Pane};
+use super::card::{self, Card, Stage};
+use super::edit::Editor;
+use super::form::{Form, FormKey};
+use super::heard;
+use super::keymap;
+use super::movement;
+use super::msg::{ExportKind, Msg, Out};
+use super::overlay::{Confirm, Overlay, Prompt, Purpose};
+use super::perform;
+use super::view;
+
+/// Takes a message at `now` and says what is to be done.
+pub fn update(app: &mut App, msg: Msg, now: Timestamp) -> Vec<Out> {
+    app.now = now;
+    let mut outs = taken(app, msg);
+    outs.extend(look(app));
+    outs
+}
+
+fn taken(app: &mut App, msg: Msg) -> Vec<Out> {
+    match msg {
+        Msg::Key(event) => key(app, event),
+        Msg::Paste(text) => {
+            paste(app, &text);
+            Vec::new()
+        }
+        Msg::Resize(columns, rows) => {
+            app.size = (columns, rows);
+            if let Some(card) = app.card_mut() {
+                card.seen = 0;
+            }
+            view::clamp_scroll(app);
+            Vec::new()
+        }
+        Msg::FromEngine(from) => heard::heard(app, from),
+        Msg::Tick => Vec::new(),
+        Msg::Resumed => vec![Out::Redraw],
+        Msg::Shown(digest) => {
+            if let Some(card) = app.card_mut()
+                && card.unshown() == Some(&digest)
+            {
+                card.shown = Some(digest);
+            }
+            view::clamp_scroll(app);
+            Vec::new()
+        }
+        Msg::Copied(Ok(how)) => {
+            app.say(how);
+            Vec::new()
+        }
+        Msg::Exported(Ok(path)) => {
+            app.say(format!("written to {}", path.display()));
+            Vec::new()
+        }
+        Msg::Copied(Err(why)) | Msg::Exported(Err(why)) => {
+            app.warn(why);
+            Vec::new()
+        }
+    }
+}
+
+/// An attempt whose output is looked at for the first time is fetched, and so is a followed one of which notices
+/// were dropped on the way.
+fn look(app: &mut App) -> Option<Out> {
+    if !app.caught_up || app.lost.is_some() {
+        return None;
+    }
+    let id = app.attempt()?.id;
+    let behind = app.ui.line.is_none() && app.output.get(id).is_some_and(super::output::Buffer::is_behind);
+    if app.fetched.contains(&id) && !behind || app.asked.values().any(|asked| *asked == Asked::Output(id)) {
+        return None;
+    }
+    if behind {
+        app.output.forget(id);
+    }
+    Some(perform::fetch(app, id, None, heard::TAIL))
+}
+
+/// A paste never approves, never fills a typed name, and never presses keys.
+fn paste(app: &mut App, text: &str) {
+    match &mut app.ui.overlay {
+        Some(Overlay::Card(card)) => match &mut card.stage {
+            Stage::Form(form) => form.paste(text),
+            Stage::Review => card.fault = Some("a paste is not taken here: read the plan, then type".to_owned()),
+            _ => {}
+        },
+        Some(Overlay::Prompt(prompt)) if !prompt.sent => prompt.editor.insert(text),
+        Some(Overlay::Search(editor) | Overlay::Palette { editor, .. }) => editor.insert(text),
+        _ => app.warn("a paste is not taken here"),
+    }
+}
+
+fn key(app: &mut App, event: KeyEvent) -> Vec<Out> {
+    app.ui.toast = None;
+    let control = event.modifiers.contains(KeyModifiers::CONTROL);
+    match event.code {
+        KeyCode::Char('c') if control => return vec![Out::Detach],
+        KeyCode::Char('z') if control => return vec![Out::Suspend],
+        KeyCode::Char('l') if control => return vec![Out::Redraw],
+        _ => {}
+    }
+    // Whoever cannot see the cards cannot mean them.
+    if app.is_too_small() {
+        return match keymap::action(event) {
+            Some(UiAction::Detach) if app.ui.overlay.is_none() => vec![Out::Detach],
+            _ => Vec::new(),
+        };
+    }
+    let Some(mut overlay) = app.ui.overlay.take() else {
+        return keymap::action(event).map(|action| perform::perform(app, action)).unwrap_or_default();
+    };
+    let (stays, outs) = match &mut overlay {
+        Overlay::Card(card) => card_key(app, card, event),
+        Overlay::Prompt(prompt) => prompt_key(app, prompt, event),
+        Overlay::Confirm(confirm) => (false, confirmed(app, confirm, event)),
+        Overlay::Settle(attempt) => {
+            let happened = match event.code {
+                KeyCode::Char('h') => Some(true),
+                KeyCode::Char('n') => Some(false),
+                _ => None,
+            };
+            if let Some(happened) = happened {
+                let purpose = Purpose::Settle { attempt: *attempt, happened };
+                app.ui.overlay = Some(Overlay::Prompt(Prompt::new(purpose)));
+            }
+            (false, Vec::new())
+        }
+        Overlay::Search(editor) => match event.code {
+            KeyCode::Enter => {
+                editor.text().clone_into(&mut app.ui.needle);
+                // In logs the newest match matters, in lists the next one.
+                let forward = !matches!(app.ui.pane, Pane::Output | Pane::Timeline);
+                movement::find(app, forward);
+                (false, Vec::new())
+            }
+            KeyCode::Esc => (false, Vec::new()),
+            _ => {
+                editor.key(event);
+                (true, Vec::new())
+            }
+        },
+        Overlay::Palette { editor, selected } => palette_key(app, editor, selected, event),
+        Overlay::Escalation { selected } => escalation_key(app, selected, event),
+        Overlay::Help { scroll }
+        | Overlay::Details { scroll, .. }
+        | Overlay::Snapshot { scroll, .. }
+        | Overlay::Text { scroll, .. } => (scrolled(scroll, app.size.1, event), Vec::new()),
+        Overlay::Export => (false, export_key(event)),
+        Overlay::Log => (!matches!(event.code, KeyCode::Esc | KeyCode::Char('q' | 'L')), Vec::new()),
+    };
+    if stays {
+        app.ui.overlay = Some(overlay);
+        view::clamp_scroll(app);
+    }
+    outs
+}
+
+/// Keys that move a text; any other leaves it.
+fn scrolled(scroll: &mut usize, rows: u16, event: KeyEvent) -> bool {
+    let page = usize::from(rows / 2).max(1);
+    let control = event.modifiers.contains(KeyModifiers::CONTROL);
+    match event.code {
+        KeyCode::Char('d') if control => *scroll += page,
+        KeyCode::Char('u') if control => *scroll = scroll.saturating_sub(page),
+        KeyCode::Char('j') | KeyCode::Down => *scroll += 1,
+        KeyCode::Char('k') | KeyCode::Up => *scroll = scroll.saturating_sub(1),
+        KeyCode::PageDown | KeyCode::Char(' ') => *scroll += page,
+        KeyCode::PageUp => *scroll = scroll.saturating_sub(page),
+        KeyCode::Char('g') | KeyCode::Home => *scroll = 0,
+        KeyCode::Char('G') | KeyCode::End => *scroll = usize::from(u16::MAX),
+        _ => return false,
+    }
+    true
+}
+
+fn card_key(app: &mut App, card: &mut Card, event: KeyEvent) -> (bool, Vec<Out>) {
+    let shown = card.is_shown();
+    match &mut card.stage {
+        // A key typed ahead must not cancel what it was not meant for; Esc always does.
+        Stage::Loading | Stage::Approving => (event.code != KeyCode::Esc, Vec::new()),
+        Stage::Failed(_) | Stage::Refused(_) => {
+            if event.code == KeyCode::Char('a') {
+                return (true, again(app, card));
+            }
+            (scrolled(&mut card.scroll, app.size.1, event), Vec::new())
+        }
+        Stage::Form(form) => match form.key(event, app.now) {
+            FormKey::Stay => (true, Vec::new()),
+            FormKey::Cancel => (false, Vec::new()),
+            FormKey::Submit => {
+                card.inputs.extend(form.inputs());
+                app.answers.insert(card.step.clone(), card.inputs.clone());
+                (true, again(app, card))
+            }
+        },
+        // Keys that were typed before the plan was seen are dropped.
+        Stage::Review if !shown => (event.code != KeyCode::Esc, Vec::new()),
+        Stage::Review => review_key(app, card, event),
+    }
+}
+
+fn again(app: &mut App, card: &mut Card) -> Vec<Out> {
+    card.stage = Stage::Loading;
+    card.shown = None;
+    card.changed = false;
+    vec![perform::prepare(app, card.step.clone(), card.inputs.clone(), card.undoes.clone())]
+}
+
+const UNREAD: &str = "Not everything that will happen was on screen yet: scroll down first.";
+
+fn review_key(app: &mut App, card: &mut Card, event: KeyEvent) -> (bool, Vec<Out>) {
+    let Some((plan, digest)) = card.plan.clone() else { return (false, Vec::new()) };
+    let by_name = app
+        .state
+        .as_ref()
+        .and_then(|state| state.runbook.step(&card.step))
+        .is_none_or(|step| step.approval == Approval::Type);
+    let open = plan.obstacle().is_none() && app.lost.is_none();
+    let bare = !event.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
+    let unread = view::is_unread(app, card);
+    card.fault = None;
+    if by_name && open {
+        return match event.code {
+            KeyCode::Esc => (false, Vec::new()),
+            KeyCode::Enter if unread => {
+                card.fault = Some(UNREAD.to_owned());
+                (true, Vec::new())
+            }
+            KeyCode::Enter if card.typed.text() == card::expected_name(&plan) => {
+                card.stage = Stage::Approving;
+                let typed = Some(card.typed.text().to_owned());
+                (true, vec![perform::approve(app, card.step.clone(), digest, typed)])
+            }
+            KeyCode::Enter => {
+                card.fault = Some(format!("this approval takes the name {}", card::expected_name(&plan)));
+                (true, Vec::new())
+            }
+            KeyCode::Up | KeyCode::Down | KeyCode::PageUp | KeyCode::PageDown => {
+                scrolled(&mut card.scroll, app.size.1, event);
+                (true, Vec::new())
+            }
+            KeyCode::Tab if !plan.asks.is_empty() => {
+                card.stage = Stage::Form(Form::new(&plan.asks));
+                (true, Vec::new())
+            }
+            _ => {
+                card.typed.key(event);
+                (true, Vec::new())
+            }
+        };
+    }
+    match event.code {
+        KeyCode::Char('y') if bare && open && unread => {
+            card.fault = Some(UNREAD.to_owned());
+            (true, Vec::new())
+        }
+        KeyCode::Char('y') if bare && open => {
+            card.stage = Stage::Approving;
+            (true, vec![perform::approve(app, card.step.clone(), digest, None)])
+        }
+        KeyCode::Char('i') | KeyCode::Tab if bare && !plan.asks.is_empty() => {
+            card.stage = Stage::Form(Form::new(&plan.asks));
+            (true, Vec::new())
+        }
+        KeyCode::Char('c') if bare && !plan.commands.is_empty() => (true, vec![Out::Copy(plan.commands.join("\n"))]),
+        _ if scrolled(&mut card.scroll, app.size.1, event) => (true, Vec::new()),
+        _ => {
+            app.say("cancelled; nothing was done");
+            (false, Vec::new())
+        }
+    }
+}
+
+fn prompt_key(app: &mut App, prompt: &mut Prompt, event: KeyEvent) -> (bool, Vec<Out>) {
+    match event.code {
+        KeyCode::Esc => return (false, Vec::new()),
+        KeyCode::Enter if !prompt.sent => {
+            let text = prompt.editor.text().trim().to_owned();
+            if text.is_empty() {
+                prompt.fault = Some("write something, or Esc to cancel".to_owned());
+                return (true, Vec::new());
+            }
+            if app.lost.is_some() {
+                prompt.fault = Some("the engine is gone: detach and attach again".to_owned());
+                return (true, Vec::new());
+            }
+            prompt.sent = true;
+            prompt.fault = None;
+            let command = match prompt.purpose.clone() {
+                Purpose::Skip(step) => Command::Skip { step, reason: text },
+                Purpose::ByHand(step) => Command::DoneByHand { step, note: text },
+                Purpose::Note => Command::Note { text },
+                Purpose::Settle { attempt, happened } => Command::Settle { attempt, happened, note: text },
+                Purpose::Escalate { role } => Command::Escalate { role, note: text },
+            };
+            return (true, vec![app.command(Asked::Prompt, command)]);
+        }
+        _ if !prompt.sent => {
+            prompt.editor.key(event);
+        }
+        _ => {}
+    }
+    (true, Vec::new())
+}
+
+fn confirmed(app: &mut App, confirm: &Confirm, event: KeyEvent) -> Vec<Out> {
+    let plain = !event.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
+    if event.code != KeyCode::Char('y') || !plain {
+        app.say("cancelled; nothing was done");
+        return Vec::new();
+    }
+    vec![match confirm {
+        Confirm::Stop(attempt) => app.command(Asked::Stop, Command::Stop { attempt: *attempt }),
+        Confirm::Retry(step) => app.command(Asked::Retry, Command::Retry { step: step.clone() }),
+    }]
+}
+
+/// The actions that a palette's filter leaves.
+pub(super) fn palette(filter: &str) -> Vec<UiAction> {
+    let words: Vec<String> = filter.split_whitespace().map(str::to_lowercase).collect();
+    let fits = |action: &UiAction| {
+        let text = format!("{} {}", action.name(), action.about()).to_lowercase();
+        words.iter().all(|word| text.contains(word))
+    };
+    let named = |action: &UiAction| !words.iter().all(|word| action.name().contains(word));
+    let mut found: Vec<UiAction> = UiAction::ALL.into_iter().filter(fits).collect();
+    found.sort_by_key(named);
+    found
+}
+
+fn palette_key(app: &mut App, editor: &mut Editor, selected: &mut usize, event: KeyEvent) -> (bool, Vec<Out>) {
+    let last = palette(editor.text()).len().saturating_sub(1);
+    match event.code {
+        KeyCode::Esc => return (false, Vec::new()),
+        KeyCode::Down | KeyCode::Tab => *selected = (*selected + 1).min(last),
+        KeyCode::Up | KeyCode::BackTab => *selected = selected.saturating_sub(1),
+        KeyCode::Enter => {
+            let action = palette(editor.text()).get(*selected).copied();
+            return (false, action.map(|action| perform::perform(app, action)).unwrap_or_default());
+        }
+        _ => {
+            editor.key(event);
+            *selected = 0;
+        }
+    }
+    (true, Vec::new())
+}
+
+fn escalation_key(app: &mut App, selected: &mut usize, event: KeyEvent) -> (bool, Vec<Out>) {
+    let all = app.escalations();
+    let last = all.len().saturating_sub(1);
+    match event.code {
+        KeyCode::Char('j') | KeyCode::Down => *selected = (*selected + 1).min(last),
+        KeyCode::Char('k') | KeyCode::Up => *selected = selected.saturating_sub(1),
+        KeyCode::Char('c') => {
+            return (true, all.get(*selected).map(|one| Out::Copy(one.say.clone())).into_iter().collect());
+        }
+        KeyCode::Char('t') => {
+            if let Some(one) = all.get(*selected) {
+                let purpose = Purpose::Escalate { role: one.contact.role.clone() };
+                app.ui.overlay = Some(Overlay::Prompt(Prompt::new(purpose)));
+            }
+            return (false, Vec::new());
+        }
+        KeyCode::Esc | KeyCode::Char('q' | 'E') => return (false, Vec::new()),
+        _ => {}
+    }
+    (true, Vec::new())
+}
+
+fn export_key(event: KeyEvent) -> Vec<Out> {
+    match event.code {
+        KeyCode::Char('p') => vec![Out::Export(ExportKind::PagerDuty)],
+        KeyCode::Char('m') => vec![Out::Export(ExportKind::Markdown)],
+        KeyCode::Char('j') => vec![Out::Export(ExportKind::Json)],
+        _ => Vec::new(),
+    }
+}

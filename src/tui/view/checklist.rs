@@ -1,0 +1,186 @@
+//! Phases and their steps: where everything stands, what is at work, what waits for what.
+
+use jiff::Timestamp;
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Paragraph;
+
+use crate::incident::{AttemptId, State, StepStatus, duration_text};
+use crate::runbook::{Approval, Phase, Step};
+use crate::tui::app::{App, Pane, Progress};
+use crate::tui::checklist::{self, Row};
+use crate::tui::text;
+
+use super::window;
+
+pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
+    let inside = super::pane_frame(frame, area, app, Pane::Checklist, Line::default());
+    let Some(state) = &app.state else {
+        frame.render_widget(Paragraph::new(Span::styled(" waiting for the incident", app.theme.dim())), inside);
+        return;
+    };
+    let width = usize::from(inside.width);
+    let selected = app.row();
+    let mut lines = Vec::new();
+    let mut at = 0;
+    for row in checklist::rows(state, &app.ui.folds) {
+        let is_selected = selected.as_ref() == Some(&row);
+        if is_selected {
+            at = lines.len();
+        }
+        let marker = is_selected && (app.ui.pane == Pane::Checklist);
+        match &row {
+            Row::Phase(id) => {
+                if let Some(phase) = state.runbook.phases.iter().find(|phase| &phase.id == id) {
+                    lines.push(mark(phase_line(app, state, phase, width), marker, app));
+                }
+            }
+            Row::Step(id) => {
+                if let Some(step) = state.runbook.step(id) {
+                    lines.push(mark(step_line(app, state, step, width), marker, app));
+                    lines.extend(below(app, state, step, is_selected, width));
+                }
+            }
+        }
+    }
+    let height = usize::from(inside.height);
+    let first = window(at, lines.len(), height);
+    let seen: Vec<Line<'_>> = lines.into_iter().skip(first).take(height).collect();
+    frame.render_widget(Paragraph::new(seen), inside);
+}
+
+/// The selected row is reversed and has a mark at its beginning.
+fn mark(line: Line<'static>, selected: bool, app: &App) -> Line<'static> {
+    if !selected {
+        return line;
+    }
+    let mut words: String = line.spans.iter().map(|span| span.content.as_ref()).collect();
+    if words.starts_with(' ') {
+        words.replace_range(..1, app.theme.cursor());
+    }
+    Line::from(Span::styled(words, app.theme.selected()))
+}
+
+/// `before` and `words`, and `after` at the right border.
+fn row(before: (&str, Style), words: &str, style: Style, after: &str, width: usize, app: &App) -> Line<'static> {
+    let taken = text::width(before.0) + text::width(after) + 2;
+    Line::from(vec![
+        Span::styled(before.0.to_owned(), before.1),
+        Span::styled(text::left(words, width.saturating_sub(taken), app.theme.ellipsis()), style),
+        Span::styled(format!(" {after} "), app.theme.dim()),
+    ])
+}
+
+fn phase_line(app: &App, state: &State, phase: &Phase, width: usize) -> Line<'static> {
+    let (status, ready) = checklist::phase_status(state, phase);
+    let (glyph, glyph_style) = app.theme.step(&status, ready);
+    let optional = phase.steps.iter().all(|step| step.optional);
+    let (done, total) = checklist::done(state, phase);
+    let fold = app.theme.folded(checklist::is_folded(state, &app.ui.folds, phase));
+    let style = if optional || status.is_met() { app.theme.dim() } else { app.theme.strong() };
+    let after = if optional { "optional".to_owned() } else { format!("{done}/{total}") };
+    row((&format!(" {fold} {glyph} "), glyph_style), &phase.title, style, &after, width, app)
+}
+
+fn step_line(app: &App, state: &State, step: &Step, width: usize) -> Line<'static> {
+    let status = state.status(&step.id);
+    let (glyph, glyph_style) = app.theme.step(status, state.is_ready(step));
+    let style = match status {
+        StepStatus::Running(_) => app.theme.strong(),
+        StepStatus::Failed(_) | StepStatus::InDoubt(_) => app.theme.bad(),
+        StepStatus::Pending if state.is_ready(step) && !step.optional => Style::new(),
+        StepStatus::Pending => app.theme.dim(),
+        _ => Style::new(),
+    };
+    let after = match status {
+        StepStatus::Skipped(_) => "skipped".to_owned(),
+        StepStatus::DoneByHand(_) => "by hand".to_owned(),
+        StepStatus::InDoubt(_) => "in doubt".to_owned(),
+        StepStatus::Failed(_) => "failed".to_owned(),
+        StepStatus::Stopped(_) => "stopped".to_owned(),
+        StepStatus::Pending if state.is_ready(step) => match step.approval {
+            Approval::None => "reads".to_owned(),
+            Approval::Confirm => String::new(),
+            Approval::Type => "by name".to_owned(),
+        },
+        StepStatus::Pending if step.optional => String::new(),
+        StepStatus::Pending => String::new(),
+        StepStatus::Running(id) | StepStatus::Succeeded(id) => took(state, *id, app.now),
+    };
+    row((&format!("   {glyph} "), glyph_style), &step.title, style, &after, width, app)
+}
+
+fn took(state: &State, attempt: AttemptId, now: Timestamp) -> String {
+    state.attempts.get(&attempt).map_or_else(String::new, |attempt| {
+        duration_text(attempt.finished_at.unwrap_or(now).duration_since(attempt.started_at))
+    })
+}
+
+/// What stands under a step: how far it is, what it waits for.
+fn below(app: &App, state: &State, step: &Step, selected: bool, width: usize) -> Vec<Line<'static>> {
+    let room = width.saturating_sub(6);
+    let dim = |words: &str| {
+        let words = text::fit(words, room, app.theme.ellipsis());
+        Line::from(Span::styled(format!("     {words}"), app.theme.dim()))
+    };
+    match state.status(&step.id) {
+        StepStatus::Running(id) => {
+            let stopping = state.attempts.get(id).is_some_and(|attempt| attempt.stop_requested);
+            let mut lines = Vec::new();
+            if let Some(progress) = app.progress.get(id) {
+                lines.push(bar(app, progress, room));
+                lines.push(dim(&progress.label));
+            }
+            if stopping {
+                lines.push(Line::from(Span::styled("     stopping as asked", app.theme.warning())));
+            }
+            lines
+        }
+        StepStatus::Pending if selected && !state.waits_for(step).is_empty() => {
+            let titles: Vec<&str> = state.waits_for(step).iter().map(|step| step.title.as_str()).collect();
+            vec![dim(&format!("waits for {}", titles.join(", ")))]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// `██████░░░░ 61 %  7m left`, or what is counted where the whole is not known.
+fn bar(app: &App, progress: &Progress, room: usize) -> Line<'static> {
+    let counted = |count: u64| if progress.unit == "bytes" { text::bytes(count) } else { count.to_string() };
+    let Some(total) = progress.total.filter(|total| *total > 0) else {
+        let unit = if progress.unit == "bytes" { "" } else { progress.unit.as_str() };
+        let words = format!("     {} {unit}", counted(progress.done));
+        return Line::from(Span::styled(text::fit(&words, room, app.theme.ellipsis()), app.theme.active()));
+    };
+    let done = progress.done.min(total);
+    let percent = u128::from(done) * 100 / u128::from(total);
+    let mut words = format!(" {percent:>3} %");
+    if let Some(left) = left(progress, done, total, app.now) {
+        words.push_str("  ");
+        words.push_str(&left);
+    }
+    let cells = room.saturating_sub(text::width(&words)).min(24);
+    let full = usize::try_from(u128::from(done) * (cells as u128) / u128::from(total)).unwrap_or(cells);
+    let (block, empty) = app.theme.bar();
+    Line::from(vec![
+        Span::raw("     "),
+        Span::styled(block.repeat(full), app.theme.active()),
+        Span::styled(empty.repeat(cells - full), app.theme.dim()),
+        Span::raw(words),
+    ])
+}
+
+/// How long it still takes, at the pace so far.
+fn left(progress: &Progress, done: u64, total: u64, now: Timestamp) -> Option<String> {
+    let (since, before) = progress.since;
+    let seconds = u128::try_from(now.duration_since(since).as_secs()).ok()?;
+    let made = u128::from(done.checked_sub(before)?);
+    // The first moments say nothing about the pace.
+    if made == 0 || seconds < 3 {
+        return None;
+    }
+    let missing = i64::try_from(u128::from(total - done) * seconds / made).ok()?;
+    Some(format!("{} left", duration_text(jiff::SignedDuration::from_secs(missing))))
+}

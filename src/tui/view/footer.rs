@@ -1,0 +1,102 @@
+//! The keys that matter here and now; a message in their place until the next key.
+
+use ratatui::Frame;
+use ratatui::layout::{Position, Rect};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Paragraph;
+
+use crate::incident::StepStatus;
+use crate::tui::action::UiAction;
+use crate::tui::app::{App, Pane};
+use crate::tui::keymap;
+use crate::tui::overlay::Overlay;
+use crate::tui::text;
+
+pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
+    let columns = usize::from(area.width);
+    if let Some(Overlay::Search(editor)) = &app.ui.overlay {
+        let line = format!(" /{}", editor.text());
+        let (_, column) = editor.position();
+        frame.render_widget(Paragraph::new(text::fit(&line, columns, "")), area);
+        let x = area.x.saturating_add(text::cells(column + 2)).min(area.right().saturating_sub(1));
+        frame.set_cursor_position(Position { x, y: area.y });
+        return;
+    }
+    if let Some(toast) = &app.ui.toast {
+        let (glyph, style) = if toast.bad {
+            app.theme.gravity(crate::incident::Gravity::Warning)
+        } else {
+            (app.theme.bullet(), app.theme.active())
+        };
+        let words = text::fit(&toast.text, columns.saturating_sub(4), app.theme.ellipsis());
+        let line = Line::from(vec![Span::styled(format!(" {glyph} "), style), Span::raw(words)]);
+        frame.render_widget(Paragraph::new(line), area);
+        return;
+    }
+    let mut line = Line::default();
+    if app.ui.overlay.is_some() {
+        line.push_span(Span::styled(" Ctrl-C", app.theme.dim()));
+        line.push_span(Span::styled(" detach, everything goes on", app.theme.dim()));
+        frame.render_widget(Paragraph::new(line), area);
+        return;
+    }
+    let last = [UiAction::Help];
+    let room = columns.saturating_sub(width(UiAction::Help));
+    for action in hints(app) {
+        if line.width() + width(action) > room {
+            break;
+        }
+        push(&mut line, action, app);
+    }
+    for action in last {
+        push(&mut line, action, app);
+    }
+    frame.render_widget(Paragraph::new(line), area);
+}
+
+fn width(action: UiAction) -> usize {
+    text::width(&keymap::shown(action)) + text::width(action.name()) + 3
+}
+
+fn push(line: &mut Line<'static>, action: UiAction, app: &App) {
+    line.push_span(Span::styled(format!(" {}", keymap::shown(action)), app.theme.key()));
+    line.push_span(Span::raw(format!(" {} ", action.name())));
+}
+
+/// What can be done with what is selected, the likeliest first.
+fn hints(app: &App) -> Vec<UiAction> {
+    let mut hints = Vec::new();
+    match app.ui.pane {
+        Pane::Checklist => {
+            if let Some(step) = app.step() {
+                match app.status(&step.id) {
+                    StepStatus::Pending => hints.extend([UiAction::Approve, UiAction::Skip, UiAction::ByHand]),
+                    StepStatus::Running(_) => hints.push(UiAction::Stop),
+                    StepStatus::Failed(_) | StepStatus::Stopped(_) => {
+                        hints.extend([UiAction::Retry, UiAction::Skip, UiAction::ByHand]);
+                    }
+                    StepStatus::InDoubt(_) => hints.push(UiAction::Approve),
+                    _ if step.repeat => hints.push(UiAction::Approve),
+                    _ => hints.push(UiAction::Retry),
+                }
+                if step.undo.is_some() && app.status(&step.id).attempt().is_some() {
+                    hints.push(UiAction::Undo);
+                }
+            } else {
+                hints.extend([UiAction::Approve, UiAction::Fold]);
+            }
+            hints.push(UiAction::Details);
+        }
+        Pane::Snapshots => hints.extend([UiAction::Approve, UiAction::Details, UiAction::Retry, UiAction::Copy]),
+        Pane::Output => {
+            hints.extend([UiAction::Follow, UiAction::Search, UiAction::NextMatch, UiAction::Left, UiAction::Copy]);
+        }
+        Pane::Timeline => hints.extend([UiAction::Details, UiAction::Search, UiAction::Copy, UiAction::Export]),
+    }
+    hints.push(UiAction::Note);
+    if app.ui.zoom {
+        hints.push(UiAction::Zoom);
+    }
+    hints.extend([UiAction::NextPane, UiAction::Escalation, UiAction::Palette, UiAction::Detach]);
+    hints
+}

@@ -1,0 +1,115 @@
+//! The questions of a plan.
+
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+
+use crate::incident::{AskKind, Gravity, clock, read_time};
+use crate::tui::app::App;
+use crate::tui::card::Card;
+use crate::tui::form::{Field, Form};
+use crate::tui::text;
+
+use super::card::keys;
+use super::sheet::{Sheet, hang};
+
+/// Rows of a choice that are shown at once.
+const CHOICES: usize = 8;
+
+pub(super) fn sheet(app: &App, form: &Form, card: &Card, width: usize) -> Sheet {
+    let theme = app.theme;
+    let mut sheet = Sheet::default();
+    if let Some((plan, _)) = &card.plan {
+        let grave = plan.findings.iter().filter(|finding| finding.gravity != Gravity::Good);
+        for finding in grave {
+            let (glyph, style) = theme.gravity(finding.gravity);
+            sheet.body.extend(hang(glyph, style, &finding.text, style, width));
+        }
+        if !sheet.body.is_empty() {
+            sheet.body.push(Line::default());
+        }
+    }
+    for (at, field) in form.fields.iter().enumerate() {
+        let focused = at == form.focus;
+        let label =
+            if field.ask.required { field.ask.label.clone() } else { format!("{} (optional)", field.ask.label) };
+        let (glyph, style) = if focused { (theme.cursor(), theme.key()) } else { (" ", theme.dim()) };
+        sheet.body.extend(hang(glyph, style, &label, if focused { theme.strong() } else { Style::new() }, width));
+        let from = sheet.body.len();
+        answer(app, field, focused, width, &mut sheet);
+        if focused && sheet.keep.is_none() {
+            sheet.keep = Some(sheet.cursor.map_or(from, |(row, _)| row));
+        }
+        sheet.body.push(Line::default());
+    }
+    sheet.body.pop();
+    if let Some(error) = &form.error {
+        let (glyph, style) = theme.gravity(Gravity::Blocking);
+        sheet.foot.extend(hang(glyph, style, error, style, width));
+    }
+    let many = form.fields.get(form.focus).is_some_and(|field| field.ask.kind == AskKind::Text);
+    let send = if many { "Ctrl-S" } else { "Enter" };
+    let mut offered = vec![(send, "show the plan")];
+    if form.fields.len() > 1 {
+        offered.push(("Tab", "next"));
+    }
+    offered.push(("Esc", "cancel"));
+    sheet.foot.extend(keys(app, &offered, width));
+    sheet
+}
+
+fn answer(app: &App, field: &Field, focused: bool, width: usize, sheet: &mut Sheet) {
+    let theme = app.theme;
+    let room = width.saturating_sub(4);
+    match &field.ask.kind {
+        AskKind::Choice(choices) => {
+            let at = field.choice.unwrap_or(0);
+            let first = super::window(at, choices.len(), CHOICES);
+            for (row, choice) in choices.iter().enumerate().skip(first).take(CHOICES) {
+                let chosen = field.choice == Some(row);
+                let words = text::fit(&choice.label, room.saturating_sub(4), theme.ellipsis());
+                let line = format!("({}) {words}", if chosen { theme.bullet() } else { " " });
+                if chosen && focused {
+                    sheet.keep = Some(sheet.body.len());
+                }
+                let style = if chosen && focused { theme.selected() } else { Style::new() };
+                sheet.body.push(Line::from(vec![Span::raw("    "), Span::styled(line, style)]));
+            }
+            if choices.len() > CHOICES {
+                let words = format!("    {} of {}, j k", at + 1, choices.len());
+                sheet.body.push(Line::from(Span::styled(words, theme.dim())));
+            }
+        }
+        AskKind::YesNo => {
+            let mut line = Line::from("    ");
+            for (key, word) in [("y", "yes"), ("n", "no")] {
+                let chosen = field.editor.text() == word;
+                let words = format!("({}) {word}", if chosen { theme.bullet() } else { " " });
+                line.push_span(Span::styled(words, if chosen && focused { theme.selected() } else { Style::new() }));
+                line.push_span(Span::styled(format!(" {key}   "), theme.dim()));
+            }
+            sheet.body.push(line);
+        }
+        AskKind::Text | AskKind::Line | AskKind::Count | AskKind::Time => {
+            let (row, column) = field.editor.position();
+            let shift = (column + 1).saturating_sub(room);
+            let from = sheet.body.len();
+            for line in field.editor.text().split('\n') {
+                // Every line is shifted alike, so that columns stay under each other.
+                let seen: String = line.chars().skip(shift).collect();
+                let seen = text::left(&seen, room, if shift == 0 { theme.ellipsis() } else { "" });
+                let style = if focused { theme.strong() } else { Style::new() };
+                sheet.body.push(Line::from(vec![Span::styled("  | ", theme.dim()), Span::styled(seen, style)]));
+            }
+            if focused {
+                sheet.cursor = Some((from + row, column - shift + 4));
+            }
+            if field.ask.kind == AskKind::Time {
+                let read = read_time(field.editor.text(), app.now).map_or_else(
+                    |_| "2026-11-23T08:48Z, 08:48 (UTC) or 40m ago".to_owned(),
+                    |at| format!("= {}", clock(at)),
+                );
+                sheet.body.push(Line::from(Span::styled(format!("    {read}"), theme.dim())));
+            }
+        }
+    }
+}

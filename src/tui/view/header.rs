@@ -1,0 +1,126 @@
+//! ` relight  INC-7F3K   PRODUCTION financecopilot   RTO 00:23:41 / 01:00:00 since onset   loses 3h02m   engine ●`
+
+use jiff::{SignedDuration, Timestamp};
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Paragraph;
+
+use crate::incident::{State, duration_text};
+use crate::tui::app::App;
+use crate::tui::text;
+
+/// A part of the header; of those that do not fit, the ones with the highest rank are left out first.
+struct Part {
+    rank: u8,
+    /// It belongs to the part before it.
+    glued: bool,
+    spans: Vec<(String, Style)>,
+}
+
+fn part(rank: u8, words: impl Into<String>, style: Style) -> Part {
+    Part { rank, glued: false, spans: vec![(words.into(), style)] }
+}
+
+pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
+    let mut parts = parts(app);
+    let columns = usize::from(area.width);
+    let width = |parts: &[Part]| -> usize {
+        let words = |part: &Part| part.spans.iter().map(|(words, _)| text::width(words)).sum::<usize>();
+        parts.iter().enumerate().map(|(at, part)| words(part) + gap(at, part).len()).sum()
+    };
+    while width(&parts) > columns {
+        let Some(at) = (0..parts.len()).max_by_key(|at| parts.get(*at).map_or(0, |part| part.rank)) else { break };
+        if parts.get(at).is_none_or(|part| part.rank == 0) {
+            break;
+        }
+        parts.remove(at);
+    }
+    let mut line = Line::default();
+    for (at, part) in parts.into_iter().enumerate() {
+        line.push_span(Span::raw(gap(at, &part)));
+        for (words, style) in part.spans {
+            line.push_span(Span::styled(words, style));
+        }
+    }
+    frame.render_widget(Paragraph::new(line), area);
+}
+
+fn gap(at: usize, part: &Part) -> &'static str {
+    if at == 0 || part.glued { " " } else { "  " }
+}
+
+fn parts(app: &App) -> Vec<Part> {
+    let theme = app.theme;
+    let Some(state) = &app.state else {
+        return vec![part(0, "relight", theme.strong()), part(1, "waiting for the engine", theme.dim())];
+    };
+    let mut parts = vec![part(9, "relight", theme.strong()), part(4, state.id.to_string(), theme.strong())];
+    let (word, plate) = if state.environment.eq_ignore_ascii_case("drill") {
+        ("DRILL".to_owned(), theme.drill())
+    } else {
+        (text::clean(&state.environment).to_uppercase(), theme.live())
+    };
+    parts.push(part(0, format!(" {} ", text::fit(&word, 16, theme.ellipsis())), plate));
+    parts.push(part(5, text::fit(&state.database, 32, theme.ellipsis()), Style::new()));
+    parts.extend(clock(app, state));
+    if let Some(taken_at) = state.snapshot_time() {
+        parts.push(part(4, format!("loses {}", duration_text(app.loses(taken_at))), theme.warning()));
+    }
+    if app.escalations().iter().any(|one| one.due.is_some()) {
+        parts.push(part(2, "E call", theme.bad()));
+    }
+    if app.unsent() > 0 {
+        parts.push(part(6, format!("{} unsent", app.unsent()), theme.warning()));
+    }
+    let engine = match (&app.lost, state.closed_at) {
+        (None, _) => {
+            if app.size.0 >= 100 {
+                parts.push(part(7, "engine", theme.dim()));
+            }
+            Part { glued: true, ..part(1, theme.engine(true), theme.good()) }
+        }
+        (Some(_), Some(_)) => part(1, "closed", theme.dim()),
+        (Some(_), None) => part(1, format!("engine {} lost", theme.engine(false)), theme.bad()),
+    };
+    parts.push(engine);
+    parts
+}
+
+fn clock(app: &App, state: &State) -> Vec<Part> {
+    let theme = app.theme;
+    // A clock that does not run from the onset must say so before anything else is said.
+    let (from, label, rank) = match state.onset() {
+        Some(onset) => (onset, "since onset", 8),
+        None => (state.opened_at, "since opened", 1),
+    };
+    let back = state.service_back_at().filter(|_| state.onset().is_some());
+    let until = back.or(state.closed_at).unwrap_or(app.now);
+    let elapsed = elapsed(from, until);
+    let over = elapsed > state.rto;
+    let style = if over {
+        theme.bad()
+    } else if elapsed * 4 > state.rto * 3 {
+        theme.warning()
+    } else {
+        theme.strong()
+    };
+    let mut parts = vec![part(0, format!("RTO {}", hours(elapsed)), style)];
+    if over {
+        parts.push(Part { glued: true, ..part(2, "OVER", theme.bad()) });
+    }
+    parts.push(Part { glued: true, ..part(3, format!("/ {}", hours(state.rto)), theme.dim()) });
+    let label = if back.is_some() { "until service was back" } else { label };
+    parts.push(Part { glued: true, ..part(rank, label, theme.dim()) });
+    parts
+}
+
+fn elapsed(from: Timestamp, until: Timestamp) -> SignedDuration {
+    until.duration_since(from).max(SignedDuration::ZERO)
+}
+
+fn hours(duration: SignedDuration) -> String {
+    let seconds = duration.as_secs();
+    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds % 3600 / 60, seconds % 60)
+}

@@ -1,0 +1,48 @@
+//! All keys, from the tables that also serve them.
+
+use ratatui::text::{Line, Span};
+
+use crate::incident::AttemptId;
+use crate::incident::StepStatus;
+use crate::tui::action::UiAction;
+use crate::tui::app::App;
+use crate::tui::keymap;
+use crate::tui::text;
+
+use super::card::keys;
+use super::sheet::{Sheet, hang, heading};
+
+pub(super) fn sheet(app: &App, scroll: usize, width: usize) -> Sheet {
+    let theme = app.theme;
+    let mut body = Vec::new();
+    let column = 16.min(width / 3);
+    for action in UiAction::ALL {
+        let names: Vec<String> = keymap::keys(action).map(keymap::Chord::name).collect();
+        let key = text::left(&names.join(" "), column, theme.ellipsis());
+        body.extend(hang(&key, theme.key(), action.about(), ratatui::style::Style::new(), width));
+    }
+    body.extend(heading("On cards", app));
+    for (key, about) in keymap::CARDS {
+        let key = text::left(key, column, theme.ellipsis());
+        body.extend(hang(&key, theme.key(), about, ratatui::style::Style::new(), width));
+    }
+    body.extend(heading("Marks", app));
+    let attempt = AttemptId(0);
+    let marks = [
+        (StepStatus::Pending, true, "can be begun"),
+        (StepStatus::Pending, false, "waits for other steps"),
+        (StepStatus::Running(attempt), false, "at work"),
+        (StepStatus::Succeeded(attempt), false, "done, and proved"),
+        (StepStatus::Failed(attempt), false, "failed"),
+        (StepStatus::Stopped(attempt), false, "stopped"),
+        (StepStatus::InDoubt(attempt), false, "in doubt: nobody knows whether it had its effect"),
+        (StepStatus::Skipped(String::new()), false, "left out"),
+        (StepStatus::DoneByHand(String::new()), false, "done outside relight"),
+    ];
+    for (status, ready, about) in marks {
+        let (glyph, style) = theme.step(&status, ready);
+        body.push(Line::from(vec![Span::styled(text::left(glyph, column + 1, ""), style), Span::raw(about)]));
+    }
+    let foot = keys(app, &[("j k", "scroll"), ("Esc", "close")], width);
+    Sheet { title: "Keys".to_owned(), body, foot, scroll, ..Sheet::default() }
+}

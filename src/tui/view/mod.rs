@@ -1,0 +1,218 @@
+//! What is on screen. Views read [`App`] and write nothing but their own area.
+//!
+//! ```text
+//!  header                                             one row
+//!  ┌ 1 Checklist ┐┌ 2 Snapshots ────────────────────┐
+//!  │             │├ 3 Output ───────────────────────┤ on a small screen one of them, under a row of tabs
+//!  │             │├ 4 Timeline ─────────────────────┤
+//!  └─────────────┘└─────────────────────────────────┘
+//!  footer                                             one row
+//! ```
+
+mod alarm;
+mod card;
+mod checklist;
+mod details;
+mod escalation;
+mod footer;
+mod form;
+mod header;
+mod help;
+mod log;
+mod output;
+mod palette;
+mod prompt;
+mod series;
+mod sheet;
+mod snapshot_details;
+mod snapshots;
+mod tabs;
+mod timeline;
+
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::Modifier;
+use ratatui::symbols::merge::MergeStrategy;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, Clear, Paragraph};
+
+use super::app::{App, Pane, SMALLEST};
+use super::card::Card;
+use super::overlay::Overlay;
+use super::text;
+use sheet::Sheet;
+
+/// Draws everything.
+pub(super) fn draw(frame: &mut Frame<'_>, app: &App) {
+    let area = frame.area();
+    if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
+        let words = format!("relight needs {}x{} (now {}x{})", SMALLEST.0, SMALLEST.1, area.width, area.height);
+        let lines: Vec<Line<'_>> = text::wrap(&words, usize::from(area.width)).into_iter().map(Line::from).collect();
+        frame.render_widget(Paragraph::new(lines), area);
+        return;
+    }
+    let [head, body, foot] = outer(area);
+    header::render(frame, head, app);
+    footer::render(frame, foot, app);
+    let body = alarm::render(frame, body, app);
+    panes(frame, body, app);
+    if app.ui.overlay.as_ref().is_some_and(|overlay| !matches!(overlay, Overlay::Search(_))) {
+        // What lies under a card steps back.
+        frame.buffer_mut().set_style(body, app.theme.dim());
+    }
+    match &app.ui.overlay {
+        Some(Overlay::Log) => log::render(frame, over(body), app),
+        Some(overlay) => {
+            if let Some(sheet) = sheet_of(app, overlay, sheet::inner_width(body)) {
+                sheet::render(frame, body, app, &sheet);
+            }
+        }
+        None => {}
+    }
+    scrub(frame);
+}
+
+/// Header, body, footer.
+fn outer(area: Rect) -> [Rect; 3] {
+    Layout::vertical([Constraint::Length(1), Constraint::Min(0), Constraint::Length(1)]).areas(area)
+}
+
+fn panes(frame: &mut Frame<'_>, body: Rect, app: &App) {
+    if !app.is_wide() {
+        let [tabs, area] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(body);
+        tabs::render(frame, tabs, app);
+        render(frame, area, app, app.ui.pane);
+        return;
+    }
+    let left = (body.width / 3).clamp(36, 56);
+    let [list, right] = Layout::horizontal([Constraint::Length(left), Constraint::Min(0)]).areas(body);
+    let listed = app.listing.as_ref().map_or(2, |listing| listing.rows.len() + 2);
+    let most = usize::from(body.height / 3);
+    let snapshots = text::cells((listed + 2).clamp(4, most.max(4)));
+    let timeline = (body.height / 4).max(5);
+    let output = body.height.saturating_sub(snapshots + timeline).saturating_add(2);
+    // Neighbours share a border line, so each begins on the last row of the one above.
+    let mut areas = [
+        (Pane::Checklist, list),
+        (Pane::Snapshots, Rect { height: snapshots, ..right }),
+        (Pane::Output, Rect { y: right.y + snapshots - 1, height: output, ..right }),
+        (Pane::Timeline, Rect { y: right.y + snapshots + output - 2, height: timeline, ..right }),
+    ];
+    // The focused pane goes last, so that its border wins.
+    areas.sort_by_key(|(pane, _)| *pane == app.ui.pane);
+    for (pane, area) in areas {
+        render(frame, area, app, pane);
+    }
+}
+
+fn render(frame: &mut Frame<'_>, area: Rect, app: &App, pane: Pane) {
+    match pane {
+        Pane::Checklist => checklist::render(frame, area, app),
+        Pane::Snapshots => snapshots::render(frame, area, app),
+        Pane::Output => output::render(frame, area, app),
+        Pane::Timeline => timeline::render(frame, area, app),
+    }
+}
+
+/// A pane's frame with its title and a note beside it; gives back what is inside.
+fn pane_frame(frame: &mut Frame<'_>, area: Rect, app: &App, pane: Pane, note: Line<'static>) -> Rect {
+    let focused = app.ui.pane == pane;
+    let title = format!(" {} {} ", pane.number(), pane.title());
+    let mut style = if focused { app.theme.active() } else { app.theme.dim() };
+    let mut heading = app.theme.strong();
+    if focused {
+        style = style.remove_modifier(Modifier::DIM);
+        heading = heading.patch(app.theme.selected());
+    }
+    let mut block = Block::bordered()
+        .border_set(app.theme.border())
+        .merge_borders(MergeStrategy::Exact)
+        .border_style(style)
+        .title(Line::from(Span::styled(title, heading)));
+    if note.width() > 0 {
+        block = block.title(note);
+    }
+    let inside = block.inner(area);
+    frame.render_widget(block, area);
+    inside
+}
+
+/// The overlay's text for a width; none for overlays that draw themselves.
+fn sheet_of(app: &App, overlay: &Overlay, width: usize) -> Option<Sheet> {
+    match overlay {
+        Overlay::Card(card) => Some(card::sheet(app, card, width)),
+        Overlay::Prompt(prompt) => Some(prompt::sheet(app, prompt, width)),
+        Overlay::Confirm(confirm) => Some(prompt::confirm(app, confirm, width)),
+        Overlay::Settle(attempt) => Some(prompt::settle(app, *attempt, width)),
+        Overlay::Palette { editor, selected } => Some(palette::sheet(app, editor, *selected, width)),
+        Overlay::Help { scroll } => Some(help::sheet(app, *scroll, width)),
+        Overlay::Escalation { selected } => Some(escalation::sheet(app, *selected, width)),
+        Overlay::Details { step, scroll } => Some(details::sheet(app, step, *scroll, width)),
+        Overlay::Snapshot { key, scroll } => Some(snapshot_details::sheet(app, key, *scroll, width)),
+        Overlay::Text { title, text, scroll } => Some(prompt::text(app, title, text, *scroll, width)),
+        Overlay::Export => Some(prompt::export(app, width)),
+        Overlay::Search(_) | Overlay::Log => None,
+    }
+}
+
+/// Keeps a scrolled overlay within its text, so that the next key moves what is seen.
+pub(super) fn clamp_scroll(app: &mut App) {
+    let Some(overlay) = &app.ui.overlay else { return };
+    if app.is_too_small() {
+        return;
+    }
+    let body = under_alarm(app);
+    let Some(sheet) = sheet_of(app, overlay, sheet::inner_width(body)) else { return };
+    let most = sheet::most_scroll(body, &sheet);
+    let rows = sheet::body_rows(body, &sheet);
+    match &mut app.ui.overlay {
+        Some(Overlay::Card(card)) => {
+            card.scroll = card.scroll.min(most);
+            if card.is_shown() && card.scroll <= card.seen {
+                card.seen = card.seen.max(card.scroll + rows);
+            }
+        }
+        Some(
+            Overlay::Help { scroll }
+            | Overlay::Details { scroll, .. }
+            | Overlay::Snapshot { scroll, .. }
+            | Overlay::Text { scroll, .. },
+        ) => *scroll = (*scroll).min(most),
+        _ => {}
+    }
+}
+
+/// The area between header and footer, less what an alarm takes.
+fn under_alarm(app: &App) -> Rect {
+    let [_, body, _] = outer(Rect::new(0, 0, app.size.0, app.size.1));
+    Rect { height: body.height.saturating_sub(alarm::rows(app)), ..body }
+}
+
+/// Whether something that a consent is about has not been on screen yet.
+pub(super) fn is_unread(app: &App, card: &Card) -> bool {
+    card::sheet(app, card, sheet::inner_width(under_alarm(app))).essential > card.seen
+}
+
+/// Nearly all of an area.
+fn over(area: Rect) -> Rect {
+    let sides = if area.width > 60 { 2 } else { 0 };
+    Rect { x: area.x + sides, width: area.width - 2 * sides, ..area }
+}
+
+fn clear(frame: &mut Frame<'_>, area: Rect) {
+    frame.render_widget(Clear, area);
+}
+
+/// First row of a window of `height` rows that holds row `at` of `count`.
+fn window(at: usize, count: usize, height: usize) -> usize {
+    at.saturating_sub(height / 2).min(count.saturating_sub(height))
+}
+
+/// The last line of defence: a cell never holds a byte that a terminal would take for an order.
+fn scrub(frame: &mut Frame<'_>) {
+    for cell in &mut frame.buffer_mut().content {
+        if cell.symbol().chars().any(char::is_control) {
+            cell.set_symbol(" ");
+        }
+    }
+}
