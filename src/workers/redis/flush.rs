@@ -69,7 +69,7 @@ impl Worker for FlushCache {
         }
         plan.commands =
             vec![format!("redis-cli -h {} -n {} FLUSHDB ASYNC", server.address.replace(':', " -p "), server.db)];
-        plan.undo = "There is no way back: the cache fills itself again from the database.".to_owned();
+        plan.undo = String::from("There is no way back: the cache fills itself again from the database.");
         let basis = Basis { run_id: server.run_id().map(str::to_owned), keys, flushes: server.flushes() };
         plan.basis = serde_json::to_value(basis).unwrap_or_default();
         Ok(plan)
