@@ -36,10 +36,11 @@ pub struct RehydrateObjects {
 
 impl RehydrateObjects {
     async fn open(&self, cx: &Context) -> Result<Places, WorkerError> {
+        // Boxed: three openings beside each other make a large future.
         let (source, to, keep) = tokio::try_join!(
-            Source::open(&cx.config, &self.from),
-            Place::open(&cx.config, &self.to),
-            Place::open(&cx.config, &self.keep)
+            Box::pin(Source::open(&cx.config, &self.from)),
+            Box::pin(Place::open(&cx.config, &self.to)),
+            Box::pin(Place::open(&cx.config, &self.keep))
         )?;
         let versioned = to.versioned().await == Some(true);
         Ok(Places { source, to, keep, versioned })

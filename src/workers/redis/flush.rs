@@ -126,9 +126,8 @@ impl Worker for FlushCache {
 
 /// In the background where the server can, so that it goes on answering. Tells which.
 async fn flush(server: &Server) -> Result<&'static str, WorkerError> {
-    let error = match server.try_ask::<String>(&["FLUSHDB", "ASYNC"]).await {
-        Ok(_) => return Ok("in the background"),
-        Err(error) => error,
+    let Err(error) = server.try_ask::<String>(&["FLUSHDB", "ASYNC"]).await else {
+        return Ok("in the background");
     };
     // Before Redis 4 the word ASYNC is a syntax error, and nothing was done.
     if error.detail().is_some_and(|said| said.contains("syntax error")) {
