@@ -126,7 +126,14 @@ impl Operator {
         let typed = plan.type_name.clone();
         let command = Command::Approve { step: step.id.clone(), digest: plan.digest(), typed };
         self.ask(command).await?.map_err(|refusal| OperatorError::Refused { step: step.title.clone(), refusal })?;
-        self.wait_until_over(step, before).await
+        self.wait_until_over(step, before).await?;
+        // The incident's end is an event of its own, right behind the step's.
+        if matches!(step.action, Action::CloseIncident { .. })
+            && self.state.as_ref().is_none_or(|state| state.closed_at.is_none())
+        {
+            self.hear(|state, _| state.closed_at.map(|_| ())).await?;
+        }
+        Ok(())
     }
 
     async fn prepare(&mut self, step: &Step, inputs: Inputs) -> Result<Plan, OperatorError> {

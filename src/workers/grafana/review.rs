@@ -135,7 +135,7 @@ impl ReviewDashboard {
             format!("review the dashboard {}", self.dashboard),
             api.target(),
             format!("{}.", wrong.join(". ")),
-            "Values of the last 5 minutes count: wait until a peak has passed, then retry (r), or look at the dashboard.",
+            "The latest value counts: wait for the next one and retry (r), or look at the dashboard.",
         )
         .with(Disposition::Retry))
     }

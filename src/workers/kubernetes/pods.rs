@@ -158,15 +158,11 @@ impl Told {
             let Some(end) = end_of(pod) else {
                 continue;
             };
-            if !self.ending.contains_key(&name(pod)) {
-                left.line(format!(
-                    "{} on {} is told to end, by {} at the latest",
-                    name(pod),
-                    node(pod),
-                    end.strftime("%H:%M:%SZ")
-                ));
-                self.ending.insert(name(pod), node(pod).to_owned());
-            }
+            self.ending.entry(name(pod)).or_insert_with(|| {
+                let by = end.strftime("%H:%M:%SZ");
+                left.line(format!("{} on {} is told to end, by {by} at the latest", name(pod), node(pod)));
+                node(pod).to_owned()
+            });
             if due(end) <= Timestamp::now() && self.overdue.insert(name(pod)) {
                 left.line(format!(
                     "{} should have ended by {} and has not. Look at it and at its node {}: kubectl describe pod {}. \

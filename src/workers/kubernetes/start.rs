@@ -131,7 +131,7 @@ impl Worker for StartWrites {
             plan.commands.push(cluster.kubectl(&format!("rollout status deployment/{deployment}")));
             writers.push(writer);
         }
-        plan.undo = "Stop writes again".to_owned();
+        plan.undo = String::from("Stop writes again");
         let basis = Basis { target: cluster.target.clone(), namespace: cluster.namespace.clone(), writers };
         plan.basis = serde_json::to_value(basis).unwrap_or_default();
         Ok(plan)
@@ -173,7 +173,9 @@ impl Worker for StartWrites {
             }
         }
         let done = done(&basis);
-        done.evidence.iter().for_each(|line| io.line(line));
+        for line in &done.evidence {
+            io.line(line);
+        }
         Ok(Ran::Done(done))
     }
 

@@ -129,7 +129,7 @@ impl Worker for StopWrites {
         }
         plan.effects
             .push("Watches their counts from then on and raises an alarm when somebody scales them up".to_owned());
-        plan.undo = "Start writes: every writer gets its count back".to_owned();
+        plan.undo = String::from("Start writes: every writer gets its count back");
         let basis = Basis { target: cluster.target.clone(), namespace: cluster.namespace.clone(), writers };
         plan.basis = serde_json::to_value(basis).unwrap_or_default();
         Ok(plan)
@@ -185,7 +185,9 @@ impl Worker for StopWrites {
             }
         }
         let done = basis.done(Timestamp::now());
-        done.evidence.iter().for_each(|line| io.line(line));
+        for line in &done.evidence {
+            io.line(line);
+        }
         Ok(Ran::Done(done))
     }
 

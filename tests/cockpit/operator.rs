@@ -1,0 +1,112 @@
+//! Hands that do with keys what a person does: read the card, answer, approve, look what became of it.
+
+use relight::incident::{State, StepStatus};
+use relight::runbook::{Step, StepId};
+
+use super::terminal::{Person, Terminal};
+
+/// What the card on the screen wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Card {
+    /// Questions; the text says which.
+    Form(String),
+    /// A key.
+    Confirm,
+    /// This name.
+    Name(String),
+    /// It will not be.
+    Bad(String),
+}
+
+fn card(screen: &str) -> Option<Card> {
+    if screen.contains("Refused; nothing was done")
+        || screen.contains("Cannot be approved")
+        || screen.contains("try again")
+    {
+        return Some(Card::Bad(screen.to_owned()));
+    }
+    if let Some((_, rest)) = screen.split_once("Type ") {
+        let name = rest.split(" and press Enter").next().unwrap_or_default();
+        return Some(Card::Name(name.to_owned()));
+    }
+    if screen.contains("y approve this plan") || screen.contains("y skip the step") {
+        return Some(Card::Confirm);
+    }
+    screen.contains("show the plan").then(|| Card::Form(screen.to_owned()))
+}
+
+/// The step that the cockpit's cursor stands on by itself: the first that is ready.
+pub fn current(state: &State) -> Option<Step> {
+    state
+        .runbook
+        .steps()
+        .filter(|step| !step.optional)
+        .find(|step| state.is_ready(step) && !is_done(state, &step.id))
+        .cloned()
+}
+
+fn is_done(state: &State, step: &StepId) -> bool {
+    state.status(step).is_met()
+}
+
+/// Prepares and approves the step under the cursor, and waits until it has ended well.
+pub fn carry_out(person: &Person, terminal: &mut Terminal, step: &Step, onset: &str) {
+    approve(person, terminal, step, onset);
+    wait_until_done(person, terminal, step);
+}
+
+pub fn wait_until_done(person: &Person, terminal: &mut Terminal, step: &Step) {
+    terminal.until(&format!("the end of {}", step.title), |_| {
+        let state = person.incident()?;
+        match state.status(&step.id) {
+            status if status.is_met() => Some(()),
+            StepStatus::Failed(_) | StepStatus::Stopped(_) | StepStatus::InDoubt(_) => {
+                let attempt = state.status(&step.id).attempt().and_then(|id| state.attempts.get(&id));
+                panic!("{} ended badly: {:?}", step.title, attempt.and_then(|attempt| attempt.outcome.clone()))
+            }
+            _ => None,
+        }
+    });
+}
+
+/// Prepares and approves the step under the cursor.
+pub fn approve(person: &Person, terminal: &mut Terminal, step: &Step, onset: &str) {
+    terminal.keys("a");
+    let begun = |person: &Person| person.incident().is_some_and(|state| state.status(&step.id) != &StepStatus::Pending);
+    let mut answered: Vec<Card> = Vec::new();
+    loop {
+        let wanted = terminal.until(&format!("a card for {}", step.title), |screen| {
+            if begun(person) {
+                return Some(None);
+            }
+            card(screen).filter(|card| answered.last() != Some(card)).map(Some)
+        });
+        let Some(wanted) = wanted else { return };
+        match &wanted {
+            Card::Bad(screen) => panic!("{} cannot be approved:\n{screen}", step.title),
+            Card::Confirm => terminal.keys("y"),
+            Card::Name(name) => {
+                let keys = format!("{name}\r");
+                terminal.keys(&keys);
+            }
+            Card::Form(screen) => answer(terminal, screen, onset),
+        }
+        answered.push(wanted);
+    }
+}
+
+fn answer(terminal: &mut Terminal, screen: &str, onset: &str) {
+    if screen.contains("Which snapshot?") {
+        terminal.keys("\r");
+    } else if screen.contains("When did the damage begin") {
+        terminal.keys(&format!("{onset}\r"));
+    } else if screen.contains("regulated data") {
+        terminal.keys("n\r");
+    } else if screen.contains("agrees? (name)") {
+        terminal.keys("Dana Reyes\tthe bridge call\r");
+    } else if screen.contains("Ctrl-S") {
+        terminal.keys("\x13");
+    } else {
+        terminal.keys("\r");
+    }
+}

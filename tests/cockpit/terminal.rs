@@ -1,0 +1,147 @@
+//! The real program in a real pseudo-terminal: keys in, a screen out.
+
+use std::io::{Read as _, Write};
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use relight::incident::State;
+
+/// A test that waits longer than this for something to appear has failed.
+const PATIENCE: Duration = Duration::from_mins(3);
+
+/// Folders of a person of their own, so that tests meet nobody's incidents.
+pub struct Person {
+    folder: tempfile::TempDir,
+}
+
+impl Person {
+    pub fn new() -> Self {
+        Self { folder: tempfile::Builder::new().prefix("rl").tempdir().expect("a folder") }
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.folder.path().join("state/relight")
+    }
+
+    /// Environment variables for a program that this person runs.
+    pub fn environment(&self) -> Vec<(&'static str, PathBuf)> {
+        let runtime = self.folder.path().join("run");
+        std::fs::create_dir_all(&runtime).expect("a folder");
+        vec![
+            ("XDG_STATE_HOME", self.folder.path().join("state")),
+            ("XDG_CONFIG_HOME", self.folder.path().join("config")),
+            ("XDG_RUNTIME_DIR", runtime),
+        ]
+    }
+
+    /// Runs the program to its end, without a terminal.
+    pub fn run(&self, arguments: &[&str]) -> std::process::Output {
+        std::process::Command::new(env!("CARGO_BIN_EXE_relight"))
+            .args(arguments)
+            .envs(self.environment())
+            .output()
+            .expect("the program runs")
+    }
+
+    /// The only incident's state, read from its journal; none before there is one.
+    pub fn incident(&self) -> Option<State> {
+        let mut folders = std::fs::read_dir(self.state().join("incidents")).ok()?;
+        let journal = folders.next()?.ok()?.path().join("journal.jsonl");
+        let history = relight::journal::read(&journal).ok()?;
+        State::replay(&history.events).ok()
+    }
+}
+
+impl Drop for Person {
+    fn drop(&mut self) {
+        // A failed test must not leave servers behind.
+        self.run(&["drill", "--stop"]);
+    }
+}
+
+/// The program on a terminal.
+pub struct Terminal {
+    parser: vt100::Parser,
+    bytes: Receiver<Vec<u8>>,
+    keyboard: Box<dyn Write + Send>,
+    child: Box<dyn Child + Send + Sync>,
+    master: Option<Box<dyn MasterPty + Send>>,
+}
+
+impl Terminal {
+    pub fn start(person: &Person, arguments: &[&str], rows: u16, cols: u16) -> Self {
+        let pair = native_pty_system()
+            .openpty(PtySize { rows, cols, pixel_width: 0, pixel_height: 0 })
+            .expect("a pseudo-terminal");
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_relight"));
+        command.args(arguments);
+        command.cwd(Path::new("/"));
+        for (name, value) in person.environment() {
+            command.env(name, value);
+        }
+        command.env("TERM", "xterm-256color");
+        command.env("LANG", "C.UTF-8");
+        command.env_remove("TMUX");
+        let child = pair.slave.spawn_command(command).expect("the program starts");
+        drop(pair.slave);
+        let mut reader = pair.master.try_clone_reader().expect("a reader");
+        let keyboard = pair.master.take_writer().expect("a writer");
+        let (send, bytes) = channel();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 65536];
+            while let Ok(count @ 1..) = reader.read(&mut buffer) {
+                if send.send(buffer[..count].to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
+        let parser = vt100::Parser::new(nonzero(rows), nonzero(cols), 0);
+        Self { parser, bytes, keyboard, child, master: Some(pair.master) }
+    }
+
+    pub fn text(&self) -> String {
+        self.parser.screen().contents()
+    }
+
+    pub fn keys(&mut self, keys: &str) {
+        self.keyboard.write_all(keys.as_bytes()).and_then(|()| self.keyboard.flush()).expect("the terminal takes keys");
+    }
+
+    /// Takes in what the program draws until `found` finds something on the screen.
+    pub fn until<T>(&mut self, what: &str, mut found: impl FnMut(&str) -> Option<T>) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(found) = found(&self.text()) {
+                return found;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.bytes.recv_timeout(left) {
+                Ok(bytes) => self.parser.process(&bytes),
+                Err(_) => panic!("{what} did not appear. The screen:\n{}", self.text()),
+            }
+        }
+    }
+
+    pub fn until_shown(&mut self, text: &str) {
+        self.until(text, |screen| screen.contains(text).then_some(()));
+    }
+
+    /// Closes the terminal as a dropped connection does, and waits until the program has noticed.
+    pub fn hang_up(mut self) {
+        drop(self.master.take());
+        drop(self.keyboard);
+        self.child.wait().expect("the program ends");
+    }
+
+    /// Waits until the program ends by itself.
+    pub fn ended(&mut self) -> u32 {
+        self.child.wait().expect("the program ends").exit_code()
+    }
+}
+
+fn nonzero(cells: u16) -> NonZero<u16> {
+    NonZero::new(cells).expect("a screen has rows and columns")
+}
