@@ -2,6 +2,7 @@
 //!
 //! Every test has a cluster of its own, so the tests are few and long.
 
+mod later;
 mod world;
 
 use std::process::Command;
@@ -226,6 +227,10 @@ async fn dumps_that_must_not_be_restored() {
     let plan = world.plan("restore.database", &restore).await.unwrap();
     assert_eq!(plan.obstacle(), None);
     let error = world.run("restore.database", &restore, &plan).await.unwrap_err();
+    assert!(
+        error.cause.contains("The dump is cut off: ") && error.cause.contains("it ends inside TABLE DATA"),
+        "{error}"
+    );
     assert!(error.operation == "read the dump to its end" && error.next.starts_with("Nothing was changed"), "{error}");
     assert!(matches!(restore.probe(&world.context("restore.database"), &plan).await.unwrap(), Probe::DidNot(_)));
 

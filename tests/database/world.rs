@@ -344,6 +344,11 @@ impl World {
         }
     }
 
+    /// The lines that workers wrote themselves.
+    pub(crate) fn said(&self) -> Vec<String> {
+        self.seen.lines.lock().unwrap().clone()
+    }
+
     /// What was shown of progress.
     pub(crate) fn progress(&self) -> Vec<(String, u64, Option<u64>)> {
         let of = |notice: &Notice| match notice {

@@ -1,7 +1,8 @@
 //! The live catalogue against a dump: what the dump does not know of, and what that does to `pg_restore --clean`.
 //!
 //! `--clean` drops only what is in the dump and never cascades. A view, a foreign key or a table that came later and
-//! depends on a dumped object therefore makes a `DROP` fail, and pg_restore stops half-way.
+//! depends on a dumped object therefore makes a `DROP` fail, and pg_restore stops half-way. So does a table that came
+//! later and only shares a trigger's function or an enum with the dumped ones: [`super::uses`].
 
 use std::collections::BTreeSet;
 
@@ -11,12 +12,13 @@ use crate::workers::WorkerError;
 
 use super::server::ident;
 use super::session::Session;
+use super::uses;
 
 /// Something that the dump does not hold, what it depends on, and what would drop it.
-struct Later {
-    what: String,
-    depends_on: String,
-    drop: String,
+pub(super) struct Later {
+    pub(super) what: String,
+    pub(super) depends_on: String,
+    pub(super) drop: String,
 }
 
 const RELATIONS: [&str; 5] = ["TABLE", "VIEW", "MATERIALIZED VIEW", "SEQUENCE", "FOREIGN TABLE"];
@@ -32,6 +34,7 @@ pub(super) async fn findings(session: &Session, toc: &Toc) -> Result<Vec<Finding
     let mut later = rules(session, &dumped).await?;
     later.extend(keys(session, toc, &dumped).await?);
     later.extend(in_schemas(session, toc, &dumped).await?);
+    later.extend(uses::later(session, toc, &dumped).await?);
     let mut seen = BTreeSet::new();
     later.retain(|later| seen.insert(later.what.clone()));
     let mut findings: Vec<Finding> = later
@@ -55,15 +58,15 @@ pub(super) async fn findings(session: &Session, toc: &Toc) -> Result<Vec<Finding
     Ok(findings)
 }
 
-fn full(schema: &str, name: &str) -> String {
+pub(super) fn full(schema: &str, name: &str) -> String {
     format!("{schema}.{name}")
 }
 
-fn quoted(schema: &str, name: &str) -> String {
+pub(super) fn quoted(schema: &str, name: &str) -> String {
     format!("{}.{}", ident(schema), ident(name))
 }
 
-fn kind(relkind: &str) -> &'static str {
+pub(super) fn kind(relkind: &str) -> &'static str {
     match relkind {
         "v" => "VIEW",
         "m" => "MATERIALIZED VIEW",
@@ -139,6 +142,14 @@ async fn keys(session: &Session, toc: &Toc, dumped: &BTreeSet<(String, String)>)
     Ok(rows.iter().filter_map(of).collect())
 }
 
+/// The dump's functions, procedures and aggregates: schema and name. Their tags hold the arguments as well, as pg_dump
+/// writes them, which is not as the server shows them; so overloads of one name are not told apart.
+pub(super) fn routines(toc: &Toc) -> BTreeSet<(&str, &str)> {
+    let routines =
+        toc.entries.iter().filter(|entry| matches!(entry.desc.as_str(), "FUNCTION" | "PROCEDURE" | "AGGREGATE"));
+    routines.filter_map(|entry| Some((entry.namespace.as_deref()?, entry.tag.split('(').next()?))).collect()
+}
+
 /// Relations and functions in a schema that the dump drops.
 async fn in_schemas(
     session: &Session,
@@ -162,12 +173,7 @@ async fn in_schemas(
             drop: format!("DROP {} {}", kind(&relkind), quoted(&schema, &name)),
         })
         .collect();
-    let functions: BTreeSet<(&str, &str)> = toc
-        .entries
-        .iter()
-        .filter(|entry| matches!(entry.desc.as_str(), "FUNCTION" | "PROCEDURE" | "AGGREGATE"))
-        .filter_map(|entry| Some((entry.namespace.as_deref()?, entry.tag.split('(').next()?)))
-        .collect();
+    let functions = routines(toc);
     let sql = "SELECT n.nspname::text, p.proname::text, p.oid::regprocedure::text FROM pg_catalog.pg_proc p \
          JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' \
          AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')";

@@ -204,15 +204,14 @@ impl SafetyDump {
             &server.name(),
             "The database was only read. Mend the cause, then retry (r): without a safety dump there is no way back.",
         )?;
+        let unusable = "Retry (r): a dump that cannot be read is no way back.";
+        let toc = local_copy::local_toc(file).await?;
+        io.line(local_copy::walk_to_end(file, &toc, unusable).await?);
         let checked = local_copy::read_to_end(io, &pg_restore, file).await?;
         if checked.stopped {
             return stopped();
         }
-        checked.require(
-            "read the safety dump to its end",
-            &server.name(),
-            "Retry (r): a dump that cannot be read is no way back.",
-        )?;
+        checked.require("read the safety dump to its end", &server.name(), unusable)?;
         self.keep(cx, io, &server.database, basis, file, taken_at).await
     }
 

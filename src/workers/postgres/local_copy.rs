@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use crate::archive::{ArchiveError, Toc};
+use crate::archive::{ArchiveError, End, Toc, verify_end};
 use crate::incident::{Digest, ObjectRef};
 use crate::runbook::TargetRef;
 use crate::snapshots::size_text;
@@ -16,6 +16,8 @@ use super::tools::Tool;
 
 /// What is read first of an archive; doubled until the table of contents is whole.
 const FIRST: u64 = 256 << 10;
+/// What reading a whole dump is called, in logs and messages.
+pub(super) const READ_TO_END: &str = "read the dump to its end";
 /// What is left free on the disk for others.
 const SPARE: u64 = 64 << 20;
 
@@ -124,10 +126,35 @@ pub(super) async fn local_toc(path: &Path) -> Result<Toc, WorkerError> {
     })
 }
 
+/// Walks a dump's data blocks to its end: every table that its table of contents promises is there.
+///
+/// # Errors
+/// The file ends too early, is damaged, or cannot be read; `next` is what the person can do.
+pub(super) async fn walk_to_end(path: &Path, toc: &Toc, next: &str) -> Result<String, WorkerError> {
+    let (owned, contents) = (path.to_owned(), toc.clone());
+    let walk = move || -> Result<Result<String, String>, String> {
+        let file = File::open(&owned).map_err(|error| error.to_string())?;
+        // The walk reads a few bytes before every piece of a table.
+        let state = verify_end(std::io::BufReader::with_capacity(64 << 10, file), &contents)
+            .map_err(|error| error.to_string())?;
+        Ok(match state.end {
+            End::Complete => Ok(format!("{} of {} data blocks are whole", state.blocks, state.expected)),
+            End::Cut { inside } => Err(format!(
+                "The dump is cut off: {} of {} data blocks are whole, and it ends inside {inside}.",
+                state.blocks, state.expected
+            )),
+            End::Corrupt { at, what } => Err(format!("The dump is damaged at byte {at}: {what}.")),
+        })
+    };
+    let walked = tokio::task::spawn_blocking(walk).await.map_err(|error| error.to_string()).and_then(|walked| walked);
+    let verdict = walked.unwrap_or_else(|cause| Err(format!("It cannot be read: {cause}.")));
+    verdict.map_err(|cause| WorkerError::new(READ_TO_END, path.display().to_string(), cause, next))
+}
+
 /// Reads a dump to its end with pg_restore, which decompresses everything and writes nothing.
 pub(super) async fn read_to_end(io: &Io, tool: &Tool, path: &Path) -> Result<Exit, WorkerError> {
     let argv = vec![tool.path.display().to_string(), "--file=/dev/null".to_owned(), path.display().to_string()];
-    let mut spec = Spec::new("read the dump to its end", path.display().to_string(), argv);
+    let mut spec = Spec::new(READ_TO_END, path.display().to_string(), argv);
     spec.rows = Rows::Postgres;
     process::run(io, spec).await
 }

@@ -7,7 +7,7 @@
 //! | `tools` | pg_restore and pg_dump of the right version |
 //! | `check`, `sessions`, `end_sessions` | rights; who else is connected |
 //! | `dump` | the safety dump |
-//! | `local_copy`, `catalogue`, `progress`, `restore` | going back to a dump |
+//! | `local_copy`, `catalogue`, `uses`, `progress`, `restore` | going back to a dump |
 //! | `count`, `prove` | the database holds what the dump holds |
 
 mod catalogue;
@@ -27,6 +27,7 @@ mod sessions;
 mod target_lock;
 mod tls;
 mod tools;
+mod uses;
 
 pub use check::CheckPostgres;
 pub use dump::SafetyDump;

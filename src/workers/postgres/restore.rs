@@ -103,6 +103,12 @@ impl Worker for RestoreDatabase {
         if let Err(error) = &tool {
             plan.findings.push(Finding::blocking(format!("{} {}", error.cause, error.next)));
         }
+        if !safety && !has_way_back(cx, &server) {
+            plan.findings.push(Finding::warning(format!(
+                "There is no safety dump of {}: what it holds now is gone for good once this has begun.",
+                server.name()
+            )));
+        }
         session.close().await;
         plan.basis = serde_json::to_value(Basis { object, taken_at, jobs }).unwrap_or_default();
         Ok(plan)
@@ -159,20 +165,22 @@ impl Worker for RestoreDatabase {
         let tool = tools::find("pg_restore", &server.settings, identity.major).await?;
         let Some(local) = local_copy::fetch(cx, io, &basis.object).await? else { return untouched() };
         let toc = local_copy::local_toc(&local).await?;
+        let damaged = "Nothing was changed in the database. Retry (r) to fetch it again, or choose another snapshot.";
+        let walked = local_copy::walk_to_end(&local, &toc, damaged).await;
+        if walked.is_err() {
+            // A copy that was damaged on its way must not be found again by the next attempt.
+            let _ = std::fs::remove_file(&local);
+        }
+        io.line(walked?);
         io.line(format!("reading the dump to its end with {}", tool.describe()));
         let read = local_copy::read_to_end(io, &tool, &local).await?;
         if read.stopped {
             return untouched();
         }
         if !read.succeeded() {
-            // A copy that was damaged on its way must not be found again by the next attempt.
             let _ = std::fs::remove_file(&local);
         }
-        read.require(
-            "read the dump to its end",
-            &basis.object.key,
-            "Nothing was changed in the database. Retry (r) to fetch it again, or choose another snapshot.",
-        )?;
+        read.require(local_copy::READ_TO_END, &basis.object.key, damaged)?;
         let list = list_without_foreign(&session, &server, &toc, &local, io).await?;
         // The last look before the first change.
         let others = others(&session, &server, incident).await?;
@@ -248,6 +256,17 @@ impl RestoreDatabase {
             )
         })
     }
+}
+
+/// Whether this incident made a safety dump of the database. A dump stays good even where its step was undone.
+fn has_way_back(cx: &Context, server: &Server) -> bool {
+    cx.knowledge.facts.iter().any(|known| match &known.fact {
+        Fact::SafetyDump { object, .. } => {
+            let name = object.key.rsplit('/').next().unwrap_or_default();
+            name.starts_with(&format!("{}-", server.database))
+        }
+        _ => false,
+    })
 }
 
 fn basis(plan: &Plan) -> Result<Basis, WorkerError> {

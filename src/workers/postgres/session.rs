@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio_postgres::config::SslMode as Mode;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config as PgConfig, NoTls, Row};
 
@@ -95,12 +96,14 @@ impl Server {
             .map_err(|cause| WorkerError::new("connect", self.name(), cause, "Correct it, then retry (r)."))?;
         match config.connect(connector).await {
             Ok((client, connection)) => Ok(Session { client, traffic: carry(connection), server: self }),
-            // As libpq: `prefer` does without where TLS itself fails. What the server says stands.
-            Err(error)
-                if mode == SslMode::Prefer && error.as_db_error().is_none() && error.to_string().contains("TLS") =>
-            {
+            // As libpq: `prefer` does without where TLS itself fails, or where pg_hba.conf has a line only for sessions
+            // without it. Whatever else the server says stands.
+            Err(error) if mode == SslMode::Prefer && wants_plain(&error) => {
                 config.ssl_mode(Mode::Disable);
-                self.plain(config).await
+                match self.clone().plain(config).await {
+                    Err(_) if error.as_db_error().is_some() => Err(fault("connect", &self, &error)),
+                    opened => opened,
+                }
             }
             Err(error) => Err(fault("connect", &self, &error)),
         }
@@ -111,6 +114,15 @@ impl Server {
             Ok((client, connection)) => Ok(Session { client, traffic: carry(connection), server: self }),
             Err(error) => Err(fault("connect", &self, &error)),
         }
+    }
+}
+
+/// Whether a session without TLS may come further than this one with it did.
+fn wants_plain(error: &tokio_postgres::Error) -> bool {
+    match error.code() {
+        // "no pg_hba.conf entry for host …, SSL encryption", auth.c.
+        Some(code) => *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+        None => error.to_string().contains("TLS"),
     }
 }
 
