@@ -3,6 +3,7 @@
 //! Every test has a cluster of its own, so the tests are few and long.
 
 mod later;
+mod rows;
 mod world;
 
 use std::process::Command;

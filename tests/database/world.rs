@@ -349,6 +349,15 @@ impl World {
         self.seen.lines.lock().unwrap().clone()
     }
 
+    /// Everything that was shown or written of any attempt: lines, notices, and each file beside the logs.
+    pub(crate) fn everything(&self) -> String {
+        let mut all = format!("{:?}\n{:?}\n", self.said(), self.seen.notices.lock().unwrap());
+        for entry in std::fs::read_dir(self.path().join("incident/output")).unwrap().flatten() {
+            all.push_str(&std::fs::read_to_string(entry.path()).unwrap());
+        }
+        all
+    }
+
     /// What was shown of progress.
     pub(crate) fn progress(&self) -> Vec<(String, u64, Option<u64>)> {
         let of = |notice: &Notice| match notice {

@@ -114,10 +114,10 @@ impl Dumped<'_> {
         let of_relation = self.relations.contains(&(found.used_schema.clone(), found.used_name.clone()));
         let is_dropped =
             if found.of_type { self.types.contains(&used) || of_relation } else { self.routines.contains(&used) };
-        let user = (found.schema.as_str(), found.name.as_str());
+        let own = (found.schema.as_str(), found.name.as_str());
         let is_dumped = match (found.relkind.as_str(), found.signature.is_empty()) {
-            ("", true) | ("c", _) => self.types.contains(&user),
-            ("", false) => self.routines.contains(&user),
+            ("", true) | ("c", _) => self.types.contains(&own),
+            ("", false) => self.routines.contains(&own),
             _ => self.relations.contains(&(found.schema.clone(), found.name.clone())),
         };
         if !is_dropped || is_dumped {
