@@ -9,12 +9,16 @@ use std::process::{Command, Stdio};
 use color_eyre::Result;
 use color_eyre::eyre::{WrapErr as _, eyre};
 
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::{Pid, PidfdFlags, Signal};
+
 use crate::config::Config;
 use crate::drill::control::Hold;
 use crate::drill::ready::Ready;
 use crate::drill::rehearsal;
 use crate::engine::{Found, Home};
 use crate::incident::IncidentId;
+use crate::wire;
 
 use super::arguments::{Common, DrillOptions};
 use super::exit::Usage;
@@ -29,7 +33,7 @@ fn sandboxes(home: &Home) -> PathBuf {
 pub(super) fn drill(common: &Common, options: &DrillOptions) -> Result<Exit> {
     let home = home(common)?;
     if options.stop {
-        return Ok(stop(&home));
+        return stop(&home);
     }
     if options.auto {
         return auto(&home, common, options.json);
@@ -125,17 +129,48 @@ fn start_sandbox(folder: &Path) -> Result<()> {
     Err(eyre!("the drill cannot be built: {last}"))
 }
 
-fn stop(home: &Home) -> Exit {
+/// A sandbox that was asked to end takes its servers down first; it is waited for this long.
+const ENDING: Timespec = Timespec { tv_sec: 20, tv_nsec: 0 };
+
+fn stop(home: &Home) -> Result<Exit> {
+    end_engines(home)?;
     let mut stopped = 0;
     for entry in std::fs::read_dir(sandboxes(home)).into_iter().flatten().filter_map(Result::ok) {
-        if let Ok(Some(ready)) = Ready::read(&entry.path())
-            && ready.stop()
-        {
+        let Ok(Some(ready)) = Ready::read(&entry.path()) else { continue };
+        if stop_sandbox(&ready) {
             stopped += 1;
         }
     }
     println!("{stopped} drill{} ended.", if stopped == 1 { "" } else { "s" });
-    Exit::Done
+    Ok(Exit::Done)
+}
+
+/// Ends a sandbox and waits until it is gone; false where none ran.
+fn stop_sandbox(ready: &Ready) -> bool {
+    // The handle is taken before the signal, so that it can be no later process of the same number.
+    let handle = process(ready.process.pid).and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
+    if !ready.stop() {
+        return false;
+    }
+    if let Some(handle) = handle {
+        let mut one = [PollFd::new(&handle, PollFlags::IN)];
+        // Whether it ended in time changes nothing here: it was told to.
+        let _ = rustix::event::poll(&mut one, Some(&ENDING));
+    }
+    true
+}
+
+/// The engines of drills end with their world.
+fn end_engines(home: &Home) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    for found in home.incidents()? {
+        let drill = found.state.as_ref().is_ok_and(|state| state.environment == DRILL);
+        let Ok(socket) = Home::socket(&found.id) else { continue };
+        if let (true, Ok(link)) = (drill, runtime.block_on(wire::connect(&socket, u64::MAX))) {
+            end_process(link.pid);
+        }
+    }
+    Ok(())
 }
 
 /// Plays the operator, prints the scorecard, and ends the sandbox whatever came of it.
@@ -160,8 +195,7 @@ fn auto(home: &Home, common: &Common, json: bool) -> Result<Exit> {
         }
         Ok::<_, color_eyre::Report>(played)
     });
-    // One that ended by itself is as well.
-    let _ = ready.stop();
+    stop_sandbox(&ready);
     let card = match played? {
         Ok(card) => card,
         Err(error) => {
@@ -186,11 +220,14 @@ fn auto(home: &Home, common: &Common, json: bool) -> Result<Exit> {
     Ok(if card.passed { Exit::Done } else { Exit::Unverified })
 }
 
+fn process(pid: u32) -> Option<Pid> {
+    i32::try_from(pid).ok().and_then(Pid::from_raw)
+}
+
 fn end_process(pid: u32) {
-    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-    if let Some(pid) = pid {
+    if let Some(pid) = process(pid) {
         // It may have ended just now.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let _ = rustix::process::kill_process(pid, Signal::TERM);
     }
 }
 

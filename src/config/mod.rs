@@ -30,6 +30,9 @@ pub struct Config {
     /// Time from the onset in which service should be back.
     #[serde(default = "targets::one_hour", deserialize_with = "targets::duration")]
     pub rto_target: jiff::SignedDuration,
+    /// A web service that has not answered a call within this is taken for lost.
+    #[serde(default = "targets::twenty_seconds", deserialize_with = "targets::duration")]
+    pub http_timeout: jiff::SignedDuration,
     /// Where incidents are kept.
     pub state_dir: Option<PathBuf>,
     /// `[postgres.NAME]`

@@ -280,6 +280,10 @@ pub(super) fn one_hour() -> SignedDuration {
     SignedDuration::from_hours(1)
 }
 
+pub(super) fn twenty_seconds() -> SignedDuration {
+    SignedDuration::from_secs(20)
+}
+
 fn ten_minutes() -> SignedDuration {
     SignedDuration::from_mins(10)
 }

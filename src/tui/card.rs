@@ -41,6 +41,8 @@ pub(super) struct Card {
     pub(super) changed: bool,
     pub(super) typed: Editor,
     pub(super) scroll: usize,
+    /// Rows of the plan that were on screen so far, from the first on.
+    pub(super) seen: usize,
     /// What was wrong with the name.
     pub(super) fault: Option<String>,
 }
@@ -58,6 +60,7 @@ impl Card {
             changed: false,
             typed: Editor::line(""),
             scroll: 0,
+            seen: 0,
             fault: None,
         }
     }
@@ -79,6 +82,7 @@ impl Card {
         self.fault = None;
         self.typed = Editor::line("");
         self.scroll = 0;
+        self.seen = 0;
         // Somebody else's plan must not throw away what is being typed; the answers make a new plan anyway.
         if matches!(self.stage, Stage::Form(_)) {
             self.plan = Some((plan, digest));

@@ -59,6 +59,31 @@ pub(super) fn rows(state: &State, folds: &BTreeMap<String, bool>) -> Vec<Row> {
     rows
 }
 
+/// Every row, as if nothing were folded.
+pub(super) fn all_rows(state: &State) -> Vec<Row> {
+    let phase_rows = |phase: &Phase| {
+        let steps = phase.steps.iter().map(|step| Row::Step(step.id.clone()));
+        std::iter::once(Row::Phase(phase.id.clone())).chain(steps).collect::<Vec<Row>>()
+    };
+    state.runbook.phases.iter().flat_map(phase_rows).collect()
+}
+
+/// The phase that a row is or lies in.
+pub(super) fn phase_of<'a>(state: &'a State, row: &Row) -> Option<&'a Phase> {
+    state.runbook.phases.iter().find(|phase| match row {
+        Row::Phase(id) => &phase.id == id,
+        Row::Step(id) => phase.steps.iter().any(|step| &step.id == id),
+    })
+}
+
+/// What a search looks at.
+pub(super) fn row_text(state: &State, row: &Row) -> String {
+    match row {
+        Row::Phase(_) => phase_of(state, row).map_or_else(String::new, |phase| phase.title.clone()),
+        Row::Step(id) => state.runbook.step(id).map_or_else(String::new, |step| format!("{} {id}", step.title)),
+    }
+}
+
 /// A phase in one status: the gravest of its steps.
 pub(super) fn phase_status(state: &State, phase: &Phase) -> (StepStatus, bool) {
     let first = |wanted: fn(&StepStatus) -> bool| {

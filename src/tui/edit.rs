@@ -134,8 +134,7 @@ impl Editor {
             if start == 0 {
                 return;
             }
-            let above = self.text.get(..start - 1).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
-            above
+            self.text.get(..start - 1).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1)
         } else {
             let end = self.line_end();
             if end == self.text.len() {

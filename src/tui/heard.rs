@@ -203,9 +203,8 @@ fn replied(app: &mut App, asked: Asked, result: Result<(), String>) {
             }
         }
         Asked::Snapshots => {
-            if let Err(why) = result {
-                app.listing_fault = Some(why);
-            }
+            // A listing that is on its way takes this back when it comes.
+            app.listing_fault = Some(result.err().unwrap_or_else(|| "nothing was listed; r lists again".to_owned()));
         }
         Asked::Output(attempt) => {
             if result.is_err() {

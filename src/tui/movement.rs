@@ -133,6 +133,9 @@ pub(super) fn find(app: &mut App, forward: bool) {
         app.warn("search first: /");
         return;
     }
+    if app.ui.pane == Pane::Checklist {
+        return find_step(app, &needle, forward);
+    }
     let (at, count) = place(app);
     let found = (1..=count)
         .map(|step| if forward { (at + step) % count } else { (at + count - step) % count })
@@ -141,6 +144,33 @@ pub(super) fn find(app: &mut App, forward: bool) {
         Some(row) => select(app, row),
         None => app.warn(format!("no match for {}", app.ui.needle)),
     }
+}
+
+/// In the checklist, folded phases are searched too, and unfolded for what is found.
+fn find_step(app: &mut App, needle: &str, forward: bool) {
+    let Some(state) = &app.state else { return };
+    let rows = checklist::all_rows(state);
+    let selected = app.row();
+    let at = rows.iter().position(|row| Some(row) == selected.as_ref()).unwrap_or(0);
+    let count = rows.len();
+    let found = (1..=count)
+        .map(|step| if forward { (at + step) % count } else { (at + count - step) % count })
+        .filter_map(|at| rows.get(at))
+        .find(|row| checklist::row_text(state, row).to_lowercase().contains(needle))
+        .cloned();
+    let Some(row) = found else {
+        app.warn(format!("no match for {}", app.ui.needle));
+        return;
+    };
+    if let Some(phase) = checklist::phase_of(state, &row)
+        && matches!(row, checklist::Row::Step(_))
+        && checklist::is_folded(state, &app.ui.folds, phase)
+    {
+        app.ui.folds.insert(phase.id.clone(), false);
+    }
+    app.ui.row = Some(row);
+    app.ui.attempt = None;
+    app.ui.line = None;
 }
 
 fn row_text(app: &App, row: usize) -> String {

@@ -109,12 +109,7 @@ fn cycle(app: &mut App, by: usize) {
 
 fn fold(app: &mut App) {
     let Some(state) = &app.state else { return };
-    let phase = match app.row() {
-        Some(Row::Phase(id)) => state.runbook.phases.iter().find(|phase| phase.id == id),
-        Some(Row::Step(id)) => state.runbook.phases.iter().find(|phase| phase.steps.iter().any(|step| step.id == id)),
-        None => None,
-    };
-    if let Some(phase) = phase {
+    if let Some(phase) = app.row().and_then(|row| checklist::phase_of(state, &row)) {
         let folded = checklist::is_folded(state, &app.ui.folds, phase);
         let id = phase.id.clone();
         app.ui.folds.insert(id.clone(), !folded);
@@ -135,6 +130,7 @@ fn begin(app: &mut App) -> Vec<Out> {
             return Vec::new();
         }
         let count = steps.len();
+        app.ui.row = None;
         app.say(format!("{count} checks begin; they only read"));
         return steps.into_iter().map(|step| at_once(app, step)).collect();
     }
@@ -149,6 +145,7 @@ fn begin(app: &mut App) -> Vec<Out> {
     }
     if step.approval == Approval::None {
         app.say(format!("{}: it only reads, so it begins at once", step.title));
+        app.ui.row = None;
         return vec![at_once(app, step.id)];
     }
     let inputs = app.answers.get(&step.id).cloned().unwrap_or_default();

@@ -25,6 +25,9 @@ const FRAME: Duration = Duration::from_millis(33);
 /// Messages that are taken from the engine before keys are looked at again.
 const BATCH: usize = 256;
 
+/// Writes an incident in one form.
+pub type Export = Box<dyn Fn(&State, ExportKind) -> String + Send>;
+
 /// What the caller decides.
 pub struct Options {
     /// Use nothing beyond ASCII, whatever the locale says.
@@ -32,7 +35,7 @@ pub struct Options {
     /// Where exports are written.
     pub export_dir: PathBuf,
     /// Writes the incident in one form.
-    pub export: Box<dyn Fn(&State, ExportKind) -> String + Send>,
+    pub export: Export,
 }
 
 impl std::fmt::Debug for Options {

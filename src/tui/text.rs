@@ -125,11 +125,16 @@ pub(super) fn wrap(text: &str, columns: usize) -> Vec<String> {
 fn wrap_line(text: &str, columns: usize, lines: &mut Vec<String>) {
     let mut line = String::new();
     let mut used = 0;
+    let before = lines.len();
     for word in text.split_inclusive(' ') {
         let bare = width(word.trim_end());
         if used > 0 && used + bare > columns {
             lines.push(std::mem::take(&mut line).trim_end().to_owned());
             used = 0;
+        }
+        // Spaces where a line was broken would look like an indent.
+        if bare == 0 && used == 0 && lines.len() > before {
+            continue;
         }
         if bare <= columns {
             line.push_str(word);
@@ -207,7 +212,7 @@ mod tests {
     #[test]
     fn sizes_are_short() {
         for (count, text) in
-            [(0, "0 B"), (1023, "1023 B"), (12_288, "12 KiB"), (4_499_000_000, "4.19 GiB"), (u64::MAX, "16384 PiB")]
+            [(0, "0 B"), (1023, "1023 B"), (12_288, "12 KiB"), (4_499_000_000, "4.19 GiB"), (u64::MAX, "16383 PiB")]
         {
             assert_eq!(bytes(count), text);
         }

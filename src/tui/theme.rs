@@ -64,10 +64,12 @@ impl Theme {
         self.tint(Color::Cyan)
     }
 
+    #[expect(clippy::unused_self, reason = "every style of the theme is asked for in the same way")]
     pub(super) fn dim(self) -> Style {
         Style::new().add_modifier(Modifier::DIM)
     }
 
+    #[expect(clippy::unused_self, reason = "every style of the theme is asked for in the same way")]
     pub(super) fn strong(self) -> Style {
         Style::new().add_modifier(Modifier::BOLD)
     }
@@ -76,6 +78,7 @@ impl Theme {
         self.active().add_modifier(Modifier::BOLD)
     }
 
+    #[expect(clippy::unused_self, reason = "every style of the theme is asked for in the same way")]
     pub(super) fn selected(self) -> Style {
         Style::new().add_modifier(Modifier::REVERSED)
     }

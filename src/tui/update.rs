@@ -7,7 +7,7 @@ use crate::incident::Command;
 use crate::runbook::Approval;
 
 use super::action::UiAction;
-use super::app::{App, Asked};
+use super::app::{App, Asked, Pane};
 use super::card::{self, Card, Stage};
 use super::edit::Editor;
 use super::form::{Form, FormKey};
@@ -22,7 +22,13 @@ use super::view;
 /// Takes a message at `now` and says what is to be done.
 pub fn update(app: &mut App, msg: Msg, now: Timestamp) -> Vec<Out> {
     app.now = now;
-    let mut outs = match msg {
+    let mut outs = taken(app, msg);
+    outs.extend(look(app));
+    outs
+}
+
+fn taken(app: &mut App, msg: Msg) -> Vec<Out> {
+    match msg {
         Msg::Key(event) => key(app, event),
         Msg::Paste(text) => {
             paste(app, &text);
@@ -30,6 +36,10 @@ pub fn update(app: &mut App, msg: Msg, now: Timestamp) -> Vec<Out> {
         }
         Msg::Resize(columns, rows) => {
             app.size = (columns, rows);
+            if let Some(card) = app.card_mut() {
+                card.seen = 0;
+            }
+            view::clamp_scroll(app);
             Vec::new()
         }
         Msg::FromEngine(from) => heard::heard(app, from),
@@ -41,27 +51,22 @@ pub fn update(app: &mut App, msg: Msg, now: Timestamp) -> Vec<Out> {
             {
                 card.shown = Some(digest);
             }
+            view::clamp_scroll(app);
             Vec::new()
         }
         Msg::Copied(Ok(how)) => {
             app.say(how);
             Vec::new()
         }
-        Msg::Copied(Err(why)) => {
-            app.warn(why);
-            Vec::new()
-        }
         Msg::Exported(Ok(path)) => {
             app.say(format!("written to {}", path.display()));
             Vec::new()
         }
-        Msg::Exported(Err(why)) => {
+        Msg::Copied(Err(why)) | Msg::Exported(Err(why)) => {
             app.warn(why);
             Vec::new()
         }
-    };
-    outs.extend(look(app));
-    outs
+    }
 }
 
 /// An attempt whose output is looked at for the first time is fetched, and so is a followed one of which notices
@@ -133,7 +138,9 @@ fn key(app: &mut App, event: KeyEvent) -> Vec<Out> {
         Overlay::Search(editor) => match event.code {
             KeyCode::Enter => {
                 editor.text().clone_into(&mut app.ui.needle);
-                movement::find(app, false);
+                // In logs the newest match matters, in lists the next one.
+                let forward = !matches!(app.ui.pane, Pane::Output | Pane::Timeline);
+                movement::find(app, forward);
                 (false, Vec::new())
             }
             KeyCode::Esc => (false, Vec::new()),
@@ -209,6 +216,8 @@ fn again(app: &mut App, card: &mut Card) -> Vec<Out> {
     vec![perform::prepare(app, card.step.clone(), card.inputs.clone(), card.undoes.clone())]
 }
 
+const UNREAD: &str = "Not everything that will happen was on screen yet: scroll down first.";
+
 fn review_key(app: &mut App, card: &mut Card, event: KeyEvent) -> (bool, Vec<Out>) {
     let Some((plan, digest)) = card.plan.clone() else { return (false, Vec::new()) };
     let by_name = app
@@ -217,11 +226,16 @@ fn review_key(app: &mut App, card: &mut Card, event: KeyEvent) -> (bool, Vec<Out
         .and_then(|state| state.runbook.step(&card.step))
         .is_none_or(|step| step.approval == Approval::Type);
     let open = plan.obstacle().is_none() && app.lost.is_none();
-    let plain = !event.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
+    let bare = !event.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
+    let unread = view::is_unread(app, card);
     card.fault = None;
     if by_name && open {
         return match event.code {
             KeyCode::Esc => (false, Vec::new()),
+            KeyCode::Enter if unread => {
+                card.fault = Some(UNREAD.to_owned());
+                (true, Vec::new())
+            }
             KeyCode::Enter if card.typed.text() == card::expected_name(&plan) => {
                 card.stage = Stage::Approving;
                 let typed = Some(card.typed.text().to_owned());
@@ -246,15 +260,19 @@ fn review_key(app: &mut App, card: &mut Card, event: KeyEvent) -> (bool, Vec<Out
         };
     }
     match event.code {
-        KeyCode::Char('y') if plain && open => {
+        KeyCode::Char('y') if bare && open && unread => {
+            card.fault = Some(UNREAD.to_owned());
+            (true, Vec::new())
+        }
+        KeyCode::Char('y') if bare && open => {
             card.stage = Stage::Approving;
             (true, vec![perform::approve(app, card.step.clone(), digest, None)])
         }
-        KeyCode::Char('i') | KeyCode::Tab if plain && !plan.asks.is_empty() => {
+        KeyCode::Char('i') | KeyCode::Tab if bare && !plan.asks.is_empty() => {
             card.stage = Stage::Form(Form::new(&plan.asks));
             (true, Vec::new())
         }
-        KeyCode::Char('c') if plain && !plan.commands.is_empty() => (true, vec![Out::Copy(plan.commands.join("\n"))]),
+        KeyCode::Char('c') if bare && !plan.commands.is_empty() => (true, vec![Out::Copy(plan.commands.join("\n"))]),
         _ if scrolled(&mut card.scroll, app.size.1, event) => (true, Vec::new()),
         _ => {
             app.say("cancelled; nothing was done");

@@ -2,8 +2,15 @@
 
 use crate::runbook::{Action, TargetRef};
 
+use super::endpoints::{CheckEndpoints, CheckHttp};
+use super::grafana::{CheckGrafana, ReviewDashboard};
 use super::kubernetes::{CheckKubernetes, StartWrites, StopWrites};
+use super::launchdarkly::{CheckLaunchDarkly, RestoreFlag, SetFlag};
+use super::objects::{PutBackObjects, RehydrateObjects};
+use super::pagerduty::{CallResponders, CheckPagerDuty, CloseIncident, DeclareIncident, PostStatusUpdate};
+use super::redis::{CheckRedis, FlushCache};
 use super::s3::CheckS3;
+use super::slack::{CheckSlack, PostMessage};
 use super::snapshot::{ChooseSnapshot, RecordAgreement};
 use super::{Worker, WorkerError};
 
@@ -14,10 +21,24 @@ use super::{Worker, WorkerError};
 pub fn build(action: &Action) -> Result<Box<dyn Worker>, WorkerError> {
     Ok(match action.clone() {
         Action::Check { target } => return check(target),
+        Action::DeclareIncident { incident_type, title, details } => {
+            Box::new(DeclareIncident { incident_type, title, details })
+        }
+        Action::CallResponders { incident, message } => Box::new(CallResponders { incident, message }),
+        Action::SetFlag { flag, on } => Box::new(SetFlag { flag, on }),
+        Action::RestoreFlag { from } => Box::new(RestoreFlag { from }),
+        Action::PostMessage { text } => Box::new(PostMessage { text }),
+        Action::PostStatusUpdate { incident, text } => Box::new(PostStatusUpdate { incident, text }),
         Action::ChooseSnapshot { from, database } => Box::new(ChooseSnapshot { from, database }),
         Action::RecordAgreement { snapshot, with } => Box::new(RecordAgreement { snapshot, with }),
         Action::StopWrites { cluster } => Box::new(StopWrites { cluster }),
         Action::StartWrites { from } => Box::new(StartWrites { from }),
+        Action::RehydrateObjects { from, to, keep } => Box::new(RehydrateObjects { from, to, keep }),
+        Action::PutBackObjects { from } => Box::new(PutBackObjects { from }),
+        Action::FlushCache { cache } => Box::new(FlushCache { cache }),
+        Action::CheckEndpoints { service } => Box::new(CheckEndpoints { service }),
+        Action::ReviewDashboard { dashboard } => Box::new(ReviewDashboard { dashboard }),
+        Action::CloseIncident { incident, resolution } => Box::new(CloseIncident { incident, resolution }),
         other => return Err(unfit(other.name(), "relight")),
     })
 }
@@ -26,6 +47,12 @@ fn check(target: TargetRef) -> Result<Box<dyn Worker>, WorkerError> {
     Ok(match target {
         TargetRef::S3(_) => Box::new(CheckS3 { target }),
         TargetRef::Kubernetes(_) => Box::new(CheckKubernetes { target }),
+        TargetRef::Redis(_) => Box::new(CheckRedis { target }),
+        TargetRef::Http(_) => Box::new(CheckHttp { target }),
+        TargetRef::PagerDuty => Box::new(CheckPagerDuty),
+        TargetRef::LaunchDarkly => Box::new(CheckLaunchDarkly),
+        TargetRef::Slack => Box::new(CheckSlack),
+        TargetRef::Grafana => Box::new(CheckGrafana),
         other => return Err(unfit("check", &other.to_string())),
     })
 }

@@ -5,15 +5,27 @@
 //! give the identity that was approved → [`Worker::run`]. After a crash, [`Worker::probe`] asks the target what
 //! became of an attempt. Workers report through their return value and [`Io`]; they know nothing of the engine.
 
+mod build;
+pub mod endpoints;
 mod error;
+pub mod grafana;
+mod http;
 mod io;
 pub mod kubernetes;
+pub mod launchdarkly;
+mod notes;
+pub mod objects;
+pub mod pagerduty;
 pub mod postgres;
+pub mod redis;
 pub mod s3;
+pub mod slack;
 pub mod snapshot;
 
+pub use build::build;
 pub use error::{Disposition, WorkerError};
 pub use io::{Cancel, Io, Sink};
+pub use notes::send_note;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -97,10 +109,4 @@ pub trait Worker: Send + Sync {
     async fn watch(&self, _cx: &Context, _plan: &Plan, _alarm: &(dyn Fn(String) + Send + Sync), cancel: Cancel) {
         cancel.cancelled().await;
     }
-}
-mod build;
-pub use build::build;
-/// stub until merge
-pub async fn send_note(_c: &Config, _i: &str, _t: &str, _m: &str, _a: bool) -> Result<String, WorkerError> {
-    Err(WorkerError::new("", "", "", ""))
 }

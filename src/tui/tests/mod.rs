@@ -1,1 +1,98 @@
 //! Frames, keys and safety rules of the cockpit.
+
+mod cards;
+mod frames;
+mod histories;
+mod keys;
+mod random;
+mod safety;
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+
+use crate::incident::{Command, Plan, Query};
+use crate::wire::ToEngine;
+
+use super::app::App;
+use super::msg::{Msg, Out};
+use super::update::update;
+use super::view;
+
+/// Presses keys as people write them: `ajk`, `<enter>`, `<esc>`, `<tab>`, `<c-s>`.
+fn press(app: &mut App, keys: &str) -> Vec<Out> {
+    let mut outs = Vec::new();
+    let mut rest = keys;
+    while let Some(first) = rest.chars().next() {
+        let named = rest.strip_prefix('<').and_then(|rest| rest.split_once('>'));
+        let (code, modifiers) = if let Some((name, after)) = named {
+            rest = after;
+            match name {
+                "enter" => (KeyCode::Enter, KeyModifiers::NONE),
+                "esc" => (KeyCode::Esc, KeyModifiers::NONE),
+                "tab" => (KeyCode::Tab, KeyModifiers::NONE),
+                "up" => (KeyCode::Up, KeyModifiers::NONE),
+                "down" => (KeyCode::Down, KeyModifiers::NONE),
+                "left" => (KeyCode::Left, KeyModifiers::NONE),
+                "bs" => (KeyCode::Backspace, KeyModifiers::NONE),
+                control => {
+                    let c = control.strip_prefix("c-").and_then(|c| c.chars().next()).expect("a named key");
+                    (KeyCode::Char(c), KeyModifiers::CONTROL)
+                }
+            }
+        } else {
+            rest = &rest[first.len_utf8()..];
+            (KeyCode::Char(first), KeyModifiers::NONE)
+        };
+        let now = app.now;
+        outs.extend(update(app, Msg::Key(KeyEvent::new(code, modifiers)), now));
+    }
+    outs
+}
+
+/// What the loop does after a flushed draw once the keys typed before it were read.
+fn show(app: &mut App) {
+    let (columns, rows) = app.size;
+    let mut terminal = Terminal::new(TestBackend::new(columns, rows)).expect("a screen");
+    terminal.draw(|frame| view::draw(frame, app)).expect("a frame");
+    if let Some(digest) = app.unshown() {
+        let now = app.now;
+        update(app, Msg::Shown(digest), now);
+    }
+}
+
+fn commands(outs: &[Out]) -> Vec<Command> {
+    outs.iter()
+        .filter_map(|out| match out {
+            Out::Send(ToEngine::Command { command, .. }) => Some(command.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+fn queries(outs: &[Out]) -> Vec<Query> {
+    outs.iter()
+        .filter_map(|out| match out {
+            Out::Send(ToEngine::Query { query, .. }) => Some(query.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The command's number, for the engine's reply.
+fn number(outs: &[Out]) -> u64 {
+    outs.iter()
+        .find_map(|out| match out {
+            Out::Send(ToEngine::Command { id, .. }) => Some(*id),
+            _ => None,
+        })
+        .expect("a command")
+}
+
+fn approvals(outs: &[Out]) -> Vec<Command> {
+    commands(outs).into_iter().filter(|command| matches!(command, Command::Approve { .. })).collect()
+}
+
+fn approval(plan: &Plan, typed: Option<&str>) -> Command {
+    Command::Approve { step: plan.step.clone(), digest: plan.digest(), typed: typed.map(str::to_owned) }
+}

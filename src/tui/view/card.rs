@@ -21,7 +21,7 @@ pub(super) fn sheet(app: &App, card: &Card, width: usize) -> Sheet {
         None => name,
     };
     let mut sheet = match &card.stage {
-        Stage::Loading => loading(app),
+        Stage::Loading => loading(app, width),
         Stage::Form(form) => form::sheet(app, form, card, width),
         Stage::Review | Stage::Approving => review(app, card, step, width),
         Stage::Failed(problem) => {
@@ -31,13 +31,13 @@ pub(super) fn sheet(app: &App, card: &Card, width: usize) -> Sheet {
             body.extend(hang(" ", style, &problem.why, Style::new(), width));
             body.push(Line::default());
             body.extend(hang(" ", style, &problem.next, app.theme.strong(), width));
-            Sheet { body, foot: vec![keys(app, &[("a", "try again"), ("Esc", "close")])], ..Sheet::default() }
+            Sheet { body, foot: keys(app, &[("a", "try again"), ("Esc", "close")], width), ..Sheet::default() }
         }
         Stage::Refused(why) => {
             let (glyph, style) = app.theme.gravity(Gravity::Blocking);
             let mut body = vec![Line::from(Span::styled("Refused; nothing was done.", style)), Line::default()];
             body.extend(hang(glyph, style, why, Style::new(), width));
-            Sheet { body, foot: vec![keys(app, &[("a", "plan again"), ("Esc", "close")])], ..Sheet::default() }
+            Sheet { body, foot: keys(app, &[("a", "plan again"), ("Esc", "close")], width), ..Sheet::default() }
         }
     };
     sheet.title = title;
@@ -45,27 +45,33 @@ pub(super) fn sheet(app: &App, card: &Card, width: usize) -> Sheet {
     sheet
 }
 
-/// Keys and what they do, in one line.
-pub(super) fn keys(app: &App, keys: &[(&str, &str)]) -> Line<'static> {
-    let mut line = Line::default();
+/// Keys and what they do, on as many lines as it takes.
+pub(super) fn keys(app: &App, keys: &[(&str, &str)], width: usize) -> Vec<Line<'static>> {
+    let mut lines = vec![Line::default()];
     for (key, does) in keys {
-        line.push_span(Span::styled((*key).to_owned(), app.theme.key()));
-        line.push_span(Span::raw(format!(" {does}   ")));
+        let taken = text::width(key) + text::width(does) + 1;
+        if lines.last().is_some_and(|line| line.width() > 0 && line.width() + taken > width) {
+            lines.push(Line::default());
+        }
+        if let Some(line) = lines.last_mut() {
+            line.push_span(Span::styled((*key).to_owned(), app.theme.key()));
+            line.push_span(Span::raw(format!(" {does}   ")));
+        }
     }
-    line
+    lines
 }
 
-fn loading(app: &App) -> Sheet {
+fn loading(app: &App, width: usize) -> Sheet {
     let words = "Looking at the target and working out what would happen. Nothing is changed.";
     Sheet {
-        body: vec![Line::from(Span::styled(words, app.theme.dim()))],
-        foot: vec![keys(app, &[("Esc", "cancel")])],
+        body: hang(" ", app.theme.dim(), words, app.theme.dim(), width),
+        foot: keys(app, &[("Esc", "cancel")], width),
         ..Sheet::default()
     }
 }
 
 fn review(app: &App, card: &Card, step: Option<&Step>, width: usize) -> Sheet {
-    let Some((plan, _)) = &card.plan else { return loading(app) };
+    let Some((plan, _)) = &card.plan else { return loading(app, width) };
     let theme = app.theme;
     let mut body = Vec::new();
     if card.changed {
@@ -96,18 +102,21 @@ fn review(app: &App, card: &Card, step: Option<&Step>, width: usize) -> Sheet {
             }
         }
     }
+    let essential = body.len();
     body.extend(findings(app, plan, &[Gravity::Good], width));
     if !plan.undo.is_empty() {
         body.extend(heading("The way back", app));
         body.extend(hang(" ", theme.dim(), &plan.undo, Style::new(), width));
     }
     if !plan.commands.is_empty() {
-        body.extend(heading("The same by hand (c copies)", app));
+        // On a card that takes a name, c is a letter of it.
+        let copies = step.is_some_and(|step| step.approval != Approval::Type);
+        body.extend(heading(if copies { "The same by hand (c copies)" } else { "The same by hand" }, app));
         for command in &plan.commands {
             body.extend(hang("$", theme.dim(), command, theme.dim(), width));
         }
     }
-    let mut sheet = Sheet { body, grave: is_live(app), ..Sheet::default() };
+    let mut sheet = Sheet { body, essential, grave: is_live(app), ..Sheet::default() };
     foot(app, card, plan, step, width, &mut sheet);
     sheet
 }
@@ -122,13 +131,15 @@ fn target(app: &App, plan: &Plan, width: usize) -> Vec<Line<'static>> {
     let environment = app.state.as_ref().map_or("", |state| state.environment.as_str());
     let plate = if is_live(app) { theme.live() } else { theme.drill() };
     let word = text::fit(&environment.to_uppercase(), 16, theme.ellipsis());
-    let name = text::fit(&plan.target.name, width.saturating_sub(text::width(&word) + 7), theme.ellipsis());
-    let mut lines = vec![Line::from(vec![
-        Span::raw("on "),
-        Span::styled(name, theme.strong()),
-        Span::raw("  "),
-        Span::styled(format!(" {word} "), plate),
-    ])];
+    let mut lines = hang("on", theme.dim(), &plan.target.name, theme.strong(), width);
+    // A name is never cut on this card; the plate goes under it where both do not fit.
+    if lines.last().is_none_or(|line| line.width() + text::width(&word) + 4 > width) {
+        lines.push(Line::default());
+    }
+    if let Some(line) = lines.last_mut() {
+        line.push_span(Span::raw("  "));
+        line.push_span(Span::styled(format!(" {word} "), plate));
+    }
     for (proof, value) in &plan.target.proofs {
         lines.extend(hang("  ", theme.dim(), &format!("{proof} {value}"), theme.dim(), width));
     }
@@ -165,7 +176,7 @@ fn foot(app: &App, card: &Card, plan: &Plan, step: Option<&Step>, width: usize, 
         if !plan.asks.is_empty() {
             offered.push(("i", "change the answers"));
         }
-        sheet.foot.push(keys(app, &offered));
+        sheet.foot.extend(keys(app, &offered, width));
         return;
     }
     if let Some(fault) = &card.fault {
@@ -191,5 +202,5 @@ fn foot(app: &App, card: &Card, plan: &Plan, step: Option<&Step>, width: usize, 
         offered.push(("i", "answers"));
     }
     offered.push(("any other key", "cancel"));
-    sheet.foot.push(keys(app, &offered));
+    sheet.foot.extend(keys(app, &offered, width));
 }

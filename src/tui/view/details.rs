@@ -27,7 +27,7 @@ pub(super) fn sheet(app: &App, id: &StepId, scroll: usize, width: usize) -> Shee
     body.extend(hang(" ", theme.dim(), &words, theme.dim(), width));
     match state.status(id) {
         StepStatus::Skipped(why) => {
-            body.extend(hang(" ", theme.dim(), &format!("Left out: {why}"), theme.strong(), width))
+            body.extend(hang(" ", theme.dim(), &format!("Left out: {why}"), theme.strong(), width));
         }
         StepStatus::DoneByHand(what) => {
             body.extend(hang(" ", theme.dim(), &format!("Done by hand: {what}"), theme.strong(), width));
@@ -57,7 +57,7 @@ pub(super) fn sheet(app: &App, id: &StepId, scroll: usize, width: usize) -> Shee
             ));
         }
     }
-    let foot = vec![keys(app, &[("j k", "scroll"), ("Esc", "close")])];
+    let foot = keys(app, &[("j k", "scroll"), ("Esc", "close")], width);
     Sheet { title: step.title.clone(), body, foot, scroll, ..Sheet::default() }
 }
 

@@ -40,12 +40,11 @@ pub(super) fn sheet(app: &App, selected: usize, width: usize) -> Sheet {
         sheet.body.extend(hang("  ", theme.dim(), &one.say, theme.dim(), width));
         sheet.body.push(Line::default());
     }
+    sheet.body.pop();
     if sheet.body.is_empty() {
         sheet.body.push(Line::from("This runbook names nobody to call."));
     }
-    sheet.foot = vec![keys(
-        app,
-        &[("t", "record that they were told"), ("c", "copy the words"), ("j k", "choose"), ("Esc", "close")],
-    )];
+    let offered = [("t", "record that they were told"), ("c", "copy the words"), ("j k", "choose"), ("Esc", "close")];
+    sheet.foot = keys(app, &offered, width);
     sheet
 }

@@ -34,6 +34,12 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
         return;
     }
     let mut line = Line::default();
+    if app.ui.overlay.is_some() {
+        line.push_span(Span::styled(" Ctrl-C", app.theme.dim()));
+        line.push_span(Span::styled(" detach, everything goes on", app.theme.dim()));
+        frame.render_widget(Paragraph::new(line), area);
+        return;
+    }
     let last = [UiAction::Help];
     let room = columns.saturating_sub(width(UiAction::Help));
     for action in hints(app) {

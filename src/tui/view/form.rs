@@ -53,7 +53,7 @@ pub(super) fn sheet(app: &App, form: &Form, card: &Card, width: usize) -> Sheet 
         offered.push(("Tab", "next"));
     }
     offered.push(("Esc", "cancel"));
-    sheet.foot.push(keys(app, &offered));
+    sheet.foot.extend(keys(app, &offered, width));
     sheet
 }
 

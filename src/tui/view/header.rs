@@ -14,18 +14,21 @@ use crate::tui::text;
 /// A part of the header; of those that do not fit, the ones with the highest rank are left out first.
 struct Part {
     rank: u8,
+    /// It belongs to the part before it.
+    glued: bool,
     spans: Vec<(String, Style)>,
 }
 
 fn part(rank: u8, words: impl Into<String>, style: Style) -> Part {
-    Part { rank, spans: vec![(words.into(), style)] }
+    Part { rank, glued: false, spans: vec![(words.into(), style)] }
 }
 
 pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
     let mut parts = parts(app);
     let columns = usize::from(area.width);
     let width = |parts: &[Part]| -> usize {
-        parts.iter().map(|part| part.spans.iter().map(|(words, _)| text::width(words)).sum::<usize>() + 2).sum()
+        let words = |part: &Part| part.spans.iter().map(|(words, _)| text::width(words)).sum::<usize>();
+        parts.iter().enumerate().map(|(at, part)| words(part) + gap(at, part).len()).sum()
     };
     while width(&parts) > columns {
         let Some(at) = (0..parts.len()).max_by_key(|at| parts.get(*at).map_or(0, |part| part.rank)) else { break };
@@ -36,7 +39,7 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
     }
     let mut line = Line::default();
     for (at, part) in parts.into_iter().enumerate() {
-        line.push_span(Span::raw(if at == 0 { " " } else { "  " }));
+        line.push_span(Span::raw(gap(at, &part)));
         for (words, style) in part.spans {
             line.push_span(Span::styled(words, style));
         }
@@ -44,12 +47,16 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
     frame.render_widget(Paragraph::new(line), area);
 }
 
+fn gap(at: usize, part: &Part) -> &'static str {
+    if at == 0 || part.glued { " " } else { "  " }
+}
+
 fn parts(app: &App) -> Vec<Part> {
     let theme = app.theme;
     let Some(state) = &app.state else {
         return vec![part(0, "relight", theme.strong()), part(1, "waiting for the engine", theme.dim())];
     };
-    let mut parts = vec![part(9, "relight", theme.strong()), part(3, state.id.to_string(), theme.strong())];
+    let mut parts = vec![part(9, "relight", theme.strong()), part(4, state.id.to_string(), theme.strong())];
     let (word, plate) = if state.environment.eq_ignore_ascii_case("drill") {
         ("DRILL".to_owned(), theme.drill())
     } else {
@@ -67,22 +74,26 @@ fn parts(app: &App) -> Vec<Part> {
     if app.unsent() > 0 {
         parts.push(part(6, format!("{} unsent", app.unsent()), theme.warning()));
     }
-    parts.push(match (&app.lost, state.closed_at) {
-        (None, _) => Part {
-            rank: 7,
-            spans: vec![("engine ".to_owned(), theme.dim()), (theme.engine(true).to_owned(), theme.good())],
-        },
+    let engine = match (&app.lost, state.closed_at) {
+        (None, _) => {
+            if app.size.0 >= 100 {
+                parts.push(part(7, "engine", theme.dim()));
+            }
+            Part { glued: true, ..part(1, theme.engine(true), theme.good()) }
+        }
         (Some(_), Some(_)) => part(1, "closed", theme.dim()),
         (Some(_), None) => part(1, format!("engine {} lost", theme.engine(false)), theme.bad()),
-    });
+    };
+    parts.push(engine);
     parts
 }
 
 fn clock(app: &App, state: &State) -> Vec<Part> {
     let theme = app.theme;
-    let (from, label) = match state.onset() {
-        Some(onset) => (onset, "since onset"),
-        None => (state.opened_at, "since opened"),
+    // A clock that does not run from the onset must say so before anything else is said.
+    let (from, label, rank) = match state.onset() {
+        Some(onset) => (onset, "since onset", 8),
+        None => (state.opened_at, "since opened", 1),
     };
     let back = state.service_back_at().filter(|_| state.onset().is_some());
     let until = back.or(state.closed_at).unwrap_or(app.now);
@@ -97,11 +108,11 @@ fn clock(app: &App, state: &State) -> Vec<Part> {
     };
     let mut parts = vec![part(0, format!("RTO {}", hours(elapsed)), style)];
     if over {
-        parts.push(part(2, "OVER", theme.bad()));
+        parts.push(Part { glued: true, ..part(2, "OVER", theme.bad()) });
     }
-    parts.push(part(2, format!("/ {}", hours(state.rto)), theme.dim()));
+    parts.push(Part { glued: true, ..part(3, format!("/ {}", hours(state.rto)), theme.dim()) });
     let label = if back.is_some() { "until service was back" } else { label };
-    parts.push(part(8, label, theme.dim()));
+    parts.push(Part { glued: true, ..part(rank, label, theme.dim()) });
     parts
 }
 

@@ -43,6 +43,6 @@ pub(super) fn sheet(app: &App, scroll: usize, width: usize) -> Sheet {
         let (glyph, style) = theme.step(&status, ready);
         body.push(Line::from(vec![Span::styled(text::left(glyph, column + 1, ""), style), Span::raw(about)]));
     }
-    let foot = vec![keys(app, &[("j k", "scroll"), ("Esc", "close")])];
+    let foot = keys(app, &[("j k", "scroll"), ("Esc", "close")], width);
     Sheet { title: "Keys".to_owned(), body, foot, scroll, ..Sheet::default() }
 }

@@ -37,6 +37,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Paragraph};
 
 use super::app::{App, Pane, SMALLEST};
+use super::card::Card;
 use super::overlay::Overlay;
 use super::text;
 use sheet::Sheet;
@@ -55,6 +56,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &App) {
     footer::render(frame, foot, app);
     let body = alarm::render(frame, body, app);
     panes(frame, body, app);
+    if app.ui.overlay.as_ref().is_some_and(|overlay| !matches!(overlay, Overlay::Search(_))) {
+        // What lies under a card steps back.
+        frame.buffer_mut().set_style(body, app.theme.dim());
+    }
     match &app.ui.overlay {
         Some(Overlay::Log) => log::render(frame, over(body), app),
         Some(overlay) => {
@@ -145,7 +150,7 @@ fn sheet_of(app: &App, overlay: &Overlay, width: usize) -> Option<Sheet> {
         Overlay::Details { step, scroll } => Some(details::sheet(app, step, *scroll, width)),
         Overlay::Snapshot { key, scroll } => Some(snapshot_details::sheet(app, key, *scroll, width)),
         Overlay::Text { title, text, scroll } => Some(prompt::text(app, title, text, *scroll, width)),
-        Overlay::Export => Some(prompt::export(app)),
+        Overlay::Export => Some(prompt::export(app, width)),
         Overlay::Search(_) | Overlay::Log => None,
     }
 }
@@ -153,13 +158,20 @@ fn sheet_of(app: &App, overlay: &Overlay, width: usize) -> Option<Sheet> {
 /// Keeps a scrolled overlay within its text, so that the next key moves what is seen.
 pub(super) fn clamp_scroll(app: &mut App) {
     let Some(overlay) = &app.ui.overlay else { return };
-    let area = Rect::new(0, 0, app.size.0, app.size.1);
-    let [_, body, _] = outer(area);
-    let body = Rect { height: body.height.saturating_sub(alarm::rows(app)), ..body };
+    if app.is_too_small() {
+        return;
+    }
+    let body = under_alarm(app);
     let Some(sheet) = sheet_of(app, overlay, sheet::inner_width(body)) else { return };
     let most = sheet::most_scroll(body, &sheet);
+    let rows = sheet::body_rows(body, &sheet);
     match &mut app.ui.overlay {
-        Some(Overlay::Card(card)) => card.scroll = card.scroll.min(most),
+        Some(Overlay::Card(card)) => {
+            card.scroll = card.scroll.min(most);
+            if card.is_shown() && card.scroll <= card.seen {
+                card.seen = card.seen.max(card.scroll + rows);
+            }
+        }
         Some(
             Overlay::Help { scroll }
             | Overlay::Details { scroll, .. }
@@ -168,6 +180,17 @@ pub(super) fn clamp_scroll(app: &mut App) {
         ) => *scroll = (*scroll).min(most),
         _ => {}
     }
+}
+
+/// The area between header and footer, less what an alarm takes.
+fn under_alarm(app: &App) -> Rect {
+    let [_, body, _] = outer(Rect::new(0, 0, app.size.0, app.size.1));
+    Rect { height: body.height.saturating_sub(alarm::rows(app)), ..body }
+}
+
+/// Whether something that a consent is about has not been on screen yet.
+pub(super) fn is_unread(app: &App, card: &Card) -> bool {
+    card::sheet(app, card, sheet::inner_width(under_alarm(app))).essential > card.seen
 }
 
 /// Nearly all of an area.

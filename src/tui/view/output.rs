@@ -15,8 +15,7 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
     let attempt = app.attempt();
     let buffer = attempt.and_then(|attempt| app.output.get(attempt.id));
     let note = attempt.map_or_else(Line::default, |attempt| {
-        let behind = buffer.is_some_and(crate::tui::output::Buffer::is_behind);
-        let how = if app.ui.line.is_some() || behind {
+        let how = if app.ui.line.is_some() {
             "paused, f follows"
         } else if attempt.outcome.is_none() {
             "following"

@@ -36,12 +36,14 @@ pub(super) fn sheet(app: &App, editor: &Editor, selected: usize, width: usize) -
     if body.is_empty() {
         body.push(Line::from(Span::styled("no such command", theme.dim())));
     }
+    let mut foot = vec![filter];
+    foot.extend(keys(app, &[("Enter", "do it"), ("Up Down", "choose"), ("Esc", "cancel")], width));
     let (_, column) = editor.position();
     Sheet {
         title: "Commands".to_owned(),
         keep: Some(selected.min(body.len() - 1)),
         body,
-        foot: vec![filter, keys(app, &[("Enter", "do it"), ("Up Down", "choose"), ("Esc", "cancel")])],
+        foot,
         foot_cursor: Some((0, column + 2)),
         ..Sheet::default()
     }

@@ -44,11 +44,11 @@ pub(super) fn sheet(app: &App, prompt: &Prompt, width: usize) -> Sheet {
         body.extend(hang("!", theme.bad(), fault, theme.bad(), width));
     }
     let foot = if prompt.sent {
-        Line::from(Span::styled("Waiting for the engine.", theme.active()))
+        vec![Line::from(Span::styled("Waiting for the engine.", theme.active()))]
     } else {
-        keys(app, &[("Enter", "record"), ("Esc", "cancel")])
+        keys(app, &[("Enter", "record"), ("Esc", "cancel")], width)
     };
-    Sheet { title, body, foot: vec![foot], cursor, ..Sheet::default() }
+    Sheet { title, body, foot, cursor, ..Sheet::default() }
 }
 
 pub(super) fn confirm(app: &App, confirm: &Confirm, width: usize) -> Sheet {
@@ -77,7 +77,7 @@ pub(super) fn confirm(app: &App, confirm: &Confirm, width: usize) -> Sheet {
                     );
                 }
             }
-            let foot = vec![keys(app, &[("y", "stop it"), ("any other key", "let it go on")])];
+            let foot = keys(app, &[("y", "stop it"), ("any other key", "let it go on")], width);
             Sheet { title: "Stop a running step".to_owned(), body, foot, grave: true, ..Sheet::default() }
         }
         Confirm::Retry(step) => {
@@ -98,7 +98,7 @@ pub(super) fn confirm(app: &App, confirm: &Confirm, width: usize) -> Sheet {
                     body.extend(hang(theme.bullet(), theme.warning(), other, Style::new(), width));
                 }
             }
-            let foot = vec![keys(app, &[("y", "open it again"), ("any other key", "cancel")])];
+            let foot = keys(app, &[("y", "open it again"), ("any other key", "cancel")], width);
             Sheet { title: "Retry".to_owned(), body, foot, ..Sheet::default() }
         }
     }
@@ -125,22 +125,19 @@ pub(super) fn settle(app: &App, id: AttemptId, width: usize) -> Sheet {
             body.extend(hang("next", theme.dim(), &problem.next, Style::new(), width));
         }
     }
-    let foot = vec![keys(app, &[("h", "it happened"), ("n", "it did not"), ("any other key", "decide later")])];
+    let foot = keys(app, &[("h", "it happened"), ("n", "it did not"), ("any other key", "decide later")], width);
     Sheet { title, body, foot, ..Sheet::default() }
 }
 
 pub(super) fn text(app: &App, title: &str, words: &str, scroll: usize, width: usize) -> Sheet {
     let body = words.lines().flat_map(|line| text::wrap(line, width)).map(Line::from).collect();
-    let foot = vec![keys(app, &[("j k", "scroll"), ("Esc", "close")])];
+    let foot = keys(app, &[("j k", "scroll"), ("Esc", "close")], width);
     Sheet { title: title.to_owned(), body, foot, scroll, ..Sheet::default() }
 }
 
-pub(super) fn export(app: &App) -> Sheet {
-    let body = vec![
-        keys(app, &[("p", "plain text for PagerDuty")]),
-        keys(app, &[("m", "report in Markdown")]),
-        keys(app, &[("j", "JSON")]),
-    ];
-    let foot = vec![keys(app, &[("Esc", "cancel")])];
+pub(super) fn export(app: &App, width: usize) -> Sheet {
+    let forms = [("p", "plain text for PagerDuty"), ("m", "report in Markdown"), ("j", "JSON")];
+    let body = forms.into_iter().flat_map(|form| keys(app, &[form], width)).collect();
+    let foot = keys(app, &[("any other key", "cancel")], width);
     Sheet { title: "Export the timeline to a file".to_owned(), body, foot, ..Sheet::default() }
 }

@@ -22,6 +22,8 @@ pub(super) struct Sheet {
     pub(super) cursor: Option<(usize, usize)>,
     /// The same in the foot.
     pub(super) foot_cursor: Option<(usize, usize)>,
+    /// Rows of the body, from the first on, that nobody may consent to unseen.
+    pub(super) essential: usize,
     /// Its frame says that this is for real.
     pub(super) grave: bool,
 }
@@ -38,7 +40,8 @@ pub(super) fn inner_width(area: Rect) -> usize {
     usize::from(outer_width(area).saturating_sub(4))
 }
 
-fn body_rows(area: Rect, sheet: &Sheet) -> usize {
+/// Rows of the body that are seen at once.
+pub(super) fn body_rows(area: Rect, sheet: &Sheet) -> usize {
     usize::from(area.height).saturating_sub(2 + foot_rows(sheet)).min(sheet.body.len())
 }
 

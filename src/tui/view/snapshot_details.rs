@@ -14,7 +14,7 @@ use super::sheet::{Sheet, hang, heading};
 pub(super) fn sheet(app: &App, key: &str, scroll: usize, width: usize) -> Sheet {
     let theme = app.theme;
     let row = app.listing.as_ref().and_then(|listing| listing.rows.iter().find(|row| row.key == key));
-    let foot = vec![keys(app, &[("j k", "scroll"), ("Esc", "close, then a chooses it")])];
+    let foot = keys(app, &[("j k", "scroll"), ("Esc", "close, then a chooses it")], width);
     let Some(row) = row else {
         let body = vec![Line::from("It is not listed any more.")];
         return Sheet { title: key.to_owned(), body, foot, ..Sheet::default() };

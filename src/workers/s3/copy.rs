@@ -11,6 +11,33 @@ use super::Place;
 const ONE_REQUEST: u64 = 5_000_000_000;
 const PART: u64 = 1 << 30;
 
+/// What a key must be for a write to it to go through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guard<'a> {
+    /// There is no object.
+    Absent,
+    /// The object has this entity tag.
+    Is(&'a str),
+}
+
+impl Guard<'_> {
+    /// As the header `If-Match`.
+    pub(super) fn is(self) -> Option<String> {
+        match self {
+            Self::Is(etag) => Some(etag.to_owned()),
+            Self::Absent => None,
+        }
+    }
+
+    /// As the header `If-None-Match`.
+    pub(super) fn absent(self) -> Option<String> {
+        match self {
+            Self::Absent => Some("*".to_owned()),
+            Self::Is(_) => None,
+        }
+    }
+}
+
 impl Place {
     /// Copies an object, as it was when it was looked at, to a key of this place, and gives what is there then.
     /// What the key held before is replaced: keep it first.
@@ -18,6 +45,20 @@ impl Place {
     /// # Errors
     /// S3 says no, or the source changed.
     pub async fn copy(&self, from: &ObjectRef, to_key: &str) -> Result<ObjectRef, WorkerError> {
+        self.copy_when(from, to_key, None).await
+    }
+
+    /// The same, only while the key still is as `guard` says. A server that does not know such conditions ignores them
+    /// (S3 itself has them for copies of up to 5 GB), so the caller looks first as well.
+    ///
+    /// # Errors
+    /// S3 says no, the source changed, or the key is not as the guard says.
+    pub async fn copy_when(
+        &self,
+        from: &ObjectRef,
+        to_key: &str,
+        guard: Option<Guard<'_>>,
+    ) -> Result<ObjectRef, WorkerError> {
         let operation = format!("copy {} to {to_key}", from.key);
         let mut source = format!("{}/{}", from.bucket, encode(&from.key));
         if let Some(version) = &from.version_id {
@@ -31,6 +72,8 @@ impl Place {
                 .key(to_key)
                 .copy_source(&source)
                 .copy_source_if_match(&from.etag)
+                .set_if_match(guard.and_then(Guard::is))
+                .set_if_none_match(guard.and_then(Guard::absent))
                 .set_expected_bucket_owner(self.owner.clone())
                 .send()
                 .await

@@ -48,6 +48,20 @@ impl Place {
         Ok(body.to_vec())
     }
 
+    /// `length` bytes of an object from `from` on, or fewer where it ends before.
+    ///
+    /// # Errors
+    /// S3 says no, or the object changed.
+    pub async fn range(&self, object: &ObjectRef, from: u64, length: u64) -> Result<Vec<u8>, WorkerError> {
+        let end = from.saturating_add(length).min(object.size);
+        if from >= end {
+            return Ok(Vec::new());
+        }
+        let reply = self.get(object, Some((from, end - 1))).await?;
+        let body = reply.body.collect().await.map_err(|error| self.broken(object, &error))?.to_vec();
+        if body.len() as u64 == end - from { Ok(body) } else { Err(self.short(object, body.len() as u64)) }
+    }
+
     /// Streams a whole object through `each`.
     ///
     /// # Errors

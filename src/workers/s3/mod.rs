@@ -12,6 +12,7 @@ mod list;
 mod upload;
 
 pub use check::CheckS3;
+pub use copy::Guard;
 
 use std::collections::BTreeMap;
 
@@ -84,6 +85,11 @@ impl Place {
             proofs.insert("endpoint".to_owned(), endpoint.clone());
         }
         TargetIdentity { name: self.url(), proofs }
+    }
+
+    /// The endpoint of the config, where it names one: servers other than AWS.
+    pub(super) fn endpoint(&self) -> Option<&str> {
+        self.endpoint.as_deref()
     }
 
     /// An object as it is now, or as a version of it is; none where there is no such object.

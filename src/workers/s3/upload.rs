@@ -12,11 +12,13 @@ use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use crate::incident::ObjectRef;
 use crate::workers::{Cancel, Disposition, WorkerError};
 
-use super::{Place, Progress};
+use super::{Guard, Place, Progress};
 
 /// The least size of a part, in bytes; larger objects get larger parts, since S3 takes at most 10,000.
 const PART: u64 = 16 << 20;
 const MOST_PARTS: u64 = 9_000;
+/// S3 takes at most 5 GB in one request.
+const ONE_PUT: u64 = 5_000_000_000;
 
 impl Place {
     /// Writes a file as a new object. It never overwrites: an object of that name is an error.
@@ -72,6 +74,38 @@ impl Place {
                 "S3 took the object, but it is not there as it was written.",
                 "Retry (r).",
             )
+        })
+    }
+
+    /// Writes a local file over what a key holds, while the key still is as `guard` says. Keep what it held first.
+    ///
+    /// # Errors
+    /// The file cannot be read or is larger than 5 GB, S3 says no, or the key is not as the guard says.
+    pub async fn replace(&self, key: &str, from: &Path, guard: Guard<'_>) -> Result<ObjectRef, WorkerError> {
+        let operation = format!("write {key}");
+        let local = |why: String| {
+            WorkerError::new(operation.clone(), format!("{} on this host", from.display()), why, "Retry (r).")
+        };
+        let size = std::fs::metadata(from).map_err(|error| local(format!("The file cannot be read: {error}.")))?.len();
+        if size > ONE_PUT {
+            return Err(local("The file is larger than the 5 GB that S3 takes at once.".to_owned()));
+        }
+        let body = ByteStream::from_path(from).await;
+        self.client
+            .put_object()
+            .bucket(&self.bucket)
+            .key(key)
+            .set_expected_bucket_owner(self.owner.clone())
+            .set_if_match(guard.is())
+            .set_if_none_match(guard.absent())
+            .body(body.map_err(|error| local(format!("The file cannot be read: {error}.")))?)
+            .send()
+            .await
+            .map_err(|error| self.fault(&operation, error))?;
+        let written = self.head(key, None).await?.filter(|written| written.size == size);
+        written.ok_or_else(|| {
+            let cause = "S3 took the object, but it is not there as it was written.";
+            WorkerError::new(operation, self.url(), cause, "Retry (r).")
         })
     }
 

@@ -1,0 +1,132 @@
+//! Questions and answers on the plan card.
+
+use super::histories::{Story, answered, plan, with_questions};
+use super::{approval, approvals, commands, press, show};
+use crate::incident::{Command, Inputs, Notice, Problem, Refusal};
+use crate::runbook::StepId;
+use crate::tui::frame::frame_text;
+use crate::tui::msg::Msg;
+use crate::tui::update::update;
+
+fn asking() -> Story {
+    let mut story = Story::new("drill");
+    story.checked();
+    story.declared();
+    press(&mut story.app, "a");
+    story.planned(&with_questions("select.snapshot"));
+    story
+}
+
+#[test]
+fn answers_make_a_new_plan_which_is_then_approved() {
+    let mut story = asking();
+    let outs = press(&mut story.app, "40m ago<tab>j<tab>n<tab><c-a>Now: <c-s>");
+    let inputs = Inputs::from(
+        [
+            ("onset", "40m ago"),
+            ("snapshot", "postgres/b.dump"),
+            ("regulated", "no"),
+            ("note", "We restore from backup.\nNow: Next update soon."),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned())),
+    );
+    let step = StepId::new("select.snapshot");
+    assert_eq!(commands(&outs), [Command::Prepare { step, inputs: inputs.clone(), undoes: None }]);
+    let plan = answered(&inputs);
+    story.planned(&plan);
+    show(&mut story.app);
+    let frame = frame_text(&story.app, 120, 32);
+    assert!(frame.contains("When did the damage begin?: 40m ago"), "{frame}");
+    let outs = press(&mut story.app, "y");
+    assert_eq!(commands(&outs), [approval(&plan, None)]);
+    story.reply(super::number(&outs), Ok(()));
+    assert!(story.app.ui.overlay.is_none());
+}
+
+#[test]
+fn answers_are_there_when_the_card_is_opened_again() {
+    let mut story = asking();
+    press(&mut story.app, "40m ago<enter><esc>");
+    let outs = press(&mut story.app, "a");
+    let Some(Command::Prepare { inputs, .. }) = commands(&outs).pop() else { panic!("{outs:?}") };
+    assert_eq!(inputs.get("onset").map(String::as_str), Some("40m ago"));
+    story.planned(&answered(&inputs));
+    show(&mut story.app);
+    press(&mut story.app, "i");
+    assert!(frame_text(&story.app, 120, 32).contains("| 40m ago"));
+}
+
+#[test]
+fn problems_and_refusals_are_said_in_full() {
+    let mut story = asking();
+    press(&mut story.app, "40m ago<enter>");
+    let problem = Problem {
+        what: "list the dumps".to_owned(),
+        target: "s3://financecopilot-backups".to_owned(),
+        why: "403 AccessDenied.".to_owned(),
+        next: "Refresh the credentials, then press a.".to_owned(),
+    };
+    story.notice(Notice::Planned { step: StepId::new("select.snapshot"), result: Err(problem) });
+    let frame = frame_text(&story.app, 80, 24);
+    assert!(frame.contains("403 AccessDenied.") && frame.contains("Refresh the credentials"), "{frame}");
+    let outs = press(&mut story.app, "a");
+    assert_eq!(commands(&outs).len(), 1);
+    story.reply(super::number(&outs), Err(Refusal::NotReady { title: "X".to_owned(), waits_for: "Y".to_owned() }));
+    let frame = frame_text(&story.app, 80, 24);
+    assert!(frame.contains("Refused; nothing was done.") && frame.contains("`X` waits for: Y"), "{frame}");
+}
+
+#[test]
+fn an_obstacle_cannot_be_approved() {
+    let mut story = Story::new("drill");
+    story.checked();
+    press(&mut story.app, "a");
+    let mut blocked = plan("declare.incident");
+    blocked.findings.push(crate::incident::Finding::blocking("PagerDuty says 401."));
+    story.planned(&blocked);
+    show(&mut story.app);
+    assert!(frame_text(&story.app, 80, 24).contains("Cannot be approved: PagerDuty says 401."));
+    assert!(press(&mut story.app, "y").is_empty());
+}
+
+#[test]
+fn a_reading_step_is_approved_as_its_plan_arrives_unless_something_is_open() {
+    let mut story = Story::new("drill");
+    press(&mut story.app, "ja");
+    let read = plan("check.backups");
+    press(&mut story.app, "gja");
+    let outs = story.planned(&plan("check.database"));
+    assert_eq!(approvals(&outs), [approval(&plan("check.database"), None)]);
+    // Nobody here asked for this one.
+    let outs = story.planned(&plan("check.cache"));
+    assert!(approvals(&outs).is_empty());
+    let mut blocked = read;
+    blocked.findings.push(crate::incident::Finding::blocking("The bucket is not there."));
+    story.app.at_once.push(blocked.step.clone());
+    let outs = story.planned(&blocked);
+    assert!(approvals(&outs).is_empty());
+    assert!(frame_text(&story.app, 80, 24).contains("Cannot be approved: The bucket is not there."));
+}
+
+#[test]
+fn a_reading_step_never_takes_the_screen_from_somebody_who_types() {
+    let mut story = Story::new("drill");
+    press(&mut story.app, "gjawthe n");
+    let mut blocked = plan("check.database");
+    blocked.findings.push(crate::incident::Finding::blocking("No."));
+    story.planned(&blocked);
+    let outs = press(&mut story.app, "ote<enter>");
+    assert_eq!(commands(&outs), [Command::Note { text: "the note".to_owned() }]);
+}
+
+#[test]
+fn a_plan_that_comes_late_does_not_open_a_closed_card() {
+    let mut story = Story::new("drill");
+    story.checked();
+    press(&mut story.app, "a<esc>");
+    story.planned(&plan("declare.incident"));
+    assert!(story.app.ui.overlay.is_none());
+    let now = story.clock;
+    update(&mut story.app, Msg::Shown(plan("declare.incident").digest()), now);
+    assert!(press(&mut story.app, "y").is_empty());
+}

@@ -1,0 +1,159 @@
+//! Every pane and every card, at the three sizes. Look at a difference before you accept it.
+
+use super::histories::{Story, measured, plan, with_questions};
+use super::press;
+use crate::incident::{AttemptId, EventKind, Notice};
+use crate::runbook::StepId;
+use crate::tui::app::App;
+use crate::tui::frame::frame_text;
+use crate::tui::msg::Msg;
+use crate::tui::theme::Theme;
+use crate::tui::update::update;
+use crate::wire::FromEngine;
+
+const SIZES: [(u16, u16); 3] = [(120, 32), (80, 24), (40, 10)];
+
+/// The frames of one situation at every size, as one snapshot.
+fn look(name: &str, app: &mut App) {
+    let mut frames = String::new();
+    for (columns, rows) in SIZES {
+        let now = app.now;
+        update(app, Msg::Resize(columns, rows), now);
+        let size = format!("── {columns}x{rows}\n");
+        frames.push_str(&size);
+        frames.push_str(&frame_text(app, columns, rows));
+    }
+    insta::with_settings!({omit_expression => true, prepend_module_to_snapshot => false}, {
+        insta::assert_snapshot!(name, frames);
+    });
+}
+
+#[test]
+fn panes() {
+    let mut story = Story::restoring("production");
+    for (key, name) in [("1", "checklist"), ("2", "snapshots"), ("3", "output"), ("4", "timeline")] {
+        press(&mut story.app, key);
+        look(name, &mut story.app);
+    }
+}
+
+#[test]
+fn a_fresh_drill() {
+    let mut story = Story::new("drill");
+    look("fresh_drill", &mut story.app);
+    press(&mut story.app, "G");
+    look("fresh_drill_end", &mut story.app);
+}
+
+#[test]
+fn ascii_without_colour() {
+    let mut story = Story::themed("production", Theme::new(false, true)).on_to_the_restore();
+    look("ascii", &mut story.app);
+}
+
+#[test]
+fn outcomes() {
+    let mut story = Story::restoring("production");
+    story.fail(AttemptId(19));
+    press(&mut story.app, "E");
+    look("escalation", &mut story.app);
+    press(&mut story.app, "<esc><enter>");
+    look("details_of_a_failure", &mut story.app);
+    press(&mut story.app, "<esc>r");
+    let mut story = Story::restoring("production");
+    story.doubt(AttemptId(19));
+    look("in_doubt", &mut story.app);
+    press(&mut story.app, "a");
+    look("settle", &mut story.app);
+    press(&mut story.app, "nkubectl says 6 replicas");
+    look("settle_why", &mut story.app);
+}
+
+#[test]
+fn measured_numbers() {
+    let mut story = Story::restoring("production");
+    let step = StepId::new("verify.dashboard");
+    story.begin("verify.dashboard");
+    story.notice(Notice::Measured { step, series: measured() });
+    press(&mut story.app, "/grafana: <enter>3");
+    look("measured", &mut story.app);
+}
+
+#[test]
+fn the_plan_card() {
+    let mut story = Story::new("production");
+    story.checked();
+    story.declared();
+    press(&mut story.app, "a");
+    look("card_loading", &mut story.app);
+    story.planned(&with_questions("select.snapshot"));
+    look("card_questions", &mut story.app);
+    press(&mut story.app, "<enter>");
+    look("card_question_missing", &mut story.app);
+    let mut story = Story::restoring("production");
+    press(&mut story.app, "1/flush<enter>a");
+    story.planned(&plan("dependents.cache"));
+    look("card_by_name", &mut story.app);
+    press(&mut story.app, "<esc>/rehydrate<enter>a");
+    story.planned(&plan("dependents.objects"));
+    look("card_confirm", &mut story.app);
+    let mut other = plan("dependents.objects");
+    other.findings.push(crate::incident::Finding::blocking("The bucket lies in another region (eu-west-1)."));
+    story.planned(&other);
+    look("card_changed_and_blocked", &mut story.app);
+}
+
+#[test]
+fn small_cards() {
+    let mut story = Story::restoring("production");
+    for (keys, name) in [
+        ("1x", "stop"),
+        ("w", "note"),
+        ("?", "help"),
+        (":", "palette"),
+        (":copy", "palette_filtered"),
+        ("e", "export"),
+        ("2<enter>", "snapshot_details"),
+        ("3/table<enter>", "search"),
+        ("3/tab", "searching"),
+        ("4<enter>", "event"),
+        ("L", "log"),
+    ] {
+        press(&mut story.app, keys);
+        look(name, &mut story.app);
+        press(&mut story.app, "<esc><esc>");
+    }
+    press(&mut story.app, "1k");
+    press(&mut story.app, "r");
+    look("retry", &mut story.app);
+}
+
+#[test]
+fn a_lost_engine_and_an_ended_incident() {
+    let mut story = Story::restoring("production");
+    story.notice(Notice::OutboxWaits { why: "PagerDuty: 429, next try in 30s".to_owned() });
+    update(&mut story.app, Msg::FromEngine(FromEngine::Lost("the engine ended".to_owned())), story.clock);
+    look("lost", &mut story.app);
+    let mut story = Story::restoring("production");
+    story.event(EventKind::Closed {});
+    update(&mut story.app, Msg::FromEngine(FromEngine::Lost("the engine ended".to_owned())), story.clock);
+    look("closed", &mut story.app);
+}
+
+#[test]
+fn a_large_screen() {
+    let mut story = Story::restoring("drill");
+    let now = story.clock;
+    update(&mut story.app, Msg::Resize(200, 50), now);
+    insta::with_settings!({omit_expression => true, prepend_module_to_snapshot => false}, {
+        insta::assert_snapshot!("large", frame_text(&story.app, 200, 50));
+    });
+}
+
+#[test]
+fn a_screen_that_is_too_small_says_so() {
+    let story = Story::restoring("production");
+    assert_eq!(frame_text(&story.app, 39, 3), "relight needs 40x10 (now 39x3)\n\n\n");
+    assert_eq!(frame_text(&story.app, 1, 1).chars().count(), 2);
+    assert_eq!(frame_text(&story.app, 0, 0), "");
+}

@@ -1,0 +1,203 @@
+//! Keys in, commands out.
+
+use super::histories::{Story, at, plan};
+use super::{commands, press, queries};
+use crate::incident::{AttemptId, Command, Inputs, Notice, Query};
+use crate::runbook::StepId;
+use crate::tui::frame::frame_text;
+use crate::tui::msg::{ExportKind, Msg, Out};
+use crate::tui::overlay::Overlay;
+use crate::tui::update::update;
+
+fn prepare(step: &str, inputs: &[(&str, &str)], undoes: Option<&str>) -> Command {
+    Command::Prepare {
+        step: StepId::new(step),
+        inputs: inputs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        undoes: undoes.map(StepId::new),
+    }
+}
+
+#[test]
+fn catching_up_lists_the_snapshots() {
+    let mut story = Story::new("drill");
+    let outs = story.hear(crate::wire::ToClient::CaughtUp { seq: 2 });
+    assert_eq!(queries(&outs), [Query::Snapshots]);
+}
+
+#[test]
+fn a_on_a_phase_begins_all_its_ready_reading_steps() {
+    let mut story = Story::new("drill");
+    let outs = press(&mut story.app, "ga");
+    let steps: Vec<Command> = commands(&outs);
+    assert_eq!(steps.len(), 10);
+    assert_eq!(steps.first(), Some(&prepare("check.database", &[], None)));
+    assert!(story.app.ui.overlay.is_none());
+}
+
+#[test]
+fn a_waiting_step_says_what_it_waits_for() {
+    let mut story = Story::new("drill");
+    press(&mut story.app, "/restore.database<enter>");
+    assert!(press(&mut story.app, "a").is_empty());
+    assert!(frame_text(&story.app, 120, 32).contains("Restore waits for: Safety dump, Product agrees"));
+}
+
+#[test]
+fn notes_skips_and_by_hand_ask_for_words() {
+    let mut story = Story::restoring("drill");
+    let outs = press(&mut story.app, "w  <enter>");
+    assert!(outs.is_empty(), "an empty note is none");
+    let outs = press(&mut story.app, "second look<enter>");
+    assert_eq!(commands(&outs), [Command::Note { text: "second look".to_owned() }]);
+    let id = super::number(&outs);
+    assert!(press(&mut story.app, "<enter>").is_empty(), "it is sent once");
+    story.reply(id, Ok(()));
+    assert!(story.app.ui.overlay.is_none());
+    press(&mut story.app, "/flush<enter>");
+    let outs = press(&mut story.app, "sno cache here<enter>");
+    let step = StepId::new("dependents.cache");
+    assert_eq!(commands(&outs), [Command::Skip { step: step.clone(), reason: "no cache here".to_owned() }]);
+    story.reply(super::number(&outs), Err(crate::incident::Refusal::Closed));
+    assert!(frame_text(&story.app, 80, 24).contains("this incident is closed"));
+    let outs = press(&mut story.app, "<esc>mredis-cli FLUSHDB<enter>");
+    assert_eq!(commands(&outs), [Command::DoneByHand { step, note: "redis-cli FLUSHDB".to_owned() }]);
+}
+
+#[test]
+fn stopping_needs_a_y_and_nothing_else() {
+    for keys in ["x<enter>", "x<esc>", "xx", "xn", "x<c-y>"] {
+        let mut story = Story::restoring("drill");
+        assert!(commands(&press(&mut story.app, keys)).is_empty(), "{keys}");
+    }
+    let mut story = Story::restoring("drill");
+    assert_eq!(commands(&press(&mut story.app, "xy")), [Command::Stop { attempt: AttemptId(19) }]);
+}
+
+#[test]
+fn retry_warns_before_it_opens_what_rests_on_a_step() {
+    let mut story = Story::restoring("drill");
+    story.fail(AttemptId(19));
+    assert_eq!(commands(&press(&mut story.app, "r")), [Command::Retry { step: StepId::new("restore.database") }]);
+    press(&mut story.app, "k");
+    assert!(commands(&press(&mut story.app, "r")).is_empty());
+    assert!(frame_text(&story.app, 120, 32).contains("their approvals are void"));
+    assert_eq!(commands(&press(&mut story.app, "y")), [Command::Retry { step: StepId::new("restore.safety-dump") }]);
+}
+
+#[test]
+fn undo_prepares_the_step_that_takes_it_back() {
+    let mut story = Story::restoring("drill");
+    story.fail(AttemptId(19));
+    assert_eq!(commands(&press(&mut story.app, "u")), [prepare("rollback.safety-dump", &[], Some("restore.database"))]);
+}
+
+#[test]
+fn a_snapshot_is_chosen_where_it_is_listed() {
+    let mut story = Story::new("drill");
+    story.checked();
+    story.listed();
+    let outs = press(&mut story.app, "2ja");
+    let inputs = [("snapshot", "postgres/financecopilot-20261123T0300Z.dump"), ("onset", "2026-11-23T08:48:00Z")];
+    assert_eq!(commands(&outs), [prepare("select.snapshot", &inputs, None)]);
+    press(&mut story.app, "<esc>g");
+    assert!(press(&mut story.app, "a").is_empty(), "a row that is not eligible is not chosen");
+    assert_eq!(queries(&press(&mut story.app, "r")), [Query::Snapshots]);
+}
+
+#[test]
+fn a_doubt_is_settled_with_a_reason() {
+    for (keys, happened) in [("ahsaw it<enter>", true), ("<enter>nsaw it<enter>", false)] {
+        let mut story = Story::restoring("drill");
+        story.doubt(AttemptId(19));
+        let settle = Command::Settle { attempt: AttemptId(19), happened, note: "saw it".to_owned() };
+        assert_eq!(commands(&press(&mut story.app, keys)), [settle]);
+    }
+}
+
+#[test]
+fn telling_a_contact_is_recorded() {
+    let mut story = Story::restoring("drill");
+    story.fail(AttemptId(19));
+    assert!(frame_text(&story.app, 120, 32).contains("E call"));
+    let outs = press(&mut story.app, "Etthey join in 5m<enter>");
+    let told = Command::Escalate { role: "Database Reliability".to_owned(), note: "they join in 5m".to_owned() };
+    assert_eq!(commands(&outs), [told]);
+}
+
+#[test]
+fn copies_are_what_is_selected() {
+    let mut story = Story::restoring("drill");
+    let command = plan("x").commands.join("\n");
+    assert_eq!(press(&mut story.app, "1c"), [Out::Copy(command)]);
+    let key = "s3://financecopilot-backups/postgres/financecopilot-20261123T0600Z.dump";
+    assert_eq!(press(&mut story.app, "2c"), [Out::Copy(key.to_owned())]);
+    let line = "pg_restore: warning: a line with escapes    taken out";
+    assert_eq!(press(&mut story.app, "3kc"), [Out::Copy(line.to_owned())]);
+    let outs = press(&mut story.app, "4c");
+    let [Out::Copy(timeline)] = outs.as_slice() else { panic!("{outs:?}") };
+    assert!(timeline.contains("2026-11-23 09:02:11Z Stop writes: api 6→0, no app session left\n"), "{timeline}");
+}
+
+#[test]
+fn output_is_fetched_when_it_is_first_looked_at_and_older_when_scrolled_to() {
+    let mut story = Story::new("drill");
+    let attempt = AttemptId(1);
+    let outs = story.event(crate::incident::EventKind::Approved { attempt, plan: Box::new(plan("check.database")) });
+    assert_eq!(queries(&outs), [Query::Output { attempt, from: None, most: 262_144 }]);
+    story.notice(Notice::Output { attempt, offset: 300_000, text: "late\nlater\n".to_owned() });
+    let outs = press(&mut story.app, "3g");
+    assert_eq!(queries(&outs), [Query::Output { attempt, from: Some(37_856), most: 262_144 }]);
+    assert!(frame_text(&story.app, 120, 32).contains("paused, f follows"));
+    press(&mut story.app, "f");
+    assert!(frame_text(&story.app, 120, 32).contains("following"));
+}
+
+#[test]
+fn a_gap_in_a_followed_log_is_fetched_again() {
+    let mut story = Story::restoring("drill");
+    let attempt = AttemptId(19);
+    for id in 0..200 {
+        story.reply(id, Ok(()));
+    }
+    let outs = story.notice(Notice::Output { attempt, offset: 900_000, text: "far\n".to_owned() });
+    assert_eq!(queries(&outs), [Query::Output { attempt, from: None, most: 262_144 }]);
+}
+
+#[test]
+fn leaving_and_stopping_are_different_keys() {
+    let mut story = Story::restoring("drill");
+    for keys in ["d", "q", "<c-c>", "?<c-c>", "a<c-c>"] {
+        let outs = press(&mut story.app, keys);
+        assert_eq!(outs.last(), Some(&Out::Detach), "{keys}");
+        press(&mut story.app, "<esc>");
+    }
+    assert_eq!(press(&mut story.app, "<c-z>"), [Out::Suspend]);
+    assert_eq!(press(&mut story.app, "em"), [Out::Export(ExportKind::Markdown)]);
+    let now = story.clock;
+    update(&mut story.app, Msg::Exported(Ok("/home/ana/INC-7F3K-timeline.md".into())), now);
+    assert!(frame_text(&story.app, 80, 24).contains("written to /home/ana/INC-7F3K-timeline.md"));
+}
+
+#[test]
+fn the_palette_does_what_keys_do() {
+    let mut story = Story::restoring("drill");
+    assert_eq!(press(&mut story.app, ":detach<enter>"), [Out::Detach]);
+    press(&mut story.app, ":help<enter>");
+    assert!(matches!(story.app.ui.overlay, Some(Overlay::Help { .. })));
+}
+
+#[test]
+fn the_clock_runs_from_the_onset_once_it_is_known() {
+    let mut story = Story::new("production");
+    story.wait(61);
+    let frame = frame_text(&story.app, 120, 32);
+    assert!(frame.contains("RTO 00:01:01") && frame.contains("since opened"), "{frame}");
+    let mut story = story.on_to_the_restore();
+    let frame = frame_text(&story.app, 120, 32);
+    assert!(frame.contains("RTO 00:27:56") && frame.contains("since onset"), "{frame}");
+    assert!(frame.contains("loses 3h02m"), "{frame}");
+    story.clock = at("10:00:00");
+    story.wait(0);
+    assert!(frame_text(&story.app, 120, 32).contains("OVER"));
+    assert_eq!(Inputs::new().len(), 0);
+}

@@ -1,0 +1,181 @@
+//! What must never approve anything.
+
+use super::histories::{Story, plan};
+use super::{approval, approvals, press, show};
+use crate::incident::{AttemptId, Digest, EventKind, Plan};
+use crate::tui::frame::frame_text;
+use crate::tui::msg::Msg;
+use crate::tui::update::update;
+use crate::wire::FromEngine;
+
+/// A card that takes a `y`, and one that takes a name; the plan is there and not shown yet.
+fn confirming() -> (Story, Plan) {
+    let mut story = Story::new("production");
+    story.checked();
+    press(&mut story.app, "a");
+    let plan = plan("declare.incident");
+    story.planned(&plan);
+    (story, plan)
+}
+
+fn naming() -> (Story, Plan) {
+    let mut story = Story::restoring("production");
+    press(&mut story.app, "1/flush<enter>a");
+    let mut plan = plan("dependents.cache");
+    plan.type_name = Some("redis-ingestion".to_owned());
+    story.planned(&plan);
+    (story, plan)
+}
+
+fn tell(story: &mut Story, message: Msg) {
+    let now = story.clock;
+    let outs = update(&mut story.app, message, now);
+    assert!(approvals(&outs).is_empty());
+}
+
+#[test]
+fn a_y_after_the_plan_was_shown_approves_it_with_its_digest() {
+    let (mut story, plan) = confirming();
+    show(&mut story.app);
+    assert_eq!(approvals(&press(&mut story.app, "y")), [approval(&plan, None)]);
+    // Once.
+    assert!(approvals(&press(&mut story.app, "yyy")).is_empty());
+}
+
+#[test]
+fn keys_typed_before_the_plan_was_shown_are_dropped() {
+    let mut story = Story::new("production");
+    story.checked();
+    // Typed ahead while the plan was worked out, and before it was drawn.
+    assert!(approvals(&press(&mut story.app, "ayyy<enter>")).is_empty());
+    let plan = plan("declare.incident");
+    story.planned(&plan);
+    assert!(approvals(&press(&mut story.app, "yy<enter>jx")).is_empty());
+    assert!(story.app.card().is_some(), "dropped keys do not cancel either");
+    show(&mut story.app);
+    assert_eq!(approvals(&press(&mut story.app, "y")), [approval(&plan, None)]);
+}
+
+#[test]
+fn a_name_typed_before_the_plan_was_shown_is_dropped() {
+    let (mut story, plan) = naming();
+    assert!(approvals(&press(&mut story.app, "redis-ingestion<enter>")).is_empty());
+    show(&mut story.app);
+    assert!(approvals(&press(&mut story.app, "<enter>")).is_empty());
+    let outs = press(&mut story.app, "redis-ingestion<enter>");
+    assert_eq!(approvals(&outs), [approval(&plan, Some("redis-ingestion"))]);
+}
+
+#[test]
+fn every_other_key_cancels_and_enter_never_acts() {
+    for keys in ["<enter>", "Y", "<c-y>", "a", "n", "<esc>", "x", "<bs>"] {
+        let (mut story, _) = confirming();
+        show(&mut story.app);
+        assert!(press(&mut story.app, keys).is_empty(), "{keys}");
+        assert!(story.app.card().is_none(), "{keys} cancels");
+        assert!(approvals(&press(&mut story.app, "y")).is_empty(), "{keys}");
+    }
+    for keys in ["y<enter>", "y", "<enter>", "redis-ingestio<enter>", "redis-ingestion <enter>"] {
+        let (mut story, _) = naming();
+        show(&mut story.app);
+        assert!(approvals(&press(&mut story.app, keys)).is_empty(), "{keys}");
+    }
+}
+
+#[test]
+fn pastes_never_approve_and_never_fill_a_name() {
+    let (mut story, _) = confirming();
+    show(&mut story.app);
+    for text in ["y", "y\n", "y\r\n"] {
+        tell(&mut story, Msg::Paste(text.to_owned()));
+    }
+    let (mut story, _) = naming();
+    show(&mut story.app);
+    tell(&mut story, Msg::Paste("redis-ingestion\n".to_owned()));
+    assert!(approvals(&press(&mut story.app, "<enter>")).is_empty());
+    assert!(frame_text(&story.app, 120, 32).contains("redis-ingestion"));
+    // Outside of cards a paste presses no keys.
+    press(&mut story.app, "<esc>");
+    tell(&mut story, Msg::Paste("ay".to_owned()));
+    assert!(story.app.ui.overlay.is_none());
+}
+
+#[test]
+fn a_plan_that_changed_must_be_read_again() {
+    let (mut story, old) = confirming();
+    show(&mut story.app);
+    let mut new = old.clone();
+    new.effects.push("And one thing more.".to_owned());
+    story.planned(&new);
+    assert!(approvals(&press(&mut story.app, "y")).is_empty(), "an old key does nothing");
+    let frame = frame_text(&story.app, 120, 32);
+    assert!(frame.contains("The plan changed while it was on screen. Read it again."), "{frame}");
+    // The drawing of the old plan does not count for the new one.
+    tell(&mut story, Msg::Shown(old.digest()));
+    assert!(approvals(&press(&mut story.app, "y")).is_empty());
+    show(&mut story.app);
+    assert_eq!(approvals(&press(&mut story.app, "y")), [approval(&new, None)]);
+}
+
+#[test]
+fn the_same_plan_again_changes_nothing() {
+    let (mut story, plan) = confirming();
+    show(&mut story.app);
+    story.planned(&plan);
+    assert!(!frame_text(&story.app, 120, 32).contains("changed"));
+    assert_eq!(approvals(&press(&mut story.app, "y")), [approval(&plan, None)]);
+}
+
+#[test]
+fn an_invented_drawing_counts_for_nothing() {
+    let (mut story, _) = confirming();
+    tell(&mut story, Msg::Shown(Digest::of(b"something else")));
+    assert!(approvals(&press(&mut story.app, "y")).is_empty());
+}
+
+#[test]
+fn a_screen_too_small_to_read_the_plan_approves_nothing() {
+    let (mut story, _) = confirming();
+    tell(&mut story, Msg::Resize(39, 9));
+    assert_eq!(story.app.unshown(), None);
+    show(&mut story.app);
+    assert!(approvals(&press(&mut story.app, "y")).is_empty());
+    let (mut story, _) = confirming();
+    show(&mut story.app);
+    tell(&mut story, Msg::Resize(20, 5));
+    assert!(approvals(&press(&mut story.app, "y")).is_empty(), "what was shown is not seen any more");
+}
+
+#[test]
+fn what_will_happen_must_have_been_on_screen() {
+    let (mut story, mut plan) = confirming();
+    plan.effects = (0..60).map(|at| format!("Effect {at} of many.")).collect();
+    story.planned(&plan);
+    show(&mut story.app);
+    assert!(approvals(&press(&mut story.app, "y")).is_empty());
+    assert!(frame_text(&story.app, 120, 32).contains("scroll down first"));
+    // Jumping to the end leaves the middle unseen.
+    assert!(approvals(&press(&mut story.app, "Gy")).is_empty());
+    assert_eq!(approvals(&press(&mut story.app, "g<c-d><c-d><c-d><c-d><c-d>y")), [approval(&plan, None)]);
+}
+
+#[test]
+fn a_step_that_somebody_else_approved_closes_the_card() {
+    let (mut story, plan) = confirming();
+    show(&mut story.app);
+    story.event(EventKind::Approved { attempt: AttemptId(11), plan: Box::new(plan) });
+    assert!(story.app.card().is_none());
+    assert!(approvals(&press(&mut story.app, "y")).is_empty());
+}
+
+#[test]
+fn a_lost_engine_is_told_nothing() {
+    let (mut story, _) = confirming();
+    show(&mut story.app);
+    tell(&mut story, Msg::FromEngine(FromEngine::Lost("it ended".to_owned())));
+    assert!(press(&mut story.app, "y").is_empty());
+    for keys in ["a", "<esc>ry", "s", "m", "u", "x", "w"] {
+        let outs = press(&mut story.app, keys);
+        assert!(super::commands(&outs).is_empty(), "{keys}");
+    }
+}

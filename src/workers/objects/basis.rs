@@ -1,0 +1,103 @@
+//! What a person approves: exactly which objects get which content, over which.
+
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::incident::{Digest, Plan};
+use crate::workers::{Context, WorkerError};
+
+/// A plan with more objects than this keeps its list in a file, so that the journal stays small.
+const INLINE: usize = 200;
+
+/// One object to bring back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Item {
+    /// Key below both prefixes.
+    pub(super) key: String,
+    /// Bytes of the good content.
+    pub(super) size: u64,
+    /// Its entity tag; empty for a file of a folder.
+    pub(super) source: String,
+    /// Entity tag of what the bucket holds now; none where it holds nothing.
+    pub(super) live: Option<String>,
+}
+
+/// The list itself, or where it is and what it must be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum List {
+    Inline(Vec<Item>),
+    File { name: String, sha256: String },
+}
+
+/// The approved plan's own part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Basis {
+    /// The source, as people write it.
+    pub(super) from: String,
+    count: usize,
+    list: List,
+}
+
+impl Basis {
+    /// Of a list of objects. A long one is written below the incident's folder.
+    pub(super) fn of(cx: &Context, from: String, items: Vec<Item>) -> Result<Self, WorkerError> {
+        let count = items.len();
+        if count <= INLINE {
+            return Ok(Self { from, count, list: List::Inline(items) });
+        }
+        let bytes = serde_json::to_vec(&items).map_err(|error| unreadable(&error.to_string()))?;
+        let sha256 = Digest::of(&bytes).0;
+        // Named by content, so that the list of an earlier plan is never overwritten by another.
+        let name = format!("objects-{sha256}.json");
+        let folder = cx.folder.join("work");
+        write(&folder, &name, &bytes).map_err(|error| {
+            let place = format!("{} on this host", folder.display());
+            let cause = format!("The list of objects cannot be written: {error}.");
+            WorkerError::new("keep the plan", place, cause, "Free space there, then prepare the step again.")
+        })?;
+        Ok(Self { from, count, list: List::File { name, sha256 } })
+    }
+
+    /// Reads it, and its list, back from an approved plan.
+    pub(super) fn read(cx: &Context, plan: &Plan) -> Result<(Self, Vec<Item>), WorkerError> {
+        let basis: Self = serde_json::from_value(plan.basis.clone()).map_err(|error| unreadable(&error.to_string()))?;
+        let items = match &basis.list {
+            List::Inline(items) => items.clone(),
+            List::File { name, sha256 } => {
+                // The name comes from the journal; it must not lead elsewhere.
+                if *name != format!("objects-{sha256}.json") || sha256.contains('/') {
+                    return Err(unreadable("its list has an unexpected name"));
+                }
+                let path = cx.folder.join("work").join(name);
+                let bytes = std::fs::read(&path).map_err(|error| unreadable(&error.to_string()))?;
+                if Digest::of(&bytes).0 != *sha256 {
+                    return Err(unreadable("its list is not the one that was approved"));
+                }
+                serde_json::from_slice(&bytes).map_err(|error| unreadable(&error.to_string()))?
+            }
+        };
+        if items.len() != basis.count {
+            return Err(unreadable("its list is not whole"));
+        }
+        Ok((basis, items))
+    }
+}
+
+fn write(folder: &Path, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let partial = folder.join(format!("{name}.part"));
+    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&partial, folder.join(name))?;
+    std::fs::File::open(folder)?.sync_all()
+}
+
+fn unreadable(why: &str) -> WorkerError {
+    let cause = format!("The approved plan cannot be read: {why}.");
+    WorkerError::new("read the plan", "relight", cause, "Prepare the step again.")
+}

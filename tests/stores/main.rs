@@ -1,0 +1,5 @@
+//! The workers for objects and caches against real servers: redis-server, and the S3 server of the sandbox.
+
+mod objects;
+mod redis;
+mod shared;
