@@ -10,4 +10,4 @@ if [ $# -ne 1 ] || [ ! -x "$1" ]; then
     exit 2
 fi
 command -v python3 >/dev/null || { echo "benches/cockpit.sh needs python3: apt-get install python3" >&2; exit 2; }
-exec python3 "$(dirname "$0")/cockpit.py" "$1"
+exec python3 -B "$(dirname "$0")/cockpit.py" "$1"

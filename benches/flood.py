@@ -3,13 +3,15 @@
 import sys
 import time
 
+LINE = b"launching item %d TABLE DATA transactions of a table that has many rows in it\n"
+
 rate, seconds = int(sys.argv[1]), float(sys.argv[2])
 began = time.perf_counter()
 number = 0
 out = sys.stdout.buffer
 while (passed := time.perf_counter() - began) < seconds:
     due = int(passed * rate)
-    lines = [b"launching item %d TABLE DATA transactions of a table that has many rows in it\n" % n for n in range(number, due)]
+    lines = [LINE % n for n in range(number, due)]
     number = max(number, due)
     try:
         out.write(b"".join(lines))

@@ -30,7 +30,7 @@ class Screen:
         self._rest = ""
 
     def feed(self, data):
-        """Takes bytes; calls for each end of a frame in them by yielding."""
+        """Takes bytes, and yields at each end of a frame in them."""
         text = self._rest + self._decoder.decode(data)
         self._rest = ""
         at = 0
@@ -115,6 +115,7 @@ class Terminal:
     def __init__(self, argv, environment, columns=120, rows=32):
         self.screen = Screen(columns, rows)
         self.bytes = 0
+        self.first = None
         self.began = time.perf_counter()
         self.name = " ".join(argv[1:3])
         ours, theirs = os.openpty()
@@ -149,8 +150,10 @@ class Terminal:
         except OSError:  # the other end was closed
             data = b""
         self.ended = not data
+        at = time.perf_counter()
         self.bytes += len(data)
-        return data, time.perf_counter()
+        self.first = self.first or at
+        return data, at
 
     def wait(self, wanted, what, seconds=60):
         """Reads until a frame has ended on which `wanted(screen)` holds; the moment its last byte was there."""
