@@ -109,6 +109,9 @@ pub(super) enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<String>,
     },
+    /// The process between the engine and a program that it runs
+    #[command(hide = true)]
+    Shim,
     /// The process that owns an incident
     #[command(hide = true)]
     Engine {

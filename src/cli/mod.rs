@@ -24,8 +24,11 @@ use arguments::{Arguments, Verb};
 /// Runs the program with this process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
-    // Children and hidden processes of ours must not be stopped by a handler meant for people.
     let arguments = Arguments::parse();
+    if matches!(arguments.verb, Some(Verb::Shim)) {
+        // It needs nothing of this program but itself: no TLS, no hooks.
+        return crate::workers::process::shim::main();
+    }
     if let Err(error) = color_eyre::config::HookBuilder::default().display_env_section(false).install() {
         eprintln!("relight: {error}");
     }
@@ -58,6 +61,8 @@ fn run(arguments: Arguments) -> color_eyre::Result<Exit> {
         }
         Some(Verb::Sandbox { dir }) => drill::sandbox(&dir),
         Some(Verb::StandIn { words }) => drill::stand_in(&words).map(Exit::Of),
+        // The caller turned it away before, see `main`.
+        Some(Verb::Shim) => Ok(Exit::Usage),
         Some(Verb::Engine { id }) => engine::serve(&common, &id),
     }
 }

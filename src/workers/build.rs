@@ -1,13 +1,17 @@
 //! From an action to the worker that does it.
 
+use std::sync::Arc;
+
 use crate::runbook::{Action, TargetRef};
 
+use super::command::{CheckCommand, RunCommand};
 use super::endpoints::{CheckEndpoints, CheckHttp};
 use super::grafana::{CheckGrafana, ReviewDashboard};
 use super::kubernetes::{CheckKubernetes, StartWrites, StopWrites};
-use super::launchdarkly::{CheckLaunchDarkly, RestoreFlag, SetFlag};
+use super::launchdarkly::{CheckLaunchDarkly, Flags, RestoreFlag, SetFlag};
 use super::objects::{PutBackObjects, RehydrateObjects};
 use super::pagerduty::{CallResponders, CheckPagerDuty, CloseIncident, DeclareIncident, PostStatusUpdate};
+use super::postgres::{CheckPostgres, EndSessions, ProveTables, RestoreDatabase, SafetyDump};
 use super::redis::{CheckRedis, FlushCache};
 use super::s3::CheckS3;
 use super::slack::{CheckSlack, PostMessage};
@@ -36,15 +40,23 @@ pub fn build(action: &Action) -> Result<Box<dyn Worker>, WorkerError> {
         Action::RehydrateObjects { from, to, keep } => Box::new(RehydrateObjects { from, to, keep }),
         Action::PutBackObjects { from } => Box::new(PutBackObjects { from }),
         Action::FlushCache { cache } => Box::new(FlushCache { cache }),
+        Action::EndSessions { database } => Box::new(EndSessions { database }),
+        Action::SafetyDump { database, to } => Box::new(SafetyDump { database, to }),
+        Action::RestoreDatabase { database, from, strategy } => Box::new(RestoreDatabase { database, from, strategy }),
+        Action::ProveTables { database, restore } => Box::new(ProveTables { database, restore }),
+        Action::RunCommand { command, blocked_by, changes } => {
+            Box::new(RunCommand { command, blocked_by, changes, flags: Some(Arc::new(Flags)) })
+        }
         Action::CheckEndpoints { service } => Box::new(CheckEndpoints { service }),
         Action::ReviewDashboard { dashboard } => Box::new(ReviewDashboard { dashboard }),
         Action::CloseIncident { incident, resolution } => Box::new(CloseIncident { incident, resolution }),
-        other => return Err(unfit(other.name(), "relight")),
     })
 }
 
 fn check(target: TargetRef) -> Result<Box<dyn Worker>, WorkerError> {
     Ok(match target {
+        TargetRef::Postgres(_) => Box::new(CheckPostgres { target }),
+        TargetRef::Command(_) => Box::new(CheckCommand { target }),
         TargetRef::S3(_) => Box::new(CheckS3 { target }),
         TargetRef::Kubernetes(_) => Box::new(CheckKubernetes { target }),
         TargetRef::Redis(_) => Box::new(CheckRedis { target }),
@@ -53,7 +65,7 @@ fn check(target: TargetRef) -> Result<Box<dyn Worker>, WorkerError> {
         TargetRef::LaunchDarkly => Box::new(CheckLaunchDarkly),
         TargetRef::Slack => Box::new(CheckSlack),
         TargetRef::Grafana => Box::new(CheckGrafana),
-        other => return Err(unfit("check", &other.to_string())),
+        TargetRef::Folder(name) => return Err(unfit("check", &name)),
     })
 }
 

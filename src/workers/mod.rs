@@ -6,6 +6,7 @@
 //! became of an attempt. Workers report through their return value and [`Io`]; they know nothing of the engine.
 
 mod build;
+pub mod command;
 pub mod endpoints;
 mod error;
 pub mod grafana;
@@ -17,6 +18,7 @@ mod notes;
 pub mod objects;
 pub mod pagerduty;
 pub mod postgres;
+pub mod process;
 pub mod redis;
 pub mod s3;
 pub mod slack;
@@ -55,6 +57,34 @@ pub struct Context {
     pub config: Arc<Config>,
     /// The incident's folder; workers keep files that must survive in `work/` below it.
     pub folder: PathBuf,
+}
+
+impl Context {
+    /// The attempt's log, by which [`process::adopt`] finds what an earlier engine started; none while planning.
+    #[must_use]
+    pub fn log(&self) -> Option<PathBuf> {
+        self.attempt.map(|attempt| self.folder.join("output").join(format!("{attempt}.log")))
+    }
+
+    /// The folder for files that must survive, made if it is not there. Only we can read it: dumps lie in it.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn work(&self) -> Result<PathBuf, WorkerError> {
+        use std::os::unix::fs::DirBuilderExt as _;
+        let work = self.folder.join("work");
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&work);
+        made.map_err(|error| {
+            let place = format!("{} on this host", work.display());
+            WorkerError::new(
+                "make the work folder",
+                place,
+                format!("It cannot be made: {error}."),
+                "Free space or mend the permissions there, then retry (r).",
+            )
+        })?;
+        Ok(work)
+    }
 }
 
 /// A success: what proves it, and what later steps rest on.

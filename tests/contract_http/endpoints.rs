@@ -59,7 +59,7 @@ async fn every_path_must_answer_well() {
 async fn one_bad_path_fails_the_step_and_is_named() {
     let base = serve().await;
     for (path, says) in [
-        ("bad", r#"/bad answered 503 Service Unavailable in "#),
+        ("bad", "/bad answered 503 Service Unavailable in "),
         ("moved", "/moved answered 302 Found"),
         ("none", "/none answered 404"),
     ] {

@@ -79,7 +79,7 @@ async fn a_flag_that_is_on_already_is_remembered_and_left() {
     assert_eq!(ld.state()["changes"].as_array().map(Vec::len), Some(1), "only somebody else's");
     // An attempt in doubt that saw it off may have turned it on itself.
     let basis = json!({"flag": "deployments_locked", "on": true, "was": false, "found": false});
-    bench.knowledge.past = vec![past(basis, in_doubt())];
+    bench.knowledge.past = vec![past(basis, Some(in_doubt()))];
     let done = bench.go(&freeze()).await.expect("left on");
     assert_eq!(done.facts, [flag(false, true)]);
 }

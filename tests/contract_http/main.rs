@@ -244,9 +244,9 @@ fn waits(error: &WorkerError) -> u64 {
     }
 }
 
-fn in_doubt() -> Option<Outcome> {
+fn in_doubt() -> Outcome {
     let problem = Problem { what: "x".into(), target: "x".into(), why: "x".into(), next: "x".into() };
-    Some(Outcome::InDoubt { problem })
+    Outcome::InDoubt { problem }
 }
 
 fn past(basis: Value, outcome: Option<Outcome>) -> PastAttempt {

@@ -69,7 +69,9 @@ async fn an_incident_is_opened_with_type_bridge_and_key() {
     let facts = [Fact::PagerDuty { id, number: 1, url, adopted: false }, Fact::Regulated { yes: true }];
     assert_eq!(done.facts, facts);
     assert!(done.evidence.iter().any(|line| line == "Its type is data_loss"), "{done:?}");
-    // The same again finds the one that is open under the key.
+    // The same again finds the one that is open under the key, and its plan says so.
+    let plan = bench.ready(&declare()).await;
+    assert_eq!(plan.effects, ["Takes #1 Data loss: financecopilot, which is open under our key already"]);
     let again = bench.go(&declare()).await.expect("adopted");
     assert!(matches!(&again.facts[0], Fact::PagerDuty { number: 1, adopted: true, .. }));
     assert_eq!(incidents(&pd).len(), 1);

@@ -2,4 +2,5 @@
 
 mod objects;
 mod redis;
+mod s3_faults;
 mod shared;

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use futures_util::{StreamExt as _, stream};
 use relight::config::Config;
 use relight::drill::objects::Fate;
 use relight::drill::ready::Ready;
-use relight::incident::{Digest, Fact, Gravity, Plan};
+use relight::incident::{Digest, Fact, Gravity, ObjectRef, Plan};
 use relight::runbook::{StepId, TargetRef};
 use relight::workers::objects::{PutBackObjects, RehydrateObjects};
 use relight::workers::s3::{CheckS3, Guard, Place};
@@ -24,16 +25,33 @@ async fn place(cx: &Context, name: &str) -> Place {
     Place::open(&cx.config, &name.parse().unwrap()).await.unwrap()
 }
 
+/// Every object below a place, by the key below its prefix, pinned as it is listed.
+async fn pinned(place: &Place) -> BTreeMap<String, ObjectRef> {
+    let listed = place.list("").await.unwrap().into_iter();
+    listed
+        .map(|object| {
+            let short = object.key.strip_prefix(place.prefix()).unwrap().to_owned();
+            let pinned = ObjectRef {
+                target: place.target().to_owned(),
+                bucket: place.bucket().to_owned(),
+                key: object.key,
+                version_id: None,
+                etag: object.etag,
+                size: object.size,
+            };
+            (short, pinned)
+        })
+        .collect()
+}
+
 /// SHA-256 of every object below a place, by the key below its prefix.
 async fn contents(place: &Place) -> BTreeMap<String, String> {
-    let mut all = BTreeMap::new();
-    for object in place.list("").await.unwrap() {
+    let reads = pinned(place).await.into_iter().map(|(key, object)| async move {
         let mut bytes = Vec::new();
-        let pinned = place.head(&object.key, None).await.unwrap().unwrap();
-        place.read(&pinned, &mut |part| bytes.extend_from_slice(part)).await.unwrap();
-        all.insert(object.key.strip_prefix(place.prefix()).unwrap().to_owned(), Digest::of(&bytes).0);
-    }
-    all
+        place.read(&object, &mut |part| bytes.extend_from_slice(part)).await.unwrap();
+        (key, Digest::of(&bytes).0)
+    });
+    stream::iter(reads).buffer_unordered(8).collect().await
 }
 
 /// Somebody else writes an object.
@@ -201,12 +219,13 @@ async fn put_back(
 async fn from_a_folder(sandbox: &Sandbox, cx: &Context, ofx: &Place) {
     let (folder, incident) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let snapshot = place(cx, "s3.ofx-snapshot").await;
-    for object in snapshot.list("").await.unwrap() {
-        let pinned = snapshot.head(&object.key, None).await.unwrap().unwrap();
-        let path = folder.path().join(object.key.strip_prefix(snapshot.prefix()).unwrap());
+    // Not all of them: what the folder lacks is the bucket's alone, and is left.
+    let wanted = [keys(&sandbox.ready, Fate::Overwritten), keys(&sandbox.ready, Fate::Changed)].concat();
+    for (key, object) in pinned(&snapshot).await.into_iter().filter(|(key, _)| wanted.contains(&key)) {
+        let path = folder.path().join(key);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         let (io, _hand, _) = io();
-        snapshot.download(&pinned, &path, &|_, _| (), &io.cancel).await.unwrap();
+        snapshot.download(&object, &path, &|_, _| (), &io.cancel).await.unwrap();
     }
     let mut config = sandbox.config();
     config.folder.insert("ofx-snapshot".to_owned(), relight::config::Folder { path: folder.path().to_owned() });

@@ -101,3 +101,49 @@ fn unreadable(why: &str) -> WorkerError {
     let cause = format!("The approved plan cannot be read: {why}.");
     WorkerError::new("read the plan", "relight", cause, "Prepare the step again.")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::context;
+    use super::*;
+    use crate::incident::TargetIdentity;
+
+    fn items(count: usize) -> Vec<Item> {
+        let item = |number| Item { key: format!("k{number}"), size: 1, source: "\"a\"".to_owned(), live: None };
+        (0..count).map(item).collect()
+    }
+
+    fn plan(cx: &Context, count: usize) -> Plan {
+        let mut plan = Plan::new(cx.step.clone(), TargetIdentity::default());
+        plan.basis = serde_json::to_value(Basis::of(cx, "s3://b/".to_owned(), items(count)).unwrap()).unwrap();
+        plan
+    }
+
+    #[test]
+    fn a_long_list_stays_out_of_the_journal_and_is_proved_when_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let cx = context(folder.path());
+        for count in [0, INLINE, INLINE + 1, 5000] {
+            let plan = plan(&cx, count);
+            assert!(plan.basis.to_string().len() < 20_000);
+            assert_eq!(Basis::read(&cx, &plan).unwrap().1, items(count));
+        }
+        let plan = plan(&cx, 300);
+        let name = plan.basis["list"]["file"]["name"].as_str().unwrap();
+        let path = folder.path().join("work").join(name);
+        let text = std::fs::read_to_string(&path).unwrap().replace("k7", "k8");
+        std::fs::write(&path, text).unwrap();
+        assert!(Basis::read(&cx, &plan).unwrap_err().cause.contains("not the one that was approved"));
+        std::fs::remove_file(&path).unwrap();
+        assert!(Basis::read(&cx, &plan).is_err());
+    }
+
+    #[test]
+    fn a_list_is_read_from_nowhere_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let cx = context(folder.path());
+        let mut plan = plan(&cx, 300);
+        plan.basis["list"]["file"]["name"] = serde_json::json!("../../secret");
+        assert!(Basis::read(&cx, &plan).unwrap_err().cause.contains("unexpected name"));
+    }
+}

@@ -1,6 +1,7 @@
 //! Taking a rehydration back: what it overwrote gets its former content again.
 
 use async_trait::async_trait;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 
 use crate::incident::{Fact, Finding, KeptObject, Plan, TargetIdentity};
@@ -10,6 +11,9 @@ use crate::workers::{Context, Done, Io, Probe, Ran, Worker, WorkerError};
 
 use super::rehydrate::few;
 use super::restore::equal;
+
+/// Objects that are looked at at once.
+const AT_ONCE: usize = 8;
 
 /// Puts back the objects that a rehydrating step overwrote.
 #[derive(Debug)]
@@ -36,7 +40,7 @@ enum Standing {
 
 struct Kept {
     to: Place,
-    kept: Vec<KeptObject>,
+    overwritten: Vec<KeptObject>,
     created: Vec<String>,
 }
 
@@ -57,7 +61,7 @@ impl PutBackObjects {
         let (target, kept, created) = fact
             .ok_or_else(|| fault(format!("No attempt of `{}` finished, so nothing is known to be kept.", self.from)))?;
         let target = target.parse().map_err(|error| fault(format!("{error}.")))?;
-        Ok(Kept { to: Place::open(&cx.config, &target).await?, kept: kept.clone(), created: created.clone() })
+        Ok(Kept { to: Place::open(&cx.config, &target).await?, overwritten: kept.clone(), created: created.clone() })
     }
 }
 
@@ -89,8 +93,15 @@ impl Worker for PutBackObjects {
         let known = self.known(cx).await?;
         let mut plan = Plan::new(cx.step.clone(), known.to.identity());
         let (mut ours, mut theirs, mut back) = (Vec::new(), Vec::new(), 0_usize);
-        for object in known.kept {
-            match standing(&known.to, &object).await? {
+        let to = &known.to;
+        let looks = known.overwritten.into_iter().map(|object| async move {
+            let standing = standing(to, &object).await?;
+            Ok::<_, WorkerError>((object, standing))
+        });
+        let mut seen: Vec<_> = stream::iter(looks).buffer_unordered(AT_ONCE).try_collect().await?;
+        seen.sort_by(|one, other| one.0.key.cmp(&other.0.key));
+        for (object, standing) in seen {
+            match standing {
                 Standing::Ours => ours.push(object),
                 Standing::Back => back += 1,
                 Standing::Theirs => theirs.push(object.key),
@@ -132,7 +143,7 @@ impl Worker for PutBackObjects {
                 )
             })
             .collect();
-        plan.undo = "Rehydrate again.".to_owned();
+        plan.undo = String::from("Rehydrate again.");
         plan.basis = serde_json::to_value(Basis { kept: ours }).unwrap_or_default();
         Ok(plan)
     }

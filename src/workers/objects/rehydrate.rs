@@ -1,6 +1,10 @@
 //! Copying back what is missing or damaged.
 
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use async_trait::async_trait;
+use futures_util::{StreamExt as _, stream};
 
 use crate::incident::{Ask, AskKind, Finding, Plan, TargetIdentity, clock};
 use crate::runbook::TargetRef;
@@ -16,6 +20,8 @@ use super::source::{Good, Source, pin};
 
 /// Keys that a plan or an error names; the rest is counted.
 const NAMED: usize = 5;
+/// Objects that are restored at once.
+const AT_ONCE: usize = 8;
 
 /// Compares objects with their snapshot and copies back what is missing or differs.
 #[derive(Debug)]
@@ -30,10 +36,11 @@ pub struct RehydrateObjects {
 
 impl RehydrateObjects {
     async fn open(&self, cx: &Context) -> Result<Places, WorkerError> {
+        // Boxed: three openings beside each other make a large future.
         let (source, to, keep) = tokio::try_join!(
-            Source::open(&cx.config, &self.from),
-            Place::open(&cx.config, &self.to),
-            Place::open(&cx.config, &self.keep)
+            Box::pin(Source::open(&cx.config, &self.from)),
+            Box::pin(Place::open(&cx.config, &self.to)),
+            Box::pin(Place::open(&cx.config, &self.keep))
         )?;
         let versioned = to.versioned().await == Some(true);
         Ok(Places { source, to, keep, versioned })
@@ -132,7 +139,7 @@ impl Worker for RehydrateObjects {
         }
         items.sort_by(|one, other| one.key.cmp(&other.key));
         // What an earlier attempt wrote has to be reported as kept, so a success is still needed.
-        let earlier = Ledger::open(cx)?.lines().filter(|line| line.restored.is_some()).count();
+        let earlier = Ledger::open(cx)?.written();
         if items.is_empty() && earlier == 0 {
             plan.nothing_to_do = Some(format!(
                 "All {} objects of {} were compared by content: none is missing or damaged{}.",
@@ -182,34 +189,51 @@ impl Worker for RehydrateObjects {
     async fn run(&self, cx: &Context, plan: &Plan, io: &Io) -> Result<Ran, WorkerError> {
         let (basis, items) = Basis::read(cx, plan)?;
         let places = self.open(cx).await?;
-        let mut ledger = Ledger::open(cx)?;
+        let ledger = Ledger::open(cx)?;
         let total = items.len() as u64;
-        let (mut overwritten, mut created, mut already) = (0_usize, 0_usize, 0_usize);
-        let mut left = Vec::new();
-        for (item, done) in items.iter().zip(1_u64..) {
-            // An object is finished before the attempt ends: each is one short copy.
-            if io.cancel.is_cancelled() {
-                return Ok(Ran::Stopped(format!(
-                    "{} of {total} objects were brought back; retry (r) goes on with the others. Nothing was deleted.",
-                    done - 1
-                )));
-            }
-            match places.restore(cx, item, &mut ledger).await? {
-                Fate::Overwritten => {
+        let (mut done, mut overwritten, mut created, mut already) = (0_u64, 0_usize, 0_usize, 0_usize);
+        let (mut left, mut failure) = (Vec::new(), None);
+        // Objects that were begun are finished, each is a short copy; after a stop or a failure none is begun.
+        let failed = AtomicBool::new(false);
+        let begin = items.into_iter().take_while(|_| !io.cancel.is_cancelled() && !failed.load(Ordering::Relaxed));
+        let (shared, record) = (&places, &ledger);
+        let work = stream::iter(begin).map(|item| async move {
+            let fate = shared.restore(cx, &item, record).await;
+            (item.key, fate)
+        });
+        let mut work = pin!(work.buffer_unordered(AT_ONCE));
+        while let Some((key, fate)) = work.next().await {
+            match fate {
+                Ok(Fate::Overwritten) => {
                     overwritten += 1;
-                    io.line(format!("restored {}", item.key));
+                    io.line(format!("restored {key}"));
                 }
-                Fate::Created => {
+                Ok(Fate::Created) => {
                     created += 1;
-                    io.line(format!("created {}", item.key));
+                    io.line(format!("created {key}"));
                 }
-                Fate::Already => already += 1,
-                Fate::Left(why) => {
-                    io.line(format!("left {}: {why}", item.key));
-                    left.push(format!("{} ({why})", item.key));
+                Ok(Fate::Already) => already += 1,
+                Ok(Fate::Left(why)) => {
+                    io.line(format!("left {key}: {why}"));
+                    left.push(format!("{key} ({why})"));
+                }
+                Err(error) => {
+                    failed.store(true, Ordering::Relaxed);
+                    io.line(error.to_string());
+                    failure.get_or_insert(error);
+                    continue;
                 }
             }
+            done += 1;
             io.progress("objects", done, Some(total), "items");
+        }
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        if done < total {
+            return Ok(Ran::Stopped(format!(
+                "{done} of {total} objects were brought back; retry (r) goes on with the others. Nothing was deleted."
+            )));
         }
         if !left.is_empty() {
             return Err(WorkerError::new(
@@ -231,7 +255,7 @@ impl Worker for RehydrateObjects {
     async fn probe(&self, cx: &Context, plan: &Plan) -> Result<Probe, WorkerError> {
         let (basis, items) = Basis::read(cx, plan)?;
         let places = self.open(cx).await?;
-        let mut ledger = Ledger::open(cx)?;
+        let ledger = Ledger::open(cx)?;
         let (mut equal, mut as_planned) = (0_usize, 0_usize);
         for item in &items {
             let key = format!("{}{}", places.to.prefix(), item.key);
@@ -240,7 +264,7 @@ impl Worker for RehydrateObjects {
             match &live {
                 Some(object) if places.holds(item, &good, object).await? => {
                     equal += 1;
-                    if let Some(begun) = ledger.get(&key).filter(|line| line.restored.is_none()).cloned() {
+                    if let Some(begun) = ledger.get(&key).filter(|line| line.restored.is_none()) {
                         ledger.add(super::ledger::Line { restored: Some(object.etag.clone()), ..begun })?;
                     }
                 }
@@ -297,14 +321,14 @@ fn describe(cx: &Context, places: &Places, found: &Differences, plan: &mut Plan)
     plan.commands = vec![format!(
         "aws s3 cp {from}KEY {to}KEY   # for each key above; not `aws s3 sync`, which skips newer objects of equal size"
     )];
-    plan.undo = "Puts the kept content back wherever nobody wrote since; objects that were created stay.".to_owned();
+    plan.undo = String::from("Puts the kept content back wherever nobody wrote since; objects that were created stay.");
 }
 
 /// The first few of a list, and how many more there are.
 pub(super) fn few(names: &[String]) -> String {
-    let named = names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    let shown = names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
     match names.len().saturating_sub(NAMED) {
-        0 => named,
-        more => format!("{named} and {more} more"),
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
 }

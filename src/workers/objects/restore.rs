@@ -32,7 +32,7 @@ pub(super) enum Fate {
 }
 
 impl Places {
-    pub(super) async fn restore(&self, cx: &Context, item: &Item, ledger: &mut Ledger) -> Result<Fate, WorkerError> {
+    pub(super) async fn restore(&self, cx: &Context, item: &Item, ledger: &Ledger) -> Result<Fate, WorkerError> {
         let key = format!("{}{}", self.to.prefix(), item.key);
         let good = Good { size: item.size, etag: item.source.clone() };
         let live = self.to.head(&key, None).await?;
@@ -40,7 +40,7 @@ impl Places {
             && self.holds(item, &good, live).await?
         {
             // Done by an attempt that was cut off between the write and its line in the ledger.
-            if let Some(begun) = ledger.get(&key).filter(|line| line.restored.is_none()).cloned() {
+            if let Some(begun) = ledger.get(&key).filter(|line| line.restored.is_none()) {
                 ledger.add(Line { restored: Some(live.etag.clone()), ..begun })?;
             }
             return Ok(Fate::Already);

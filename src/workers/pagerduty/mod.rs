@@ -48,7 +48,8 @@ fn declared(cx: &Context, step: &StepId) -> Result<String, WorkerError> {
 async fn incident_identity(api: &Api, id: &str) -> Result<(model::Incident, TargetIdentity), WorkerError> {
     let incident = api.incident(id).await?;
     let identity = TargetIdentity {
-        name: format!("PagerDuty incident {}", incident.label()),
+        // Without its title, which people edit while they work on it.
+        name: format!("PagerDuty incident #{}", incident.incident_number),
         proofs: BTreeMap::from([
             ("incident".to_owned(), incident.id.clone()),
             ("address".to_owned(), api.base().to_owned()),

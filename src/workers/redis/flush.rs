@@ -69,7 +69,7 @@ impl Worker for FlushCache {
         }
         plan.commands =
             vec![format!("redis-cli -h {} -n {} FLUSHDB ASYNC", server.address.replace(':', " -p "), server.db)];
-        plan.undo = "There is no way back: the cache fills itself again from the database.".to_owned();
+        plan.undo = String::from("There is no way back: the cache fills itself again from the database.");
         let basis = Basis { run_id: server.run_id().map(str::to_owned), keys, flushes: server.flushes() };
         plan.basis = serde_json::to_value(basis).unwrap_or_default();
         Ok(plan)
@@ -126,9 +126,8 @@ impl Worker for FlushCache {
 
 /// In the background where the server can, so that it goes on answering. Tells which.
 async fn flush(server: &Server) -> Result<&'static str, WorkerError> {
-    let error = match server.try_ask::<String>(&["FLUSHDB", "ASYNC"]).await {
-        Ok(_) => return Ok("in the background"),
-        Err(error) => error,
+    let Err(error) = server.try_ask::<String>(&["FLUSHDB", "ASYNC"]).await else {
+        return Ok("in the background");
     };
     // Before Redis 4 the word ASYNC is a syntax error, and nothing was done.
     if error.detail().is_some_and(|said| said.contains("syntax error")) {

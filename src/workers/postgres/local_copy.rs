@@ -1,0 +1,133 @@
+//! A dump on this host's disk: fetched once, whole, and read to its end.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use crate::archive::{ArchiveError, Toc};
+use crate::incident::{Digest, ObjectRef};
+use crate::runbook::TargetRef;
+use crate::snapshots::size_text;
+use crate::workers::process::{self, Exit, Rows, Spec};
+use crate::workers::s3::Place;
+use crate::workers::{Context, Io, WorkerError};
+
+use super::tools::Tool;
+
+/// What is read first of an archive; doubled until the table of contents is whole.
+const FIRST: u64 = 256 << 10;
+/// What is left free on the disk for others.
+const SPARE: u64 = 64 << 20;
+
+/// Where an object's copy lies. The name holds its entity tag and version, so that it is never another one's.
+pub(super) fn path(work: &Path, object: &ObjectRef) -> PathBuf {
+    let pinned = (&object.bucket, &object.key, &object.version_id, &object.etag, object.size);
+    let digest: String = Digest::of_json(&pinned).0.chars().take(16).collect();
+    work.join(format!("{digest}.dump"))
+}
+
+/// Whether the copy is there. A download gets its name only when it is whole.
+pub(super) fn is_whole(path: &Path, object: &ObjectRef) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() == object.size)
+}
+
+/// Opens the place where an object lies.
+pub(super) async fn place_of(cx: &Context, object: &ObjectRef) -> Result<Place, WorkerError> {
+    let target: TargetRef = object.target.parse().map_err(|error| {
+        WorkerError::new("find the dump", &object.target, format!("{error}."), "Correct the config, then try again.")
+    })?;
+    Place::open(&cx.config, &target).await
+}
+
+/// The object's copy, fetched if it is not there yet; none where the attempt was stopped.
+pub(super) async fn fetch(cx: &Context, io: &Io, object: &ObjectRef) -> Result<Option<PathBuf>, WorkerError> {
+    let path = path(&cx.work()?, object);
+    if is_whole(&path, object) {
+        io.line(format!("{} is here already, whole: {}", object.key, size_text(object.size)));
+        return Ok(Some(path));
+    }
+    io.line(format!("downloading {} ({})", object.key, size_text(object.size)));
+    let place = place_of(cx, object).await?;
+    let progress = |done: u64, total: u64| io.progress("download the dump", done, Some(total), "bytes");
+    match place.download(object, &path, &Thinned::new(&progress).sink(), &io.cancel).await {
+        Ok(()) => Ok(Some(path)),
+        Err(_) if io.cancel.is_cancelled() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Lets through one report in a hundredth of the whole: a transfer reports every few kilobytes.
+pub(super) struct Thinned<'a> {
+    to: &'a (dyn Fn(u64, u64) + Send + Sync),
+    last: std::sync::atomic::AtomicU64,
+}
+
+impl<'a> Thinned<'a> {
+    pub(super) fn new(to: &'a (dyn Fn(u64, u64) + Send + Sync)) -> Self {
+        Self { to, last: std::sync::atomic::AtomicU64::new(u64::MAX) }
+    }
+
+    pub(super) fn sink(&self) -> impl Fn(u64, u64) + Send + Sync + '_ {
+        |done, total| {
+            let step = done.saturating_mul(100) / total.max(1);
+            if self.last.swap(step, std::sync::atomic::Ordering::Relaxed) != step {
+                (self.to)(done, total);
+            }
+        }
+    }
+}
+
+/// Whether there is room for `bytes` more in a folder; where not, how much there is.
+pub(super) fn room(folder: &Path, bytes: u64) -> Result<(), u64> {
+    // What cannot be asked is found out when writing.
+    let Ok(disk) = rustix::fs::statvfs(folder) else { return Ok(()) };
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    if free >= bytes.saturating_add(SPARE) { Ok(()) } else { Err(free) }
+}
+
+/// The table of contents of an object, read from its first bytes.
+pub(super) async fn remote_toc(place: &Place, object: &ObjectRef) -> Result<Result<Toc, ArchiveError>, WorkerError> {
+    let mut most = FIRST;
+    loop {
+        let bytes = place.prefix_of(object, most).await?;
+        match Toc::parse(&bytes) {
+            Err(ArchiveError::NeedMore { .. }) if most < object.size => most = most.saturating_mul(4),
+            parsed => return Ok(parsed.map_err(|error| error.given_size(object.size))),
+        }
+    }
+}
+
+/// The table of contents of a file.
+pub(super) async fn local_toc(path: &Path) -> Result<Toc, WorkerError> {
+    let owned = path.to_owned();
+    let read = move || -> Result<Toc, String> {
+        let size = std::fs::metadata(&owned).map_err(|error| error.to_string())?.len();
+        let mut most = FIRST;
+        loop {
+            let mut bytes = Vec::new();
+            let file = File::open(&owned).map_err(|error| error.to_string())?;
+            file.take(most).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+            match Toc::parse(&bytes) {
+                Err(ArchiveError::NeedMore { .. }) if most < size => most = most.saturating_mul(4),
+                parsed => return parsed.map_err(|error| error.given_size(size).to_string()),
+            }
+        }
+    };
+    let read = tokio::task::spawn_blocking(read).await.map_err(|error| error.to_string()).and_then(|read| read);
+    read.map_err(|cause| {
+        WorkerError::new(
+            "read the dump's contents",
+            path.display().to_string(),
+            format!("{cause}."),
+            "Nothing was changed. Choose another snapshot.",
+        )
+    })
+}
+
+/// Reads a dump to its end with pg_restore, which decompresses everything and writes nothing.
+pub(super) async fn read_to_end(io: &Io, tool: &Tool, path: &Path) -> Result<Exit, WorkerError> {
+    let argv = vec![tool.path.display().to_string(), "--file=/dev/null".to_owned(), path.display().to_string()];
+    let mut spec = Spec::new("read the dump to its end", path.display().to_string(), argv);
+    spec.rows = Rows::Postgres;
+    process::run(io, spec).await
+}

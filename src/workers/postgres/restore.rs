@@ -1,0 +1,417 @@
+//! Going back to a dump, as the written procedure does it: `pg_restore --clean --if-exists` into the live database.
+//!
+//! That is not atomic: where it stops, the database is partly restored. So everything that can be known beforehand is
+//! proved first, above all that the dump is whole and that nobody is connected.
+
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::archive::Toc;
+use crate::incident::{Fact, Finding, ObjectRef, Plan, TargetIdentity, clock, duration_text};
+use crate::runbook::{StepId, Strategy, TargetRef};
+use crate::snapshots::size_text;
+use crate::workers::process::{self, Adopted, Exit, Rows, Spec};
+use crate::workers::{Context, Disposition, Done, Io, Probe, Ran, Worker, WorkerError};
+
+use super::local_copy::{self, is_whole, room};
+use super::progress::Progress;
+use super::server::{FOREIGN, Server, shell};
+use super::session::Session;
+use super::sessions::{RESTORE, name_some, others, prepared};
+use super::target_lock::TargetLock;
+use super::tools::{self, Tool};
+use super::{catalogue, identify, unreadable_basis};
+
+const WHAT: &str = "restore the database";
+const MIXED: &str = "The database is mixed: partly restored, partly as it was.";
+const MIXED_NEXT: &str =
+    "Keep the writers stopped. Mend the cause and retry (r), or go back to the safety dump (section Rollback).";
+
+/// Restores a database.
+#[derive(Debug)]
+pub struct RestoreDatabase {
+    /// The database.
+    pub database: TargetRef,
+    /// The step that chose the snapshot or made the safety dump.
+    pub from: StepId,
+    /// How.
+    pub strategy: Strategy,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Basis {
+    object: ObjectRef,
+    taken_at: Timestamp,
+    jobs: u32,
+}
+
+#[async_trait]
+impl Worker for RestoreDatabase {
+    async fn identify(&self, cx: &Context) -> Result<TargetIdentity, WorkerError> {
+        identify(cx, &self.database).await
+    }
+
+    async fn plan(&self, cx: &Context) -> Result<Plan, WorkerError> {
+        let Strategy::Runbook = self.strategy;
+        let server = Server::of(&cx.config, &self.database).await?;
+        let (object, taken_at, safety) = self.source(cx, &server)?;
+        let session = server.connect(&cx.knowledge.incident, "plan").await?;
+        let identity = session.identity().await?;
+        let jobs = server.settings.jobs.unwrap_or(1).max(1);
+        let mut plan = Plan::new(cx.step.clone(), identity.target(&server));
+        let age = duration_text(cx.knowledge.now.duration_since(taken_at));
+        let what = if safety { "the safety dump" } else { "the snapshot" };
+        plan.effects = vec![
+            format!(
+                "Fetches {what} {} of {} ({age} old, {}) and reads it to its end",
+                object.key,
+                clock(taken_at),
+                size_text(object.size)
+            ),
+            format!(
+                "drops and replaces everything of it in {}, as {}, with {jobs} jobs; whatever was written since {} is gone",
+                server.name(),
+                server.settings.owner,
+                clock(taken_at)
+            ),
+            "is not atomic: stopped half-way, the database is mixed".to_owned(),
+        ];
+        let local = local_copy::path(&cx.work()?, &object);
+        let tool = tools::find("pg_restore", &server.settings, identity.major).await;
+        let arguments: Vec<String> = arguments(&server, jobs, &local, None).iter().map(|word| shell(word)).collect();
+        let version = object.version_id.as_ref().map_or_else(String::new, |id| format!(" --version-id {}", shell(id)));
+        plan.commands = vec![
+            format!(
+                "aws s3api get-object --bucket {} --key {}{version} --if-match {} {}",
+                shell(&object.bucket),
+                shell(&object.key),
+                shell(&object.etag),
+                shell(&local.display().to_string())
+            ),
+            format!("pg_restore {}", arguments.join(" ")),
+        ];
+        plan.undo = if safety {
+            "Only by restoring another dump over it.".to_owned()
+        } else {
+            "Back to the safety dump: Rollback, which takes as long again.".to_owned()
+        };
+        plan.type_name = Some(server.database.clone());
+        plan.findings = judge(cx, &server, &session, &object, tool.as_ref()).await?;
+        if let Err(error) = &tool {
+            plan.findings.push(Finding::blocking(format!("{} {}", error.cause, error.next)));
+        }
+        session.close().await;
+        plan.basis = serde_json::to_value(Basis { object, taken_at, jobs }).unwrap_or_default();
+        Ok(plan)
+    }
+
+    async fn preflight(&self, cx: &Context, plan: &Plan) -> Result<Vec<Finding>, WorkerError> {
+        let basis = basis(plan)?;
+        let server = Server::of(&cx.config, &self.database).await?;
+        let session = server.connect(&cx.knowledge.incident, "preflight").await?;
+        let mut findings = prepared(&session, &server).await?;
+        let others = others(&session, &server, &cx.knowledge.incident).await?;
+        session.close().await;
+        findings.push(if others.is_empty() {
+            Finding::good(format!("No other session is on {}", server.database))
+        } else {
+            Finding::blocking(format!(
+                "Others are connected, and a restore would wait for them or lose their writes: {}. End them first.",
+                name_some(&others)
+            ))
+        });
+        let work = cx.work()?;
+        let local = local_copy::path(&work, &basis.object);
+        if is_whole(&local, &basis.object) {
+            findings.push(Finding::good("The dump is on this host already".to_owned()));
+            return Ok(findings);
+        }
+        if let Err(free) = room(&work, basis.object.size) {
+            findings.push(Finding::blocking(format!(
+                "There is no room for the dump in {}: it takes {} and {} are free. Free space, or set state_dir to a larger disk.",
+                work.display(),
+                size_text(basis.object.size),
+                size_text(free)
+            )));
+        }
+        let place = local_copy::place_of(cx, &basis.object).await?;
+        let now = place.head(&basis.object.key, basis.object.version_id.as_deref()).await?;
+        if now.is_none_or(|now| now.etag != basis.object.etag || now.size != basis.object.size) {
+            findings.push(Finding::blocking(format!(
+                "{} changed or went away since it was chosen: choose again.",
+                basis.object.key
+            )));
+        }
+        Ok(findings)
+    }
+
+    async fn run(&self, cx: &Context, plan: &Plan, io: &Io) -> Result<Ran, WorkerError> {
+        let basis = basis(plan)?;
+        let untouched = || Ok(Ran::Stopped("nothing was changed in the database".to_owned()));
+        let server = Server::of(&cx.config, &self.database).await?;
+        let incident = &cx.knowledge.incident;
+        let session = server.connect(incident, "restoring").await?;
+        let identity = session.identity().await?;
+        let lock = TargetLock::take_on(&server, &identity, incident).await?;
+        let tool = tools::find("pg_restore", &server.settings, identity.major).await?;
+        let Some(local) = local_copy::fetch(cx, io, &basis.object).await? else { return untouched() };
+        let toc = local_copy::local_toc(&local).await?;
+        io.line(format!("reading the dump to its end with {}", tool.describe()));
+        let read = local_copy::read_to_end(io, &tool, &local).await?;
+        if read.stopped {
+            return untouched();
+        }
+        if !read.succeeded() {
+            // A copy that was damaged on its way must not be found again by the next attempt.
+            let _ = std::fs::remove_file(&local);
+        }
+        read.require(
+            "read the dump to its end",
+            &basis.object.key,
+            "Nothing was changed in the database. Retry (r) to fetch it again, or choose another snapshot.",
+        )?;
+        let list = list_without_foreign(&session, &server, &toc, &local, io).await?;
+        // The last look before the first change.
+        let others = others(&session, &server, incident).await?;
+        if !others.is_empty() || !lock.is_held() {
+            let cause = if others.is_empty() {
+                "The server dropped our lock.".to_owned()
+            } else {
+                format!("Others are connected: {}.", name_some(&others))
+            };
+            return Err(WorkerError::new(
+                WHAT,
+                server.name(),
+                cause,
+                "Nothing was changed. Stop them at their source and end their sessions, then retry (r).",
+            ));
+        }
+        if io.cancel.is_cancelled() {
+            return untouched();
+        }
+        session.close().await;
+        let restored = restore(io, cx, &server, &tool, basis.jobs, &local, list.as_deref(), &toc).await?;
+        lock.release().await;
+        finish(&server, &basis, &toc, restored)
+    }
+
+    async fn probe(&self, cx: &Context, plan: &Plan) -> Result<Probe, WorkerError> {
+        let basis = basis(plan)?;
+        let server = Server::of(&cx.config, &self.database).await?;
+        let Some(log) = cx.log() else { return Ok(Probe::Unknown("The attempt has no log.".to_owned())) };
+        let adopted = match process::adopt(&log) {
+            Adopted::Running(running) => running.wait().await,
+            adopted => adopted,
+        };
+        let session = server.connect(&cx.knowledge.incident, "probe").await?;
+        let left = others(&session, &server, &cx.knowledge.incident).await?;
+        let own = super::server::application(&cx.knowledge.incident, RESTORE);
+        let left: Vec<_> = left.into_iter().filter(|other| other.application == own).collect();
+        session.close().await;
+        if !left.is_empty() {
+            return Ok(Probe::Unknown(format!(
+                "Sessions of this restore still work on the server: {}. End them, then look again.",
+                name_some(&left)
+            )));
+        }
+        match adopted {
+            Adopted::Ended(exit) if exit.what != WHAT => {
+                Ok(Probe::DidNot("it had not begun to change the database".to_owned()))
+            }
+            Adopted::Nothing => Ok(Probe::DidNot("pg_restore was never started".to_owned())),
+            Adopted::Ended(exit) if exit.succeeded() => Ok(Probe::Happened(done(&server, &basis, None, &exit))),
+            Adopted::Ended(exit) if exit.refused.is_some() => Ok(Probe::DidNot(format!("pg_restore {}", exit.how()))),
+            Adopted::Ended(exit) => Ok(Probe::Unknown(format!("{} {MIXED} {MIXED_NEXT}", exit.cause()))),
+            Adopted::Unknown(why) => Ok(Probe::Unknown(format!("{why} {MIXED} {MIXED_NEXT}"))),
+            Adopted::Running(_) => Ok(Probe::Unknown("pg_restore still runs.".to_owned())),
+        }
+    }
+}
+
+impl RestoreDatabase {
+    /// The dump that the earlier step found, when it was taken, and whether it is a safety dump.
+    fn source(&self, cx: &Context, server: &Server) -> Result<(ObjectRef, Timestamp, bool), WorkerError> {
+        let found = cx.knowledge.facts_of(&self.from).filter_map(|fact| match fact {
+            Fact::Snapshot { object, taken_at } => Some((object.clone(), *taken_at, false)),
+            Fact::SafetyDump { object, taken_at } => Some((object.clone(), *taken_at, true)),
+            _ => None,
+        });
+        found.last().ok_or_else(|| {
+            WorkerError::new(
+                "find the dump to restore",
+                server.name(),
+                format!("The step {} has found none yet.", self.from),
+                "Do that step first.",
+            )
+        })
+    }
+}
+
+fn basis(plan: &Plan) -> Result<Basis, WorkerError> {
+    serde_json::from_value(plan.basis.clone()).map_err(|error| unreadable_basis(&plan.target, &error))
+}
+
+/// What the dump's own table of contents says against the server and the live catalogue.
+async fn judge(
+    cx: &Context,
+    server: &Server,
+    session: &Session,
+    object: &ObjectRef,
+    tool: Result<&Tool, &WorkerError>,
+) -> Result<Vec<Finding>, WorkerError> {
+    let place = local_copy::place_of(cx, object).await?;
+    let toc = match local_copy::remote_toc(&place, object).await? {
+        Ok(toc) => toc,
+        Err(error) => return Ok(vec![Finding::blocking(format!("The dump {} cannot be read: {error}.", object.key))]),
+    };
+    let mut findings = Vec::new();
+    let needed = toc.header.version.oldest_pg_restore().max(toc.header.pg_dump_major().unwrap_or(0));
+    if let Ok(tool) = tool {
+        findings.push(if tool.major < needed {
+            Finding::blocking(format!("The dump was written by pg_dump {needed}, which {} cannot read: the server would have to be of that version.", tool.describe()))
+        } else {
+            Finding::good(format!("{} reads this dump, of pg_dump {}", tool.describe(), toc.header.pg_dump_version.as_deref().unwrap_or("?")))
+        });
+    }
+    match toc.header.database.as_deref() {
+        Some(name) if name == server.database => {}
+        other => findings.push(Finding::blocking(format!(
+            "The dump is of the database {}, not of {}.",
+            other.unwrap_or("?"),
+            server.database
+        ))),
+    }
+    findings.extend(catalogue::findings(session, &toc).await?);
+    Ok(findings)
+}
+
+fn arguments(server: &Server, jobs: u32, file: &Path, list: Option<&Path>) -> Vec<String> {
+    let mut arguments = vec![
+        "--clean".to_owned(),
+        "--if-exists".to_owned(),
+        "--no-owner".to_owned(),
+        "--exit-on-error".to_owned(),
+        format!("--role={}", server.settings.owner),
+        format!("--jobs={jobs}"),
+        "--verbose".to_owned(),
+    ];
+    arguments.extend(list.map(|list| format!("--use-list={}", list.display())));
+    arguments.extend(server.arguments());
+    arguments.push(file.display().to_string());
+    arguments
+}
+
+/// A list for `--use-list` where entries must be left out; none where all can be restored.
+async fn list_without_foreign(
+    session: &Session,
+    server: &Server,
+    toc: &Toc,
+    local: &Path,
+    io: &Io,
+) -> Result<Option<PathBuf>, WorkerError> {
+    let left_out = catalogue::foreign_extensions(session, toc, &server.settings.owner).await?;
+    if left_out.is_empty() {
+        return Ok(None);
+    }
+    let mut text = String::new();
+    for entry in &toc.entries {
+        if left_out.contains(&entry.dump_id) {
+            io.line(format!("left as it is, for it belongs to another role: {entry}"));
+        } else {
+            text.push_str(&entry.list_line());
+            text.push('\n');
+        }
+    }
+    let path = local.with_extension("list");
+    std::fs::write(&path, text).map_err(|error| {
+        WorkerError::new(
+            WHAT,
+            path.display().to_string(),
+            format!("The list of entries cannot be written: {error}."),
+            "Nothing was changed. Free space there, then retry (r).",
+        )
+    })?;
+    Ok(Some(path))
+}
+
+/// An exit, and whether pg_restore was seen to begin its work.
+struct Restored {
+    exit: Exit,
+    touched: bool,
+}
+
+#[expect(clippy::too_many_arguments, reason = "everything that one command line is made of, called from one place")]
+async fn restore(
+    io: &Io,
+    cx: &Context,
+    server: &Server,
+    tool: &Tool,
+    jobs: u32,
+    local: &Path,
+    list: Option<&Path>,
+    toc: &Toc,
+) -> Result<Restored, WorkerError> {
+    let mut argv = vec![tool.path.display().to_string()];
+    argv.extend(arguments(server, jobs, local, list));
+    let mut spec = Spec::new(WHAT, server.name(), argv);
+    spec.env = server.environment(&cx.knowledge.incident, RESTORE);
+    spec.env_remove = FOREIGN.map(str::to_owned).to_vec();
+    spec.redact = server.secrets();
+    spec.rows = Rows::Postgres;
+    let progress = std::sync::Arc::new(std::sync::Mutex::new(Progress::new(toc, jobs > 1)));
+    let (seen, shown) = (std::sync::Arc::clone(&progress), io.clone());
+    spec.on_line = Some(Box::new(move |line| {
+        let step = seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner).line(line);
+        if let Some(step) = step {
+            shown.progress(step.label, step.done, Some(step.total), "items");
+        }
+    }));
+    // From here on an error leaves open what happened.
+    let exit = process::run(io, spec).await.map_err(|error| match error.disposition {
+        Disposition::InDoubt => WorkerError { cause: format!("{} {MIXED}", error.cause), ..error },
+        _ => error,
+    })?;
+    let touched = progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner).touched();
+    Ok(Restored { exit, touched })
+}
+
+fn finish(server: &Server, basis: &Basis, toc: &Toc, restored: Restored) -> Result<Ran, WorkerError> {
+    let Restored { exit, touched } = restored;
+    if exit.succeeded() {
+        return Ok(Ran::Done(done(server, basis, Some(toc), &exit)));
+    }
+    let unreached = !touched && exit.tail.iter().any(|line| line.contains("connection to server"));
+    if exit.refused.is_some() || unreached {
+        return Err(WorkerError::new(
+            WHAT,
+            server.name(),
+            exit.cause(),
+            "Nothing was changed. Mend that, then retry (r).",
+        ));
+    }
+    if exit.stopped {
+        return Ok(Ran::Stopped(format!("{MIXED} {MIXED_NEXT}")));
+    }
+    Err(WorkerError::new(WHAT, server.name(), format!("{} {MIXED}", exit.cause()), MIXED_NEXT))
+}
+
+fn done(server: &Server, basis: &Basis, toc: Option<&Toc>, exit: &Exit) -> Done {
+    let took = duration_text(exit.ended_at.duration_since(exit.started_at));
+    let mut evidence =
+        vec![format!("{} restored from {} of {} in {took}", server.name(), basis.object.key, clock(basis.taken_at))];
+    if let Some(toc) = toc {
+        evidence.push(format!(
+            "pg_restore ended with exit code 0 over {} entries, {} tables with data",
+            toc.entries.len(),
+            toc.summary().tables_with_data
+        ));
+    }
+    if exit.lost_bytes > 0 {
+        evidence.push(format!("{} bytes of its output are lost: the disk with the log was full", exit.lost_bytes));
+    }
+    let fact = Fact::Restored { object: basis.object.clone(), taken_at: basis.taken_at, at: exit.ended_at };
+    Done { evidence, facts: vec![fact] }
+}

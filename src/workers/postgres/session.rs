@@ -1,0 +1,201 @@
+//! Sessions of our own on the server, and what proves which server it is.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_postgres::config::SslMode as Mode;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Config as PgConfig, NoTls, Row};
+
+use secrecy::ExposeSecret as _;
+
+use crate::config::SslMode;
+use crate::incident::{IncidentId, TargetIdentity};
+use crate::workers::{Disposition, WorkerError};
+
+use super::error::fault;
+use super::server::{Server, application};
+use super::tls;
+
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// A session. It ends when this is dropped.
+#[derive(Debug)]
+pub struct Session {
+    client: Client,
+    traffic: JoinHandle<()>,
+    server: Server,
+}
+
+/// What the server says about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// `pg_control_system()`, where we may ask it.
+    pub system: Option<String>,
+    /// The database's number.
+    pub database_oid: u32,
+    /// `server_version`, for instance `15.18 (Debian 15.18-0+deb12u1)`.
+    pub version: String,
+    /// 15.
+    pub major: u32,
+}
+
+impl Server {
+    /// Opens a session to the target's database.
+    ///
+    /// # Errors
+    /// The server's refusal or the network's.
+    pub async fn connect(&self, incident: &IncidentId, what: &str) -> Result<Session, WorkerError> {
+        self.connect_to(&self.database, &application(incident, what)).await
+    }
+
+    /// Opens a session to any database of the server.
+    ///
+    /// # Errors
+    /// The server's refusal or the network's.
+    pub async fn connect_to(&self, database: &str, application: &str) -> Result<Session, WorkerError> {
+        let mut config = PgConfig::new();
+        config.port(self.port).user(&self.user).dbname(database).application_name(application);
+        config.connect_timeout(CONNECT).keepalives_idle(Duration::from_secs(30));
+        if self.local() {
+            config.host_path(&self.host);
+        } else {
+            config.host(&self.host);
+        }
+        if let Some(password) = &self.password {
+            config.password(password.expose_secret());
+        }
+        let server = Self { database: database.to_owned(), ..self.clone() };
+        let name = server.name();
+        match tokio::time::timeout(2 * CONNECT, server.open(config)).await {
+            Ok(opened) => opened,
+            Err(_) => Err(WorkerError::new(
+                "connect",
+                name,
+                format!("The server at {}:{} did not answer in time.", self.host, self.port),
+                "Check host, port and network, then retry (r).",
+            )
+            .with(Disposition::Retry)),
+        }
+    }
+
+    async fn open(self, mut config: PgConfig) -> Result<Session, WorkerError> {
+        // libpq does not encrypt on a socket of this host either.
+        let mode = if self.local() { SslMode::Disable } else { self.sslmode };
+        config.ssl_mode(match mode {
+            SslMode::Disable => Mode::Disable,
+            SslMode::Prefer => Mode::Prefer,
+            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => Mode::Require,
+        });
+        if mode == SslMode::Disable {
+            return self.plain(config).await;
+        }
+        let connector = tls::connector(mode, self.sslrootcert.as_deref())
+            .map_err(|cause| WorkerError::new("connect", self.name(), cause, "Correct it, then retry (r)."))?;
+        match config.connect(connector).await {
+            Ok((client, connection)) => Ok(Session { client, traffic: carry(connection), server: self }),
+            // As libpq: `prefer` does without where TLS itself fails. What the server says stands.
+            Err(error)
+                if mode == SslMode::Prefer && error.as_db_error().is_none() && error.to_string().contains("TLS") =>
+            {
+                config.ssl_mode(Mode::Disable);
+                self.plain(config).await
+            }
+            Err(error) => Err(fault("connect", &self, &error)),
+        }
+    }
+
+    async fn plain(self, config: PgConfig) -> Result<Session, WorkerError> {
+        match config.connect(NoTls).await {
+            Ok((client, connection)) => Ok(Session { client, traffic: carry(connection), server: self }),
+            Err(error) => Err(fault("connect", &self, &error)),
+        }
+    }
+}
+
+fn carry<S, T>(connection: tokio_postgres::Connection<S, T>) -> JoinHandle<()>
+where
+    tokio_postgres::Connection<S, T>: Future<Output = Result<(), tokio_postgres::Error>> + Send + 'static,
+{
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!("a database session ended: {error}");
+        }
+    })
+}
+
+impl Session {
+    /// Whether the server is gone from it.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// Rows of a query. `doing` is what it is for: "list the sessions".
+    pub(super) async fn query(
+        &self,
+        doing: &str,
+        sql: &str,
+        values: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, WorkerError> {
+        self.client.query(sql, values).await.map_err(|error| fault(doing, &self.server, &error))
+    }
+
+    /// The one row of a query.
+    pub(super) async fn one(&self, doing: &str, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Result<Row, WorkerError> {
+        self.client.query_one(sql, values).await.map_err(|error| fault(doing, &self.server, &error))
+    }
+
+    /// Statements without rows.
+    pub(super) async fn batch(&self, doing: &str, sql: &str) -> Result<(), WorkerError> {
+        self.client.batch_execute(sql).await.map_err(|error| fault(doing, &self.server, &error))
+    }
+
+    /// Says goodbye and waits until the socket is closed.
+    pub async fn close(self) {
+        drop(self.client);
+        let _ = self.traffic.await;
+    }
+
+    /// Who the server is.
+    ///
+    /// # Errors
+    /// The server's refusal.
+    pub async fn identity(&self) -> Result<Identity, WorkerError> {
+        let row = self
+            .one(
+                "ask who the server is",
+                "SELECT oid, current_setting('server_version'), current_setting('server_version_num')::int \
+                 FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()",
+                &[],
+            )
+            .await?;
+        // Some services do not let everybody see it; the rest of the identity stands then.
+        let system =
+            self.client.query_one("SELECT system_identifier::text FROM pg_catalog.pg_control_system()", &[]).await;
+        let number: i32 = row.try_get(2).unwrap_or(0);
+        Ok(Identity {
+            system: system.ok().and_then(|row| row.try_get(0).ok()),
+            database_oid: row.try_get(0).unwrap_or(0),
+            version: row.try_get(1).unwrap_or_default(),
+            major: u32::try_from(number / 10_000).unwrap_or(0),
+        })
+    }
+}
+
+impl Identity {
+    /// As plans and approvals hold it.
+    #[must_use]
+    pub fn target(&self, server: &Server) -> TargetIdentity {
+        let mut proofs = BTreeMap::from([
+            ("server".to_owned(), format!("{}:{}", server.host, server.port)),
+            ("version".to_owned(), self.version.clone()),
+            ("database oid".to_owned(), self.database_oid.to_string()),
+        ]);
+        if let Some(system) = &self.system {
+            proofs.insert("system identifier".to_owned(), system.clone());
+        }
+        TargetIdentity { name: server.name(), proofs }
+    }
+}

@@ -1,0 +1,111 @@
+//! What a later engine finds of a program that an earlier one started.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use tokio::sync::oneshot;
+
+use super::exit::{lock_path, read_exit};
+use super::{Exit, group};
+
+/// What became of an attempt's program.
+#[derive(Debug)]
+pub enum Adopted {
+    /// It still runs.
+    Running(Running),
+    /// It ended, so.
+    Ended(Exit),
+    /// None was started.
+    Nothing,
+    /// Nobody recorded how it ended; what is known.
+    Unknown(String),
+}
+
+/// A program that still runs, under the shim of an engine that is gone.
+#[derive(Debug)]
+pub struct Running {
+    log: PathBuf,
+    pid: i32,
+    started: u64,
+}
+
+/// Looks for the program that was started last with this log. Waits for nothing.
+#[must_use]
+pub fn adopt(log: &Path) -> Adopted {
+    let path = lock_path(log);
+    let Ok(lock) = File::options().read(true).write(true).open(&path) else {
+        return ended(log, Adopted::Nothing);
+    };
+    if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+        let killed = "The program's shim was killed before it could record how the program ended.";
+        return ended(log, Adopted::Unknown(killed.to_owned()));
+    }
+    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    let mut words = text.split_ascii_whitespace();
+    let pid = words.next().and_then(|word| word.parse().ok());
+    let started = words.next().and_then(|word| word.parse().ok());
+    match (pid, started) {
+        (Some(pid), Some(started)) => Adopted::Running(Running { log: log.to_owned(), pid, started }),
+        _ => Adopted::Unknown("A program runs and does not say which.".to_owned()),
+    }
+}
+
+fn ended(log: &Path, without: Adopted) -> Adopted {
+    match read_exit(log) {
+        Ok(Some(exit)) => Adopted::Ended(exit),
+        Ok(None) => without,
+        Err(error) => Adopted::Unknown(format!("How the program ended cannot be read: {error}.")),
+    }
+}
+
+impl Running {
+    /// The shim's process number.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Waits until it has ended.
+    pub async fn wait(self) -> Adopted {
+        let (tell, told) = oneshot::channel();
+        let log = self.log.clone();
+        // A thread of its own: the wait may take hours, and must not hold up the end of the engine.
+        let waiting = std::thread::Builder::new().name("wait for shim".to_owned()).spawn(move || {
+            let locked = File::options().read(true).write(true).open(lock_path(&log));
+            let locked = locked.and_then(|lock| Ok(flock(&lock, FlockOperation::LockExclusive)?));
+            // Nobody listens any more when the probe was given up.
+            let _ = tell.send(locked.map(|()| adopt(&log)));
+        });
+        if let Err(error) = waiting {
+            return Adopted::Unknown(format!("It runs and cannot be waited for: {error}."));
+        }
+        match told.await {
+            Ok(Ok(adopted)) => adopted,
+            Ok(Err(error)) => Adopted::Unknown(format!("It runs and cannot be waited for: {error}.")),
+            Err(_) => Adopted::Unknown("It runs and cannot be waited for.".to_owned()),
+        }
+    }
+
+    /// Asks it to end: the shim ends the program with everything that it started, and kills what does not.
+    ///
+    /// # Errors
+    /// The operating system's, unless it has ended already.
+    pub fn stop(&self) -> std::io::Result<()> {
+        let Some(pid) = Pid::from_raw(self.pid) else {
+            return Ok(());
+        };
+        let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else {
+            return Ok(());
+        };
+        // The handle is to whoever has the number now; if that is another, ours has ended.
+        if group::started(self.pid) != Some(self.started) {
+            return Ok(());
+        }
+        match pidfd_send_signal(handle, Signal::TERM) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
