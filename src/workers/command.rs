@@ -220,7 +220,7 @@ impl Worker for RunCommand {
         plan.effects = vec![format!("Runs {} on this host; stopped after {limit}", by_hand(command, &argv))];
         if self.changes {
             plan.effects.push("It changes something outside; relight does not know what".to_owned());
-            plan.undo = "Only by what the command itself offers.".to_owned();
+            plan.undo = String::from("Only by what the command itself offers.");
         }
         plan.commands = vec![by_hand(command, &argv)];
         plan.basis = serde_json::to_value(Basis { argv }).unwrap_or_default();

@@ -25,6 +25,7 @@ use super::target_lock::TargetLock;
 use super::{identify, tools, unreadable_basis};
 
 const WHAT: &str = "dump the database";
+const STOPPED: &str = "the database was only read; an incomplete dump was thrown away";
 /// pg_dump's output is several times smaller than the database; less room than this share of it is too little for sure.
 const LEAST_SHARE: u64 = 8;
 
@@ -74,7 +75,7 @@ impl Worker for SafetyDump {
             format!("pg_dump {}", arguments.join(" ")),
             format!("aws s3 cp safety.dump s3://{}/{key}", place.bucket()),
         ];
-        plan.undo = "Nothing to take back: the database is only read. The dump stays in S3.".to_owned();
+        plan.undo = String::from("Nothing to take back: the database is only read. The dump stays in S3.");
         if tools::find("pg_dump", &server.settings, identity.major).await.is_err() {
             plan.findings
                 .push(Finding::blocking(format!("There is no pg_dump of version {} on this host.", identity.major)));
@@ -166,7 +167,7 @@ impl SafetyDump {
     }
 
     async fn dump(&self, cx: &Context, io: &Io, basis: &Basis, file: &Path) -> Result<Ran, WorkerError> {
-        let stopped = || Ok(Ran::Stopped("the database was only read; an incomplete dump was thrown away".to_owned()));
+        let stopped = || Ok(Ran::Stopped(STOPPED.to_owned()));
         let server = Server::of(&cx.config, &self.database).await?;
         let incident = &cx.knowledge.incident;
         let session = server.connect(incident, "safety dump").await?;
@@ -212,13 +213,26 @@ impl SafetyDump {
             &server.name(),
             "Retry (r): a dump that cannot be read is no way back.",
         )?;
+        self.keep(cx, io, &server.database, basis, file, taken_at).await
+    }
+
+    /// Uploads a dump and reads it back.
+    async fn keep(
+        &self,
+        cx: &Context,
+        io: &Io,
+        database: &str,
+        basis: &Basis,
+        file: &Path,
+        taken_at: Timestamp,
+    ) -> Result<Ran, WorkerError> {
         let (sha256, crc, bytes) = digests(file).await?;
         let place = Place::open(&cx.config, &self.to).await?;
         let metadata = BTreeMap::from([
             ("sha256".to_owned(), sha256.clone()),
             ("crc32c".to_owned(), crc.clone()),
-            ("database".to_owned(), server.database.clone()),
-            ("incident".to_owned(), incident.to_string()),
+            ("database".to_owned(), database.to_owned()),
+            ("incident".to_owned(), cx.knowledge.incident.to_string()),
             ("taken-at".to_owned(), taken_at.to_string()),
         ]);
         io.line(format!("uploading {} to s3://{}/{}", size_text(bytes), place.bucket(), basis.key));
@@ -226,7 +240,7 @@ impl SafetyDump {
         let object = match place.upload(&basis.key, file, &metadata, &Thinned::new(&progress).sink(), &io.cancel).await
         {
             Ok(object) => object,
-            Err(_) if io.cancel.is_cancelled() => return stopped(),
+            Err(_) if io.cancel.is_cancelled() => return Ok(Ran::Stopped(STOPPED.to_owned())),
             Err(error) => return Err(error),
         };
         let mut hash = Sha256::new();
@@ -258,7 +272,7 @@ impl SafetyDump {
             "s3://{}/{} holds {} as of {}: {}, read back, SHA-256 {sha256}",
             place.bucket(),
             basis.key,
-            server.database,
+            database,
             clock(taken_at),
             size_text(bytes)
         );

@@ -63,7 +63,7 @@ impl Worker for EndSessions {
             shell(&server.user),
             shell(&sql)
         )];
-        plan.undo = "Nothing to take back: clients connect again by themselves.".to_owned();
+        plan.undo = String::from("Nothing to take back: clients connect again by themselves.");
         plan.basis = serde_json::to_value(Basis { sessions }).unwrap_or_default();
         session.close().await;
         Ok(plan)

@@ -100,7 +100,7 @@ impl ProveTables {
         let identity = session.identity().await?;
         let tool = tools::find("pg_restore", &server.settings, identity.major).await?;
         let toc = local_copy::local_toc(&path).await?;
-        io.line("counting the dump's rows".to_owned());
+        io.line("counting the dump's rows");
         let counted = count(&tool, &path, &toc).await?;
         let mut wrong = Vec::new();
         let mut evidence = vec![same_rows(&session, &server, &toc, &counted, io, &mut wrong).await?];
@@ -114,7 +114,7 @@ impl ProveTables {
         if !wrong.is_empty() {
             return Err(WorkerError::new("prove the tables", server.name(), wrong.join(" "), NEXT));
         }
-        io.line("refreshing the planner's statistics".to_owned());
+        io.line("refreshing the planner's statistics");
         session
             .batch(
                 "refresh the planner's statistics",

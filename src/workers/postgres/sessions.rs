@@ -39,11 +39,8 @@ impl Other {
 
     /// `4711 fc_app "api" from 10.0.0.7, idle in transaction, connected 2m04s, transaction 31s, waits for Client/ClientRead`
     pub(super) fn describe(&self) -> String {
-        let mut text = format!("{} {}", self.pid, self.user);
-        if !self.application.is_empty() {
-            text.push_str(&format!(" \"{}\"", self.application));
-        }
-        text.push_str(&format!(" from {}", self.client));
+        let name = if self.application.is_empty() { String::new() } else { format!(" \"{}\"", self.application) };
+        let mut text = format!("{} {}{name} from {}", self.pid, self.user, self.client);
         for (before, part) in [
             (", ", &self.state),
             (", connected ", &self.age),

@@ -108,6 +108,18 @@ fn key(identity: &Identity, server: &Server) -> i64 {
 
 /// A 64-bit key as `pg_locks` shows it: the high half in `classid`, the low half in `objid`.
 fn halves(key: i64) -> [u32; 2] {
-    let [a, b, c, d, e, f, g, h] = key.to_be_bytes();
-    [u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h])]
+    let (bytes, mut halves) = (key.to_be_bytes(), [[0; 4]; 2]);
+    halves.iter_mut().zip(bytes.chunks_exact(4)).for_each(|(to, from)| to.copy_from_slice(from));
+    halves.map(u32::from_be_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::halves;
+
+    #[test]
+    fn a_key_is_found_by_its_halves() {
+        assert_eq!(halves(0x0123_4567_89ab_cdef), [0x0123_4567, 0x89ab_cdef]);
+        assert_eq!(halves(-1), [u32::MAX; 2]);
+    }
 }

@@ -79,7 +79,7 @@ impl Cleaner {
                 keep -= 1;
             }
             line.truncate(keep);
-            line.push_str(&format!(" [{left_out} bytes more]"));
+            line = format!("{line} [{left_out} bytes more]");
         }
         if let Some((keep, closed_by)) = row_in(&line) {
             let closed = line.trim_end().ends_with(closed_by);

@@ -23,5 +23,5 @@ mod tell;
 
 pub use adopt::{Adopted, Running, adopt};
 pub use exit::Exit;
-pub use order::{Rows, Spec};
+pub use order::{OnLine, Rows, Spec};
 pub use run::{run, use_program};

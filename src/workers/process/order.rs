@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Called with every line of output that reaches the engine. Under a flood some never do; the log has them all.
-pub(super) type OnLine = Box<dyn FnMut(&str) + Send>;
+pub type OnLine = Box<dyn FnMut(&str) + Send>;
 
 /// How rows of customers are found in the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,7 +45,7 @@ pub struct Spec {
     /// How rows of customers are cut out of it.
     pub rows: Rows,
     /// Sees the lines.
-    pub on_line: Option<Box<dyn FnMut(&str) + Send>>,
+    pub on_line: Option<OnLine>,
 }
 
 impl Spec {

@@ -1,0 +1,416 @@
+//! A real PostgreSQL and a real S3 server, which end with the test.
+
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use jiff::Timestamp;
+use relight::config::Config;
+use relight::incident::{AttemptId, Fact, Gravity, IncidentId, Inputs, Knowledge, KnownFact, Notice, ObjectRef, Plan};
+use relight::runbook::{StepId, TargetRef};
+use relight::workers::process::use_program;
+use relight::workers::s3::Place;
+use relight::workers::{Cancel, Context, Done, Io, Ran, Sink, Worker, WorkerError};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio_postgres::{Client, NoTls};
+
+pub(crate) const PASSWORD: &str = "pw-of-relight";
+const SUPER: &str = "pw-of-postgres";
+
+/// A small database with a bit of everything, as its owner makes it.
+const SCHEMA: &str = "
+CREATE TABLE accounts (id serial PRIMARY KEY, email text UNIQUE NOT NULL);
+CREATE TABLE transactions (id bigserial PRIMARY KEY, account_id int NOT NULL REFERENCES accounts, amount numeric(12,2) NOT NULL);
+CREATE TABLE audit_log (at timestamptz DEFAULT now(), line text);
+CREATE INDEX ON transactions (account_id);
+CREATE VIEW balances AS SELECT account_id, sum(amount) AS balance FROM transactions GROUP BY 1;
+CREATE MATERIALIZED VIEW totals AS SELECT count(*) AS n FROM transactions;
+INSERT INTO accounts (email) SELECT 'user' || i || '@example.com' FROM generate_series(1, 500) i;
+INSERT INTO transactions (account_id, amount) SELECT 1 + i % 500, i / 7.0 FROM generate_series(1, 20000) i;
+INSERT INTO audit_log (line) VALUES (E'two\\nlines'), (E'back\\\\slash'), ('\\.');
+REFRESH MATERIALIZED VIEW totals;
+ANALYZE;";
+
+/// Remembers what it is told.
+#[derive(Default)]
+pub(crate) struct Seen {
+    lines: Mutex<Vec<String>>,
+    notices: Mutex<Vec<Notice>>,
+}
+
+impl Sink for Seen {
+    fn line(&self, text: &str) {
+        self.lines.lock().unwrap().push(text.to_owned());
+    }
+    fn notice(&self, notice: Notice) {
+        self.notices.lock().unwrap().push(notice);
+    }
+}
+
+pub(crate) struct World {
+    folder: tempfile::TempDir,
+    postmaster: Child,
+    pub(crate) port: u16,
+    bin: PathBuf,
+    pub(crate) config: Config,
+    facts: Mutex<Vec<KnownFact>>,
+    attempts: Mutex<u32>,
+    pub(crate) seen: Arc<Seen>,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let pid = i32::try_from(self.postmaster.id()).ok().and_then(Pid::from_raw).unwrap();
+        // Immediate: the cluster is thrown away.
+        let _ = kill_process(pid, Signal::QUIT);
+        let _ = self.postmaster.wait();
+    }
+}
+
+/// An account that PostgreSQL runs as when we are root, which it refuses to be.
+fn account() -> Option<(u32, u32)> {
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let text = std::fs::read_to_string("/etc/passwd").unwrap();
+    let of = |name: &str| {
+        let line = text.lines().find(|line| line.starts_with(&format!("{name}:")))?;
+        let mut fields = line.split(':').skip(2);
+        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    };
+    of("postgres").or_else(|| of("nobody"))
+}
+
+fn bin() -> PathBuf {
+    let mut found: Vec<PathBuf> =
+        std::fs::read_dir("/usr/lib/postgresql").unwrap().flatten().map(|entry| entry.path().join("bin")).collect();
+    found.sort();
+    found.into_iter().rev().find(|bin| bin.join("initdb").exists()).expect("PostgreSQL")
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        use_program(PathBuf::from(env!("CARGO_BIN_EXE_relight")));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o711)).unwrap();
+        let (bin, home, account) = (bin(), path.join("pg"), account());
+        std::fs::create_dir(&home).unwrap();
+        std::fs::write(home.join("pw"), SUPER).unwrap();
+        if let Some((uid, gid)) = account {
+            std::os::unix::fs::chown(&home, Some(uid), Some(gid)).unwrap();
+        }
+        let as_account = |program: PathBuf| {
+            let mut command = Command::new("setpriv");
+            command.args(["--pdeathsig", "QUIT"]).current_dir(&home).stdin(Stdio::null()).stdout(Stdio::null());
+            if let Some((uid, gid)) = account {
+                command.args([format!("--reuid={uid}"), format!("--regid={gid}"), "--clear-groups".to_owned()]);
+            }
+            command.arg(program).env("LC_ALL", "C");
+            command
+        };
+        let made = as_account(bin.join("initdb"))
+            .args([
+                "--username=postgres",
+                "--auth=scram-sha-256",
+                "--encoding=UTF8",
+                "--locale=C",
+                "--no-sync",
+                "--pwfile=pw",
+                "-D",
+            ])
+            .arg(home.join("data"))
+            .status()
+            .unwrap();
+        assert!(made.success());
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut command = as_account(bin.join("postgres"));
+        command.arg("-D").arg(home.join("data")).args(["-p", &port.to_string()]).stderr(Stdio::piped());
+        for setting in [
+            "listen_addresses=127.0.0.1",
+            "unix_socket_directories=",
+            "fsync=off",
+            "max_prepared_transactions=5",
+            "autovacuum=off",
+        ] {
+            command.args(["-c", setting]);
+        }
+        let mut postmaster = command.spawn().unwrap();
+        let mut output = BufReader::new(postmaster.stderr.take().unwrap());
+        let mut line = String::new();
+        while !line.contains("ready to accept connections") {
+            line.clear();
+            assert!(output.read_line(&mut line).unwrap() > 0, "the server ended");
+        }
+        // Nobody reads on, so it must not be made to wait for us either.
+        std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
+        let s3 = serve_s3(&path.join("s3")).await;
+        let config = config(path, &bin, port, &s3);
+        std::fs::create_dir_all(path.join("incident/output")).unwrap();
+        let world = Self {
+            postmaster,
+            port,
+            bin,
+            config,
+            facts: Mutex::default(),
+            attempts: Mutex::new(0),
+            seen: Arc::default(),
+            folder,
+        };
+        world.make_database().await;
+        world
+    }
+
+    async fn make_database(&self) {
+        let admin = self.sql("postgres", SUPER, "postgres").await;
+        for statement in [
+            format!("CREATE ROLE fc_app LOGIN PASSWORD '{PASSWORD}'"),
+            format!(
+                "CREATE ROLE relight LOGIN PASSWORD '{PASSWORD}' IN ROLE fc_app, pg_signal_backend, pg_read_all_stats"
+            ),
+            "CREATE DATABASE financecopilot OWNER fc_app".to_owned(),
+        ] {
+            admin.batch_execute(&statement).await.unwrap();
+        }
+        self.run_sql(SCHEMA).await;
+    }
+
+    /// A session of its own. It ends when it is dropped.
+    pub(crate) async fn sql(&self, user: &str, password: &str, database: &str) -> Client {
+        let mut config = tokio_postgres::Config::new();
+        config.host("127.0.0.1").port(self.port).user(user).password(password).dbname(database).application_name("api");
+        let (client, connection) = config.connect(NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client
+    }
+
+    pub(crate) async fn app(&self) -> Client {
+        self.sql("fc_app", PASSWORD, "financecopilot").await
+    }
+
+    pub(crate) async fn admin(&self, database: &str) -> Client {
+        self.sql("postgres", SUPER, database).await
+    }
+
+    /// One number that the database answers; the session is gone when this returns.
+    pub(crate) async fn number(&self, sql: &str) -> i64 {
+        let client = self.app().await;
+        let number = client.query_one(sql, &[]).await.unwrap().get(0);
+        self.leave(client).await;
+        number
+    }
+
+    /// Statements as the service; the session is gone when this returns.
+    pub(crate) async fn run_sql(&self, sql: &str) {
+        let client = self.app().await;
+        client.batch_execute(sql).await.unwrap();
+        self.leave(client).await;
+    }
+
+    /// Ends a session and waits until the server has taken it off its list.
+    pub(crate) async fn leave(&self, client: Client) {
+        let pid: i32 = client.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
+        drop(client);
+        let admin = self.admin("postgres").await;
+        let left = "SELECT count(*) FROM pg_stat_activity WHERE pid = $1";
+        while admin.query_one(left, &[&pid]).await.unwrap().get::<_, i64>(0) > 0 {}
+    }
+
+    /// The server lists a session until its process has ended; asking it is the wait.
+    pub(crate) async fn until_gone(&self, application: &str) {
+        let admin = self.admin("postgres").await;
+        let left = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'financecopilot' AND application_name = $1";
+        while admin.query_one(left, &[&application]).await.unwrap().get::<_, i64>(0) > 0 {}
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn object_file(&self, key: &str) -> PathBuf {
+        self.path().join("s3/backups").join(key)
+    }
+
+    /// A dump as the backup job makes it.
+    pub(crate) fn pg_dump(&self, database: &str, options: &[&str]) -> Vec<u8> {
+        let output = Command::new(self.bin.join("pg_dump"))
+            .args(["-Fc", "-h", "127.0.0.1", "-U", "postgres", "-p", &self.port.to_string()])
+            .args(options)
+            .arg(database)
+            .env("PGPASSWORD", SUPER)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    }
+
+    /// Puts an object where snapshots are, and pins it.
+    pub(crate) async fn put(&self, key: &str, bytes: &[u8]) -> ObjectRef {
+        let file = self.object_file(key);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, bytes).unwrap();
+        let place = Place::open(&self.config, &TargetRef::S3("backups".to_owned())).await.unwrap();
+        place.head(key, None).await.unwrap().unwrap()
+    }
+
+    /// Lets a step have found something.
+    pub(crate) fn know(&self, step: &str, fact: Fact) {
+        let attempt = AttemptId(*self.attempts.lock().unwrap());
+        self.facts.lock().unwrap().push(KnownFact { step: StepId::new(step), attempt, standing: true, fact });
+    }
+
+    pub(crate) fn chosen(&self, object: &ObjectRef) {
+        self.know(
+            "select.snapshot",
+            Fact::Snapshot { object: object.clone(), taken_at: "2026-11-23T06:00:00Z".parse().unwrap() },
+        );
+    }
+
+    pub(crate) fn incident() -> IncidentId {
+        IncidentId::new("INC-TEST").unwrap()
+    }
+
+    pub(crate) fn context(&self, step: &str) -> Context {
+        Context {
+            step: StepId::new(step),
+            title: step.to_owned(),
+            attempt: Some(AttemptId(*self.attempts.lock().unwrap())),
+            inputs: Inputs::new(),
+            undoes: None,
+            knowledge: Arc::new(Knowledge {
+                incident: Self::incident(),
+                environment: "test".to_owned(),
+                database: "financecopilot".to_owned(),
+                onset: None,
+                regulated: None,
+                writes_stopped_at: Some(Timestamp::now()),
+                snapshot_time: None,
+                rto_deadline: None,
+                facts: self.facts.lock().unwrap().clone(),
+                past: Vec::new(),
+                done: Vec::new(),
+                phase: "Restore".to_owned(),
+                last_failure: None,
+                now: Timestamp::now(),
+            }),
+            config: Arc::new(self.config.clone()),
+            folder: self.path().join("incident"),
+        }
+    }
+
+    pub(crate) fn log(&self) -> String {
+        let attempt = *self.attempts.lock().unwrap();
+        std::fs::read_to_string(self.path().join(format!("incident/output/{attempt}.log"))).unwrap_or_default()
+    }
+
+    /// The plan with what preflight finds, as a person sees it.
+    pub(crate) async fn plan(&self, step: &str, worker: &dyn Worker) -> Result<Plan, WorkerError> {
+        *self.attempts.lock().unwrap() += 1;
+        let cx = self.context(step);
+        let mut plan = worker.plan(&cx).await?;
+        let findings = worker.preflight(&cx, &plan).await?;
+        plan.findings.extend(findings);
+        Ok(plan)
+    }
+
+    pub(crate) fn io(&self, cancel: Cancel) -> Io {
+        let attempt = *self.attempts.lock().unwrap();
+        let log = self.path().join(format!("incident/output/{attempt}.log"));
+        Io::new(AttemptId(attempt), cancel, log, Arc::clone(&self.seen) as Arc<dyn Sink>)
+    }
+
+    /// Runs an approved plan, as the engine does: the target must still be the one that was approved.
+    pub(crate) async fn run(&self, step: &str, worker: &dyn Worker, plan: &Plan) -> Result<Ran, WorkerError> {
+        let (hand, cancel) = Cancel::new();
+        let cx = self.context(step);
+        assert_eq!(worker.identify(&cx).await?, plan.target);
+        let ran = worker.run(&cx, plan, &self.io(cancel)).await;
+        drop(hand);
+        ran
+    }
+
+    /// Plans, finds no obstacle, runs, and remembers what was found out.
+    pub(crate) async fn done(&self, step: &str, worker: &dyn Worker) -> Done {
+        let plan = self.plan(step, worker).await.unwrap();
+        assert_eq!(plan.obstacle(), None);
+        match self.run(step, worker, &plan).await.unwrap_or_else(|error| panic!("{error}\n{}", self.log())) {
+            Ran::Done(done) => {
+                done.facts.iter().for_each(|fact| self.know(step, fact.clone()));
+                done
+            }
+            Ran::Stopped(why) => panic!("{why}"),
+        }
+    }
+
+    /// What was shown of progress.
+    pub(crate) fn progress(&self) -> Vec<(String, u64, Option<u64>)> {
+        let of = |notice: &Notice| match notice {
+            Notice::Progress { label, done, total, .. } => Some((label.clone(), *done, *total)),
+            _ => None,
+        };
+        self.seen.notices.lock().unwrap().iter().filter_map(of).collect()
+    }
+}
+
+pub(crate) fn texts(plan: &Plan, gravity: Gravity) -> Vec<String> {
+    plan.findings.iter().filter(|finding| finding.gravity == gravity).map(|finding| finding.text.clone()).collect()
+}
+
+pub(crate) fn database() -> TargetRef {
+    TargetRef::Postgres("financecopilot".to_owned())
+}
+
+struct S3Login {
+    endpoint: String,
+    key: PathBuf,
+    secret: PathBuf,
+}
+
+async fn serve_s3(root: &Path) -> S3Login {
+    std::fs::create_dir_all(root.join("backups")).unwrap();
+    let write = |name: &str, text: &str| {
+        let path = root.with_file_name(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        path
+    };
+    let files = s3s_fs::FileSystem::new(root).unwrap();
+    let mut builder = s3s::service::S3ServiceBuilder::new(files);
+    builder.set_auth(s3s::auth::SimpleAuth::from_single("AKIATEST", "secret-key"));
+    let service = builder.build();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let answer = move |request: axum::extract::Request| {
+        let service = service.clone();
+        async move { service.call(request.map(s3s::Body::http_body_unsync)).await.unwrap().map(axum::body::Body::new) }
+    };
+    tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(answer)).await });
+    S3Login { endpoint, key: write("key", "AKIATEST"), secret: write("secret", "secret-key") }
+}
+
+fn config(path: &Path, bin: &Path, port: u16, s3: &S3Login) -> Config {
+    let password = path.join("password");
+    std::fs::write(&password, PASSWORD).unwrap();
+    std::fs::set_permissions(&password, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let place = |prefix: &str| {
+        format!(
+            "bucket = \"backups\"\nprefix = \"{prefix}\"\nregion = \"us-east-1\"\npath_style = true\nendpoint = \"{}\"\n\
+             access_key_id = {{ file = \"{}\" }}\nsecret_access_key = {{ file = \"{}\" }}\n",
+            s3.endpoint,
+            s3.key.display(),
+            s3.secret.display()
+        )
+    };
+    let text = format!(
+        "environment = \"test\"\n[postgres.financecopilot]\nhost = \"127.0.0.1\"\nport = {port}\ndatabase = \"financecopilot\"\nuser = \"relight\"\n\
+         password = {{ file = \"{}\" }}\nowner = \"fc_app\"\napp_role = \"fc_app\"\njobs = 2\nbin_dir = \"{}\"\n\
+         [s3.backups]\n{}[s3.safety]\n{}",
+        password.display(),
+        bin.display(),
+        place("postgres/"),
+        place("safety/")
+    );
+    toml::from_str(&text).unwrap()
+}
