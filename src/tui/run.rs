@@ -213,14 +213,18 @@ impl Cockpit {
 
     fn heard(&mut self, first: Option<FromEngine>) -> Due {
         let mut next = first.unwrap_or_else(|| FromEngine::Lost("the connection ended".to_owned()));
+        let was_caught_up = self.app.caught_up;
+        // The first whole view is what a person waits for; later news may wait for the next frame.
+        let due = |app: &App| if app.caught_up && !was_caught_up { Due::Now } else { Due::Soon };
         for _ in 0..BATCH {
             self.take(Msg::FromEngine(next), Due::Soon);
             match self.link.rx.try_recv() {
                 Ok(more) => next = more,
-                Err(_) => return Due::Soon,
+                Err(_) => return due(&self.app),
             }
         }
-        self.take(Msg::FromEngine(next), Due::Soon)
+        self.take(Msg::FromEngine(next), Due::Soon);
+        due(&self.app)
     }
 
     fn resized(&mut self) -> Due {

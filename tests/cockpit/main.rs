@@ -13,10 +13,9 @@ use terminal::{Person, Terminal};
 
 /// The only drill's facts.
 fn ready(person: &Person) -> Ready {
-    let drills = std::fs::read_dir(person.state().join("drills")).expect("a folder of drills");
+    let mut drills = std::fs::read_dir(person.state().join("drills")).expect("a folder of drills");
     drills
-        .filter_map(|entry| Ready::read(&entry.expect("an entry").path()).ok().flatten())
-        .next()
+        .find_map(|entry| Ready::read(&entry.expect("an entry").path()).ok().flatten())
         .expect("a sandbox that is ready")
 }
 

@@ -14,6 +14,8 @@ enum Card {
     Confirm,
     /// This name.
     Name(String),
+    /// To be read to its end first; the text says how much is left.
+    Unread(String),
     /// It will not be.
     Bad(String),
 }
@@ -24,6 +26,10 @@ fn card(screen: &str) -> Option<Card> {
         || screen.contains("try again")
     {
         return Some(Card::Bad(screen.to_owned()));
+    }
+    let offered = screen.contains(" and press Enter to approve") || screen.contains("y approve this plan");
+    if let (true, Some((_, left))) = (offered, screen.split_once("\u{2193} more (")) {
+        return Some(Card::Unread(left.split(')').next().unwrap_or_default().to_owned()));
     }
     if let Some((_, rest)) = screen.split_once("Type ") {
         let name = rest.split(" and press Enter").next().unwrap_or_default();
@@ -36,7 +42,7 @@ fn card(screen: &str) -> Option<Card> {
 }
 
 /// The step that the cockpit's cursor stands on by itself: the first that is ready.
-pub fn current(state: &State) -> Option<Step> {
+pub(super) fn current(state: &State) -> Option<Step> {
     state
         .runbook
         .steps()
@@ -50,12 +56,12 @@ fn is_done(state: &State, step: &StepId) -> bool {
 }
 
 /// Prepares and approves the step under the cursor, and waits until it has ended well.
-pub fn carry_out(person: &Person, terminal: &mut Terminal, step: &Step, onset: &str) {
+pub(super) fn carry_out(person: &Person, terminal: &mut Terminal, step: &Step, onset: &str) {
     approve(person, terminal, step, onset);
     wait_until_done(person, terminal, step);
 }
 
-pub fn wait_until_done(person: &Person, terminal: &mut Terminal, step: &Step) {
+pub(super) fn wait_until_done(person: &Person, terminal: &mut Terminal, step: &Step) {
     terminal.until(&format!("the end of {}", step.title), |_| {
         let state = person.incident()?;
         match state.status(&step.id) {
@@ -70,7 +76,12 @@ pub fn wait_until_done(person: &Person, terminal: &mut Terminal, step: &Step) {
 }
 
 /// Prepares and approves the step under the cursor.
-pub fn approve(person: &Person, terminal: &mut Terminal, step: &Step, onset: &str) {
+pub(super) fn approve(person: &Person, terminal: &mut Terminal, step: &Step, onset: &str) {
+    // The cursor goes to the next step by itself, as soon as the cockpit has heard of the end of the last one.
+    let title: String = step.title.chars().take(20).collect();
+    terminal.until(&format!("the cursor on {}", step.title), |screen| {
+        screen.lines().any(|line| line.contains('\u{203a}') && line.contains(&title)).then_some(())
+    });
     terminal.keys("a");
     let begun = |person: &Person| person.incident().is_some_and(|state| state.status(&step.id) != &StepStatus::Pending);
     let mut answered: Vec<Card> = Vec::new();
@@ -84,6 +95,7 @@ pub fn approve(person: &Person, terminal: &mut Terminal, step: &Step, onset: &st
         let Some(wanted) = wanted else { return };
         match &wanted {
             Card::Bad(screen) => panic!("{} cannot be approved:\n{screen}", step.title),
+            Card::Unread(_) => terminal.keys("\x1b[6~"),
             Card::Confirm => terminal.keys("y"),
             Card::Name(name) => {
                 let keys = format!("{name}\r");

@@ -13,21 +13,21 @@ use relight::incident::State;
 const PATIENCE: Duration = Duration::from_mins(3);
 
 /// Folders of a person of their own, so that tests meet nobody's incidents.
-pub struct Person {
+pub(super) struct Person {
     folder: tempfile::TempDir,
 }
 
 impl Person {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { folder: tempfile::Builder::new().prefix("rl").tempdir().expect("a folder") }
     }
 
-    pub fn state(&self) -> PathBuf {
+    pub(super) fn state(&self) -> PathBuf {
         self.folder.path().join("state/relight")
     }
 
     /// Environment variables for a program that this person runs.
-    pub fn environment(&self) -> Vec<(&'static str, PathBuf)> {
+    pub(super) fn environment(&self) -> Vec<(&'static str, PathBuf)> {
         let runtime = self.folder.path().join("run");
         std::fs::create_dir_all(&runtime).expect("a folder");
         vec![
@@ -38,7 +38,7 @@ impl Person {
     }
 
     /// Runs the program to its end, without a terminal.
-    pub fn run(&self, arguments: &[&str]) -> std::process::Output {
+    pub(super) fn run(&self, arguments: &[&str]) -> std::process::Output {
         std::process::Command::new(env!("CARGO_BIN_EXE_relight"))
             .args(arguments)
             .envs(self.environment())
@@ -47,7 +47,7 @@ impl Person {
     }
 
     /// The only incident's state, read from its journal; none before there is one.
-    pub fn incident(&self) -> Option<State> {
+    pub(super) fn incident(&self) -> Option<State> {
         let mut folders = std::fs::read_dir(self.state().join("incidents")).ok()?;
         let journal = folders.next()?.ok()?.path().join("journal.jsonl");
         let history = relight::journal::read(&journal).ok()?;
@@ -63,7 +63,7 @@ impl Drop for Person {
 }
 
 /// The program on a terminal.
-pub struct Terminal {
+pub(super) struct Terminal {
     parser: vt100::Parser,
     bytes: Receiver<Vec<u8>>,
     keyboard: Box<dyn Write + Send>,
@@ -72,7 +72,7 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    pub fn start(person: &Person, arguments: &[&str], rows: u16, cols: u16) -> Self {
+    pub(super) fn start(person: &Person, arguments: &[&str], rows: u16, cols: u16) -> Self {
         let pair = native_pty_system()
             .openpty(PtySize { rows, cols, pixel_width: 0, pixel_height: 0 })
             .expect("a pseudo-terminal");
@@ -91,7 +91,7 @@ impl Terminal {
         let keyboard = pair.master.take_writer().expect("a writer");
         let (send, bytes) = channel();
         std::thread::spawn(move || {
-            let mut buffer = [0; 65536];
+            let mut buffer = vec![0; 65536];
             while let Ok(count @ 1..) = reader.read(&mut buffer) {
                 if send.send(buffer[..count].to_vec()).is_err() {
                     return;
@@ -102,16 +102,16 @@ impl Terminal {
         Self { parser, bytes, keyboard, child, master: Some(pair.master) }
     }
 
-    pub fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         self.parser.screen().contents()
     }
 
-    pub fn keys(&mut self, keys: &str) {
+    pub(super) fn keys(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).and_then(|()| self.keyboard.flush()).expect("the terminal takes keys");
     }
 
     /// Takes in what the program draws until `found` finds something on the screen.
-    pub fn until<T>(&mut self, what: &str, mut found: impl FnMut(&str) -> Option<T>) -> T {
+    pub(super) fn until<T>(&mut self, what: &str, mut found: impl FnMut(&str) -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(found) = found(&self.text()) {
@@ -120,24 +120,24 @@ impl Terminal {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.bytes.recv_timeout(left) {
                 Ok(bytes) => self.parser.process(&bytes),
-                Err(_) => panic!("{what} did not appear. The screen:\n{}", self.text()),
+                Err(ended) => panic!("{what} did not appear ({ended}). The screen:\n{}", self.text()),
             }
         }
     }
 
-    pub fn until_shown(&mut self, text: &str) {
+    pub(super) fn until_shown(&mut self, text: &str) {
         self.until(text, |screen| screen.contains(text).then_some(()));
     }
 
     /// Closes the terminal as a dropped connection does, and waits until the program has noticed.
-    pub fn hang_up(mut self) {
+    pub(super) fn hang_up(mut self) {
         drop(self.master.take());
         drop(self.keyboard);
         self.child.wait().expect("the program ends");
     }
 
     /// Waits until the program ends by itself.
-    pub fn ended(&mut self) -> u32 {
+    pub(super) fn ended(&mut self) -> u32 {
         self.child.wait().expect("the program ends").exit_code()
     }
 }

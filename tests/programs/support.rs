@@ -102,7 +102,7 @@ pub(crate) fn alive(pid: i32) -> bool {
 pub(crate) fn shim(attempt: &Attempt, spec: &Spec) -> Child {
     let pairs: Vec<(String, String)> =
         spec.env.iter().map(|(name, value)| (name.clone(), value.expose_secret().to_owned())).collect();
-    let redact: Vec<&str> = spec.redact.iter().map(|secret| secret.expose_secret()).collect();
+    let redact: Vec<&str> = spec.redact.iter().map(secrecy::ExposeSecret::expose_secret).collect();
     let order = serde_json::json!({
         "what": spec.what, "log": attempt.log, "argv": spec.argv, "env": pairs, "env_remove": [], "cwd": null,
         "timeout_ms": null, "grace_ms": 10_000, "redact": redact, "rows": "anywhere",

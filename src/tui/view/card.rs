@@ -118,6 +118,13 @@ fn review(app: &App, card: &Card, step: Option<&Step>, width: usize) -> Sheet {
     }
     let mut sheet = Sheet { body, essential, grave: is_live(app), ..Sheet::default() };
     foot(app, card, plan, step, width, &mut sheet);
+    let waits = card.stage == Stage::Review && plan.obstacle().is_none() && !card.is_shown();
+    if let (true, Some(first)) = (waits, sheet.foot.first_mut()) {
+        // Until the keyboard has been read up to this frame no key counts, so none is offered.
+        *first =
+            Line::from(Span::styled("One moment: only what is typed after this is on screen counts.", app.theme.dim()));
+        sheet.foot_cursor = None;
+    }
     sheet
 }
 

@@ -38,9 +38,10 @@ pub fn adopt(log: &Path) -> Adopted {
     let Ok(lock) = File::options().read(true).write(true).open(&path) else {
         return ended(log, Adopted::Nothing);
     };
-    if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
-        let killed = "The program's shim was killed before it could record how the program ended.";
-        return ended(log, Adopted::Unknown(killed.to_owned()));
+    // Shared: those who look must not take one another for a shim.
+    if flock(&lock, FlockOperation::NonBlockingLockShared).is_ok() {
+        let _ = unlock(&lock);
+        return ended(log, Adopted::Unknown(KILLED.to_owned()));
     }
     let text = std::fs::read_to_string(&path).unwrap_or_default();
     let mut words = text.split_ascii_whitespace();
@@ -50,6 +51,14 @@ pub fn adopt(log: &Path) -> Adopted {
         (Some(pid), Some(started)) => Adopted::Running(Running { log: log.to_owned(), pid, started }),
         _ => Adopted::Unknown("A program runs and does not say which.".to_owned()),
     }
+}
+
+const KILLED: &str = "The program's shim was killed before it could record how the program ended.";
+
+/// Gives a lock back at once. Closing would not do: a child that another thread is just starting has the descriptor
+/// too, until it becomes its program.
+fn unlock(lock: &File) -> std::io::Result<()> {
+    Ok(flock(lock, FlockOperation::Unlock)?)
 }
 
 fn ended(log: &Path, without: Adopted) -> Adopted {
@@ -74,9 +83,12 @@ impl Running {
         // A thread of its own: the wait may take hours, and must not hold up the end of the engine.
         let waiting = std::thread::Builder::new().name("wait for shim".to_owned()).spawn(move || {
             let locked = File::options().read(true).write(true).open(lock_path(&log));
-            let locked = locked.and_then(|lock| Ok(flock(&lock, FlockOperation::LockExclusive)?));
+            let waited = locked.and_then(|lock| {
+                flock(&lock, FlockOperation::LockShared)?;
+                unlock(&lock)
+            });
             // Nobody listens any more when the probe was given up.
-            let _ = tell.send(locked.map(|()| adopt(&log)));
+            let _ = tell.send(waited.map(|()| ended(&log, Adopted::Unknown(KILLED.to_owned()))));
         });
         if let Err(error) = waiting {
             return Adopted::Unknown(format!("It runs and cannot be waited for: {error}."));

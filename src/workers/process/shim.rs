@@ -49,6 +49,8 @@ pub fn main() -> ExitCode {
 }
 
 async fn serve() -> ExitCode {
+    // Before anything can be started: from here on no hang-up of an engine's terminal ends us.
+    let signals = Signals::new();
     // Fails only where this process leads its group already, as when a shell started it.
     let _ = rustix::process::setsid();
     // Without it, a descendant whose parent ended would leave our sight.
@@ -82,7 +84,7 @@ async fn serve() -> ExitCode {
         }
     };
     let exit = match Shim::start(&order, log, teller) {
-        Ok(shim) => shim.watch(&order, control).await,
+        Ok(shim) => shim.watch(&order, control, signals).await,
         Err((error, log)) => refused(&order, &error, &log),
     };
     match exit_file.write(&exit) {
@@ -170,9 +172,13 @@ impl Shim {
         }
     }
 
-    async fn watch(mut self, order: &Order, mut control: AsyncLines<BufReader<Receiver>>) -> Exit {
+    async fn watch(
+        mut self,
+        order: &Order,
+        mut control: AsyncLines<BufReader<Receiver>>,
+        mut signals: Signals,
+    ) -> Exit {
         let grace = Duration::from_millis(order.grace_ms);
-        let mut signals = Signals::new();
         let deadline = order.timeout_ms.map(|limit| tokio::time::Instant::now() + Duration::from_millis(limit));
         let mut buffer = vec![0; CHUNK];
         let mut status: Option<ExitStatus> = None;
