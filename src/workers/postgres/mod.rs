@@ -7,7 +7,7 @@
 //! | `tools` | pg_restore and pg_dump of the right version |
 //! | `check`, `sessions`, `end_sessions` | rights; who else is connected |
 //! | `dump` | the safety dump |
-//! | `local_copy`, `catalogue`, `uses`, `progress`, `restore` | going back to a dump |
+//! | `local_copy`, `catalogue`, `uses`, `judge`, `progress`, `restore` | going back to a dump |
 //! | `count`, `prove` | the database holds what the dump holds |
 
 mod catalogue;
@@ -16,6 +16,7 @@ mod count;
 mod dump;
 mod end_sessions;
 mod error;
+mod judge;
 mod local_copy;
 mod pgpass;
 mod progress;

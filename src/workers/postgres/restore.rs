@@ -3,7 +3,7 @@
 //! That is not atomic: where it stops, the database is partly restored. So everything that can be known beforehand is
 //! proved first, above all that the dump is whole and that nobody is connected.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -16,14 +16,14 @@ use crate::snapshots::size_text;
 use crate::workers::process::{self, Adopted, Exit, Rows, Spec};
 use crate::workers::{Context, Disposition, Done, Io, Probe, Ran, Worker, WorkerError};
 
+use super::judge::{has_way_back, judge, list_without_foreign};
 use super::local_copy::{self, is_whole, room};
 use super::progress::Progress;
 use super::server::{FOREIGN, Server, shell};
-use super::session::Session;
 use super::sessions::{RESTORE, name_some, others, prepared};
 use super::target_lock::TargetLock;
 use super::tools::{self, Tool};
-use super::{catalogue, identify, unreadable_basis};
+use super::{identify, unreadable_basis};
 
 const WHAT: &str = "restore the database";
 const MIXED: &str = "The database is mixed: partly restored, partly as it was.";
@@ -258,53 +258,8 @@ impl RestoreDatabase {
     }
 }
 
-/// Whether this incident made a safety dump of the database. A dump stays good even where its step was undone.
-fn has_way_back(cx: &Context, server: &Server) -> bool {
-    cx.knowledge.facts.iter().any(|known| match &known.fact {
-        Fact::SafetyDump { object, .. } => {
-            let name = object.key.rsplit('/').next().unwrap_or_default();
-            name.starts_with(&format!("{}-", server.database))
-        }
-        _ => false,
-    })
-}
-
 fn basis(plan: &Plan) -> Result<Basis, WorkerError> {
     serde_json::from_value(plan.basis.clone()).map_err(|error| unreadable_basis(&plan.target, &error))
-}
-
-/// What the dump's own table of contents says against the server and the live catalogue.
-async fn judge(
-    cx: &Context,
-    server: &Server,
-    session: &Session,
-    object: &ObjectRef,
-    tool: Result<&Tool, &WorkerError>,
-) -> Result<Vec<Finding>, WorkerError> {
-    let place = local_copy::place_of(cx, object).await?;
-    let toc = match local_copy::remote_toc(&place, object).await? {
-        Ok(toc) => toc,
-        Err(error) => return Ok(vec![Finding::blocking(format!("The dump {} cannot be read: {error}.", object.key))]),
-    };
-    let mut findings = Vec::new();
-    let needed = toc.header.version.oldest_pg_restore().max(toc.header.pg_dump_major().unwrap_or(0));
-    if let Ok(tool) = tool {
-        findings.push(if tool.major < needed {
-            Finding::blocking(format!("The dump was written by pg_dump {needed}, which {} cannot read: the server would have to be of that version.", tool.describe()))
-        } else {
-            Finding::good(format!("{} reads this dump, of pg_dump {}", tool.describe(), toc.header.pg_dump_version.as_deref().unwrap_or("?")))
-        });
-    }
-    match toc.header.database.as_deref() {
-        Some(name) if name == server.database => {}
-        other => findings.push(Finding::blocking(format!(
-            "The dump is of the database {}, not of {}.",
-            other.unwrap_or("?"),
-            server.database
-        ))),
-    }
-    findings.extend(catalogue::findings(session, &toc).await?);
-    Ok(findings)
 }
 
 fn arguments(server: &Server, jobs: u32, file: &Path, list: Option<&Path>) -> Vec<String> {
@@ -321,39 +276,6 @@ fn arguments(server: &Server, jobs: u32, file: &Path, list: Option<&Path>) -> Ve
     arguments.extend(server.arguments());
     arguments.push(file.display().to_string());
     arguments
-}
-
-/// A list for `--use-list` where entries must be left out; none where all can be restored.
-async fn list_without_foreign(
-    session: &Session,
-    server: &Server,
-    toc: &Toc,
-    local: &Path,
-    io: &Io,
-) -> Result<Option<PathBuf>, WorkerError> {
-    let left_out = catalogue::foreign_extensions(session, toc, &server.settings.owner).await?;
-    if left_out.is_empty() {
-        return Ok(None);
-    }
-    let mut text = String::new();
-    for entry in &toc.entries {
-        if left_out.contains(&entry.dump_id) {
-            io.line(format!("left as it is, for it belongs to another role: {entry}"));
-        } else {
-            text.push_str(&entry.list_line());
-            text.push('\n');
-        }
-    }
-    let path = local.with_extension("list");
-    std::fs::write(&path, text).map_err(|error| {
-        WorkerError::new(
-            WHAT,
-            path.display().to_string(),
-            format!("The list of entries cannot be written: {error}."),
-            "Nothing was changed. Free space there, then retry (r).",
-        )
-    })?;
-    Ok(Some(path))
 }
 
 /// An exit, and whether pg_restore was seen to begin its work.
