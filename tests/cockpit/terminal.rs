@@ -68,7 +68,8 @@ pub(super) struct Terminal {
     bytes: Receiver<Vec<u8>>,
     keyboard: Box<dyn Write + Send>,
     child: Box<dyn Child + Send + Sync>,
-    master: Option<Box<dyn MasterPty + Send>>,
+    /// Kept for its size: the program would see it hang up.
+    _master: Box<dyn MasterPty + Send>,
 }
 
 impl Terminal {
@@ -76,8 +77,11 @@ impl Terminal {
         let pair = native_pty_system()
             .openpty(PtySize { rows, cols, pixel_width: 0, pixel_height: 0 })
             .expect("a pseudo-terminal");
-        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_relight"));
-        command.args(arguments);
+        // `script` runs it on a terminal of its own between this one and the program: when it is killed, that inner
+        // terminal hangs up for the program as a dropped connection's does.
+        let mut command = CommandBuilder::new("script");
+        let program = format!("exec {} {}", env!("CARGO_BIN_EXE_relight"), arguments.join(" "));
+        command.args(["--quiet", "--return", "--command", &program, "/dev/null"]);
         command.cwd(Path::new("/"));
         for (name, value) in person.environment() {
             command.env(name, value);
@@ -99,7 +103,7 @@ impl Terminal {
             }
         });
         let parser = vt100::Parser::new(nonzero(rows), nonzero(cols), 0);
-        Self { parser, bytes, keyboard, child, master: Some(pair.master) }
+        Self { parser, bytes, keyboard, child, _master: pair.master }
     }
 
     pub(super) fn text(&self) -> String {
@@ -129,11 +133,10 @@ impl Terminal {
         self.until(text, |screen| screen.contains(text).then_some(()));
     }
 
-    /// Closes the terminal as a dropped connection does, and waits until the program has noticed.
+    /// Kills what holds the program's terminal, as a dropped connection does.
     pub(super) fn hang_up(mut self) {
-        drop(self.master.take());
-        drop(self.keyboard);
-        self.child.wait().expect("the program ends");
+        self.child.kill().expect("the terminal's holder can be killed");
+        self.child.wait().expect("the terminal's holder ends");
     }
 
     /// Waits until the program ends by itself.

@@ -248,7 +248,7 @@ async fn refusals(sandbox: &Sandbox, cx: &Context) {
     };
     let snapshot = "ofx-snapshot";
 
-    let empty = with(&|config| config.s3.get_mut(snapshot).unwrap().prefix = "snapshot/typo/".to_owned());
+    let empty = with(&|config| config.s3.get_mut(snapshot).unwrap().prefix = String::from("snapshot/typo/"));
     let planned = plan(&worker("s3.ofx-snapshot"), &empty).await;
     assert!(blocking(&planned)[0].contains("There is nothing in s3://"), "{:?}", planned.findings);
     assert!(planned.nothing_to_do.is_none(), "an empty snapshot is never taken for `all is well`");
@@ -261,7 +261,7 @@ async fn refusals(sandbox: &Sandbox, cx: &Context) {
     let planned = plan(&worker("s3.ofx-snapshot"), &inside).await;
     assert!(blocking(&planned)[0].contains("overlaps"), "{:?}", planned.findings);
 
-    let gone = with(&|config| config.s3.get_mut("ofx").unwrap().bucket = "no-such-bucket".to_owned());
+    let gone = with(&|config| config.s3.get_mut("ofx").unwrap().bucket = String::from("no-such-bucket"));
     let error = worker("s3.ofx-snapshot").plan(&gone).await.unwrap_err();
     assert!(error.cause.contains("There is no bucket no-such-bucket"), "{error}");
 

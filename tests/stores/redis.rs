@@ -44,6 +44,7 @@ impl Server {
             }
             seen.push(line);
         }
+        child.wait().unwrap();
         panic!("redis-server did not start: {}", seen.join("\n"));
     }
 

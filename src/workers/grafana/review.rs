@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::config;
-use crate::incident::{Finding, Notice, Plan, Series, TargetIdentity};
+use crate::incident::{Fact, Finding, Notice, Plan, Series, TargetIdentity};
 use crate::workers::http::{only_reads, reading, tell};
 use crate::workers::{Context, Disposition, Done, Io, Probe, Ran, Worker, WorkerError};
 
@@ -99,14 +99,15 @@ impl ReviewDashboard {
         let board = api.board(&hit.uid).await?.dashboard;
         let shown = panels(&board);
         let to = Timestamp::now().as_millisecond();
-        let variables = Variables::of(&board, to - WINDOW_MS, to);
+        let from = since(cx, to);
+        let variables = Variables::of(&board, from, to);
         let (mut evidence, mut wrong, mut measured) = (Vec::new(), Vec::new(), Vec::new());
         for wanted in &target.panel {
             let Some(panel) = shown.iter().find(|panel| panel.title == wanted.title) else {
                 wrong.push(format!("{}: the dashboard has no such panel; it has {}", wanted.title, titles(&shown)));
                 continue;
             };
-            let (verdict, series) = match look(&api, &settings, &variables, panel, wanted, to).await? {
+            let (verdict, series) = match look(&api, &settings, &variables, panel, wanted, (from, to)).await? {
                 Ok(found) => found,
                 Err(why) => {
                     wrong.push(format!("{}: {why}", wanted.title));
@@ -141,6 +142,15 @@ impl ReviewDashboard {
     }
 }
 
+/// The last 15 minutes, or less where writes were started since: what was measured before that is the outage.
+fn since(cx: &Context, to: i64) -> i64 {
+    let started = cx.knowledge.facts.iter().rev().find_map(|known| match &known.fact {
+        Fact::WritesStarted { at } => Some(at.as_millisecond()),
+        _ => None,
+    });
+    started.map_or(to - WINDOW_MS, |at| at.clamp(to - WINDOW_MS, to))
+}
+
 /// Asks for one panel's numbers. The inner error is the panel's own; the outer one ends the review.
 async fn look(
     api: &Api,
@@ -148,13 +158,13 @@ async fn look(
     variables: &Variables,
     panel: &Panel,
     wanted: &config::Panel,
-    to: i64,
+    (from, to): (i64, i64),
 ) -> Result<Result<(Verdict, Series), String>, WorkerError> {
     let queries = match panel.queries(settings, variables) {
         Ok(queries) => queries,
         Err(why) => return Ok(Err(why)),
     };
-    let body = json!({"from": (to - WINDOW_MS).to_string(), "to": to.to_string(), "queries": queries});
+    let body = json!({"from": from.to_string(), "to": to.to_string(), "queries": queries});
     let results = api.query(&body).await?.results;
     let failed: Vec<String> = results
         .iter()
