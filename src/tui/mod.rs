@@ -7,7 +7,7 @@
 //!                                           └─▶ view::draw(frame, &App) ─▶ one write
 //! ```
 //!
-//! `run` only turns sources into [`Msg`] and carries out [`Out`]; every decision is made in [`update`], which is
+//! `run` only turns sources into [`Msg`] and carries out [`Out`]; every decision is made in `update`, which is
 //! synchronous, and every pane reads [`App`] and writes nothing but its own area.
 //!
 //! A plan is approved only by a key that was read after the plan had been drawn and flushed, see [`Msg::Shown`].

@@ -1,7 +1,7 @@
 //! Every pane and every card, at the three sizes. Look at a difference before you accept it.
 
 use super::histories::{Story, measured, plan, with_questions};
-use super::press;
+use super::{press, show};
 use crate::incident::{AttemptId, EventKind, Notice};
 use crate::runbook::StepId;
 use crate::tui::app::App;
@@ -93,9 +93,12 @@ fn the_plan_card() {
     let mut story = Story::restoring("production");
     press(&mut story.app, "1/flush<enter>a");
     story.planned(&plan("dependents.cache"));
+    look("card_not_yet_read", &mut story.app);
+    show(&mut story.app);
     look("card_by_name", &mut story.app);
     press(&mut story.app, "<esc>/rehydrate<enter>a");
     story.planned(&plan("dependents.objects"));
+    show(&mut story.app);
     look("card_confirm", &mut story.app);
     let mut other = plan("dependents.objects");
     other.findings.push(crate::incident::Finding::blocking("The bucket lies in another region (eu-west-1)."));

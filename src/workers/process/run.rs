@@ -36,7 +36,7 @@ fn program() -> PathBuf {
 
 /// Runs a program to its end, or to where `io` is cancelled: then it is asked to end, and killed after its grace.
 ///
-/// The program goes on if this future is dropped or the engine dies; [`super::adopt`] finds it.
+/// The program goes on if this future is dropped or the engine dies; `adopt` finds it.
 ///
 /// # Errors
 /// Nothing could be started ([`Disposition::Retry`]), or nobody knows how it ended ([`Disposition::InDoubt`]). That the
