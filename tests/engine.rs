@@ -195,7 +195,7 @@ impl Bench {
         let (ready, wait) = std::sync::mpsc::channel::<Handle>();
         let ended = runtime.spawn(async move {
             engine::run(options, move |handle| {
-                tokio::spawn(wire::serve(wire::bind(&socket).unwrap(), handle.clone()));
+                drop(wire::serve(wire::bind(&socket).unwrap(), handle.clone()));
                 ready.send(handle).unwrap();
             })
             .await

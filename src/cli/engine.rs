@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use color_eyre::Result;
 use color_eyre::eyre::{WrapErr as _, eyre};
@@ -23,6 +24,8 @@ use super::{Exit, signals};
 
 /// The line with which a new engine says that it can be attached to.
 const READY: &str = "ready";
+/// For a client on a bad link to read what the engine said last.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Attaches to an incident's engine; starts one where none runs.
 pub(super) async fn connect_or_start(home: &Home, id: &IncidentId, common: &Common) -> Result<Link> {
@@ -114,12 +117,12 @@ pub(super) fn serve(common: &Common, id: &IncidentId) -> Result<Exit> {
 async fn run(id: &IncidentId, folder: PathBuf, config: Arc<Config>) -> Result<()> {
     let socket = Home::socket(id)?;
     let hands = Arc::new(super::hands::Workers::new(Arc::clone(&config)));
-    let mut bound = Ok(());
+    let mut server = Err(std::io::Error::from(std::io::ErrorKind::NotConnected));
     let options = Options { folder, config, hands };
     // The journal is held when the socket is bound, so a socket file in the way is a dead engine's.
     engine::run(options, |handle| match wire::bind(&socket) {
         Ok(listener) => {
-            tokio::spawn(wire::serve(listener, handle.clone()));
+            server = Ok(wire::serve(listener, handle.clone()));
             tokio::spawn(async move {
                 signals::asked_to_end().await;
                 handle.send(Input::Shutdown).await;
@@ -127,14 +130,15 @@ async fn run(id: &IncidentId, folder: PathBuf, config: Arc<Config>) -> Result<()
             say(READY);
         }
         Err(error) => {
-            bound = Err(error);
+            server = Err(error);
             tokio::spawn(async move { handle.send(Input::Shutdown).await });
         }
     })
     .await?;
-    bound.wrap_err_with(|| format!("the socket {} cannot be made", socket.display()))?;
-    // Whoever still looks on is told by the connection's end.
+    let server = server.wrap_err_with(|| format!("the socket {} cannot be made", socket.display()))?;
+    // Nobody new may come; whoever still looks on is told by the connection's end.
     let _ = std::fs::remove_file(&socket);
+    server.finish(LAST_WORDS).await;
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! `relight drill --auto`: plays the whole runbook and proves from outside that the data is back.
 
 use serde::Serialize;
+use serde_json::Value;
 
 use jiff::Timestamp;
 
@@ -12,6 +13,10 @@ use super::error::SandboxError;
 use super::operator::{Operator, OperatorError, drill_answers};
 use super::ready::Ready;
 use super::scorecard::{self, Score};
+
+/// The deploy lock and the environment that the drill's stand-in and config name.
+const DEPLOY_LOCK: &str = "deployments_locked";
+const ENVIRONMENT: &str = "production";
 
 /// Why a rehearsal could not be played to its end.
 #[derive(Debug, thiserror::Error)]
@@ -189,21 +194,25 @@ fn proofs(state: &State, ready: &Ready, before_writes: Option<&Score>, after: &S
 async fn timeline(state: &State, ready: &Ready) -> Result<Proof, RehearsalError> {
     let service = "pagerduty";
     let told = ask(ready, service).await?;
-    let text = told.to_string();
-    let milestones = state.timeline.iter().filter(|entry| entry.milestone);
+    let notes: Vec<&str> = items(&told["incidents"])
+        .flat_map(|incident| items(&incident["notes"]))
+        .filter_map(|note| note["content"].as_str())
+        .collect();
+    let mut milestones = 0;
     let mut missing = Vec::new();
-    for entry in milestones {
+    for entry in state.timeline.iter().filter(|entry| entry.milestone) {
+        milestones += 1;
         let marker = format!("[{} #{}]", state.id, entry.seq);
-        match text.matches(&marker).count() {
+        match notes.iter().filter(|note| note.contains(&marker)).count() {
             1 => {}
             0 => missing.push(format!("{marker} is missing")),
             more => missing.push(format!("{marker} is there {more} times")),
         }
     }
     let unsent = state.messages.values().filter(|message| !matches!(message.state, MessageState::Sent(_))).count();
-    let good = missing.is_empty() && unsent == 0 && state.closed_at.is_some();
+    let good = milestones > 0 && missing.is_empty() && unsent == 0 && state.closed_at.is_some();
     let detail = if good {
-        format!("{} milestones, each noted once in PagerDuty; incident closed", state.messages.len())
+        format!("{milestones} milestones, each noted once in PagerDuty; incident closed")
     } else {
         format!("{unsent} unsent; {}", missing.join("; "))
     };
@@ -213,21 +222,18 @@ async fn timeline(state: &State, ready: &Ready) -> Result<Proof, RehearsalError>
 async fn flag(ready: &Ready) -> Result<bool, RehearsalError> {
     let service = "launchdarkly";
     let state = ask(ready, service).await?;
-    find_flag(&state).ok_or_else(|| RehearsalError::StandIn { service, why: format!("no flag in {state}") })
+    items(&state["flags"])
+        .find(|flag| flag["key"] == DEPLOY_LOCK)
+        .and_then(|flag| flag["environments"][ENVIRONMENT]["on"].as_bool())
+        .ok_or_else(|| RehearsalError::StandIn { service, why: format!("no flag {DEPLOY_LOCK} in {state}") })
 }
 
-/// The flag's `on`, wherever the stand-in keeps it in its state.
-fn find_flag(state: &serde_json::Value) -> Option<bool> {
-    match state {
-        serde_json::Value::Object(map) => {
-            map.get("on").and_then(serde_json::Value::as_bool).or_else(|| map.values().find_map(find_flag))
-        }
-        serde_json::Value::Array(items) => items.iter().find_map(find_flag),
-        _ => None,
-    }
+/// The items of an array; none of anything else.
+fn items(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
 }
 
-async fn ask(ready: &Ready, service: &'static str) -> Result<serde_json::Value, RehearsalError> {
+async fn ask(ready: &Ready, service: &'static str) -> Result<Value, RehearsalError> {
     let fault = |why: String| RehearsalError::StandIn { service, why };
     let fact = ready.services.get(service).ok_or_else(|| fault("it is not in ready.json".to_owned()))?;
     let reply =

@@ -8,7 +8,7 @@ mod server;
 pub use crate::incident::Query;
 pub use client::{ConnectError, FromEngine, Link, connect};
 pub use message::{LONGEST_FRAME, PROTOCOL, ToClient, ToEngine};
-pub use server::{bind, serve};
+pub use server::{Server, bind, serve};
 
 /// The name of the user that this process runs as.
 #[must_use]

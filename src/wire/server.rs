@@ -9,6 +9,8 @@ use std::time::Duration;
 use tokio::io::{AsyncWriteExt as _, BufWriter};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::engine::{ClientId, Handle, Input, Joined, Outgoing};
 use crate::incident::{Actor, Event};
@@ -32,19 +34,47 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Accepts clients until the engine ends.
-pub async fn serve(listener: UnixListener, engine: Handle) {
+/// The task that accepts clients.
+#[derive(Debug)]
+pub struct Server {
+    accepting: JoinHandle<()>,
+    /// Every client's task holds a sender of it: it closes when all of them have ended.
+    attended: mpsc::Receiver<()>,
+}
+
+impl Server {
+    /// Accepts nobody more, and waits until every client has all that the engine said before it ended, which one that
+    /// does not read can hold up for `limit` only.
+    pub async fn finish(mut self, limit: Duration) {
+        self.accepting.abort();
+        // Nothing is ever sent; it ends when the last client's task does.
+        if tokio::time::timeout(limit, self.attended.recv()).await.is_err() {
+            tracing::warn!("a client did not read all that the engine said before it ended");
+        }
+    }
+}
+
+/// Accepts clients until it is told to finish.
+#[must_use]
+pub fn serve(listener: UnixListener, engine: Handle) -> Server {
+    let (tx, attended) = mpsc::channel(1);
+    Server { accepting: tokio::spawn(accept(listener, engine, tx)), attended }
+}
+
+async fn accept(listener: UnixListener, engine: Handle, attended: mpsc::Sender<()>) {
     let next = AtomicU64::new(1);
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
                 let client = ClientId(next.fetch_add(1, Ordering::Relaxed));
                 let engine = engine.clone();
+                let attended = attended.clone();
                 tokio::spawn(async move {
                     if let Err(error) = attend(stream, client, &engine).await {
                         tracing::debug!("client {}: {error}", client.0);
                     }
                     engine.send(Input::Disconnect { client }).await;
+                    drop(attended);
                 });
             }
             Err(error) => {
@@ -112,7 +142,7 @@ async fn tell(write: &mut BufWriter<OwnedWriteHalf>, joined: Joined, since: u64)
     let welcome =
         ToClient::Welcome { version: env!("CARGO_PKG_VERSION").to_owned(), incident, pid: std::process::id() };
     write.write_all(&frame::encode(&welcome)?).await?;
-    let (lines, mut history) = tokio::sync::mpsc::channel::<io::Result<Vec<u8>>>(64);
+    let (lines, mut history) = mpsc::channel::<io::Result<Vec<u8>>>(64);
     let reader = tokio::task::spawn_blocking(move || {
         let result = stream_history(&journal, length, since, &lines);
         if let Err(error) = result {
@@ -147,12 +177,7 @@ async fn tell(write: &mut BufWriter<OwnedWriteHalf>, joined: Joined, since: u64)
 
 /// Sends the events of the journal's first `length` bytes that the client lacks. They were proved when the
 /// engine opened the journal or written by itself, so they are only parsed here.
-fn stream_history(
-    journal: &Path,
-    length: u64,
-    since: u64,
-    to: &tokio::sync::mpsc::Sender<io::Result<Vec<u8>>>,
-) -> io::Result<()> {
+fn stream_history(journal: &Path, length: u64, since: u64, to: &mpsc::Sender<io::Result<Vec<u8>>>) -> io::Result<()> {
     let mut seq = 0;
     for line in BufReader::with_capacity(1 << 16, File::open(journal)?.take(length)).lines() {
         let line = line?;

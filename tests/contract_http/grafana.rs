@@ -13,12 +13,24 @@ struct Numbers(Mutex<Shown>);
 struct Shown {
     lag: Option<Vec<(i64, Option<f64>)>>,
     errors: Option<Vec<(i64, Option<f64>)>>,
+    /// So many questions are answered without a value first.
+    silent_for: u32,
+    /// The longest time that may be asked for, in milliseconds.
+    window: Option<i64>,
 }
 
 impl Metrics for Numbers {
     fn series(&self, metric: Metric, from: i64, to: i64, _step: i64) -> Option<Vec<(i64, Option<f64>)>> {
-        assert_eq!(to - from, 900_000, "the last 15 minutes");
-        let shown = self.0.lock().unwrap().clone();
+        let mut shown = self.0.lock().unwrap();
+        match shown.window {
+            Some(most) => assert!(to - from <= most, "only the time since writes were started"),
+            None => assert_eq!(to - from, 900_000, "the last 15 minutes"),
+        }
+        if metric == Metric::ErrorRate && shown.silent_for > 0 {
+            shown.silent_for -= 1;
+            return Some(Vec::new());
+        }
+        let shown = shown.clone();
         let points = match metric {
             Metric::ReplicationLag => shown.lag?,
             Metric::ErrorRate => shown.errors?,
@@ -29,8 +41,11 @@ impl Metrics for Numbers {
 
 async fn start() -> (StandIn, Arc<Numbers>) {
     let numbers = Arc::new(Numbers::default());
-    *numbers.0.lock().unwrap() =
-        Shown { lag: Some(vec![(60, Some(0.4)), (0, Some(0.2))]), errors: Some(vec![(60, Some(0.0)), (0, Some(0.5))]) };
+    *numbers.0.lock().unwrap() = Shown {
+        lag: Some(vec![(60, Some(0.4)), (0, Some(0.2))]),
+        errors: Some(vec![(60, Some(0.0)), (0, Some(0.5))]),
+        ..Shown::default()
+    };
     let metrics: Arc<dyn Metrics> = numbers.clone();
     let stand_in = grafana::start(grafana::Config::example(tokens(), metrics)).await.expect("a Grafana");
     (stand_in, numbers)
@@ -119,6 +134,25 @@ async fn a_peak_that_has_passed_is_a_warning() {
         done.evidence[0].contains("Above its warning threshold: Replication lag: 1 s now, at most 90 s"),
         "{done:?}"
     );
+}
+
+/// Right after writes were started there may be no value yet: the outage's numbers do not count, and a first one is
+/// waited for.
+#[tokio::test]
+async fn the_first_value_since_writes_were_started_is_waited_for() {
+    let (grafana, numbers) = start().await;
+    let mut bench = bench(&grafana);
+    bench.fact("restore.start", Fact::WritesStarted { at: Timestamp::now() });
+    {
+        let mut shown = numbers.0.lock().unwrap();
+        (shown.silent_for, shown.window) = (1, Some(60_000));
+    }
+    let plan = bench.ready(&review()).await;
+    let done = bench.run(&review(), &plan).await.expect("there is a value at last");
+    assert!(done.evidence[1].starts_with("Error rate: 0.5 % now"), "{done:?}");
+    let lines = bench.heard.lines.lock().unwrap().clone();
+    assert!(lines[0].contains("no value yet since writes were started"), "{lines:?}");
+    assert_eq!(numbers.0.lock().unwrap().silent_for, 0);
 }
 
 #[tokio::test]

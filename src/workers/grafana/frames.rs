@@ -91,7 +91,7 @@ pub(super) fn judge(panel: &config::Panel, all: Vec<Points>, now_ms: i64) -> (Ve
     };
     let latest = points.iter().rev().find_map(|(at, value)| Some((*at, (*value)?)));
     let verdict = match (latest, highest) {
-        (None, _) => Verdict::Bad(format!("{title}: no data in the last 15 minutes")),
+        (None, _) => Verdict::Bad(format!("{title}: no data in the time that was looked at")),
         (Some((at, value)), None) => {
             Verdict::Bad(format!("{title}: no data since {} (then {})", moment(at), number(value, &panel.unit)))
         }

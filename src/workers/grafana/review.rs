@@ -1,9 +1,10 @@
 //! Reading the configured panels of a dashboard against their thresholds.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::config;
@@ -19,6 +20,10 @@ use super::variables::Variables;
 
 /// The time that is looked at.
 const WINDOW_MS: i64 = 15 * 60 * 1000;
+/// So long after writes were started a panel may still lack its first value: metrics are scraped and averaged.
+const FIRST_VALUE: SignedDuration = SignedDuration::from_mins(2);
+/// Grafana does not tell when there is a new value.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
 
 /// Reads the configured panels of a Grafana dashboard against their thresholds.
 #[derive(Debug, Clone)]
@@ -92,63 +97,95 @@ impl Worker for ReviewDashboard {
 
 impl ReviewDashboard {
     async fn review(&self, cx: &Context, io: &Io) -> Result<Ran, WorkerError> {
-        let target = configured(&cx.config)?;
         let api = Api::open(&cx.config).await?;
         let hit = find(&api, &self.dashboard).await?;
+        let mut said = false;
+        let reading = loop {
+            let reading = self.read(cx, &api, &hit).await?;
+            let settling = writes_started(cx).is_some_and(|at| at + FIRST_VALUE > Timestamp::now());
+            if !(reading.silent && settling) {
+                break reading;
+            }
+            if !said {
+                io.line("A panel has no value yet since writes were started; waits up to 2 minutes for the first.");
+                said = true;
+            }
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        };
+        tell(io, &reading.evidence);
+        tell(io, &reading.wrong);
+        io.notice(Notice::Measured { step: cx.step.clone(), series: reading.measured });
+        if reading.wrong.is_empty() {
+            return Ok(Ran::Done(Done { evidence: reading.evidence, facts: Vec::new() }));
+        }
+        Err(WorkerError::new(
+            format!("review the dashboard {}", self.dashboard),
+            api.target(),
+            format!("{}.", reading.wrong.join(". ")),
+            "The latest value counts: wait for the next one and retry (r), or look at the dashboard.",
+        )
+        .with(Disposition::Retry))
+    }
+
+    async fn read(&self, cx: &Context, api: &Api, hit: &Hit) -> Result<Reading, WorkerError> {
+        let target = configured(&cx.config)?;
         let settings = api.settings().await?;
         let board = api.board(&hit.uid).await?.dashboard;
         let shown = panels(&board);
         let to = Timestamp::now().as_millisecond();
         let from = since(cx, to);
         let variables = Variables::of(&board, from, to);
-        let (mut evidence, mut wrong, mut measured) = (Vec::new(), Vec::new(), Vec::new());
+        let mut reading = Reading::default();
         for wanted in &target.panel {
             let Some(panel) = shown.iter().find(|panel| panel.title == wanted.title) else {
-                wrong.push(format!("{}: the dashboard has no such panel; it has {}", wanted.title, titles(&shown)));
+                let has = titles(&shown);
+                reading.wrong.push(format!("{}: the dashboard has no such panel; it has {has}", wanted.title));
                 continue;
             };
-            let (verdict, series) = match look(&api, &settings, &variables, panel, wanted, (from, to)).await? {
+            let (verdict, series) = match look(api, &settings, &variables, panel, wanted, (from, to)).await? {
                 Ok(found) => found,
                 Err(why) => {
-                    wrong.push(format!("{}: {why}", wanted.title));
+                    reading.wrong.push(format!("{}: {why}", wanted.title));
                     continue;
                 }
             };
-            measured.push(series);
+            reading.silent |= series.points.iter().all(|(_, value)| value.is_none());
+            reading.measured.push(series);
             match verdict {
-                Verdict::Good(said) => evidence.push(said),
-                Verdict::Warn(said) => evidence.push(format!("Above its warning threshold: {said}")),
+                Verdict::Good(said) => reading.evidence.push(said),
+                Verdict::Warn(said) => reading.evidence.push(format!("Above its warning threshold: {said}")),
                 Verdict::Bad(said) => {
-                    wrong.push(format!("{said}; {}", link(&api, &settings, &hit.uid, panel.id)));
+                    reading.wrong.push(format!("{said}; {}", link(api, &settings, &hit.uid, panel.id)));
                 }
             }
         }
-        tell(io, &evidence);
-        tell(io, &wrong);
-        io.notice(Notice::Measured { step: cx.step.clone(), series: measured });
         if target.panel.is_empty() {
-            wrong.push("the config names no panels ([[grafana.panel]])".to_owned());
+            reading.wrong.push("the config names no panels ([[grafana.panel]])".to_owned());
         }
-        if wrong.is_empty() {
-            return Ok(Ran::Done(Done { evidence, facts: Vec::new() }));
-        }
-        Err(WorkerError::new(
-            format!("review the dashboard {}", self.dashboard),
-            api.target(),
-            format!("{}.", wrong.join(". ")),
-            "The latest value counts: wait for the next one and retry (r), or look at the dashboard.",
-        )
-        .with(Disposition::Retry))
+        Ok(reading)
     }
+}
+
+/// What one look at every panel gave.
+#[derive(Default)]
+struct Reading {
+    evidence: Vec<String>,
+    wrong: Vec<String>,
+    measured: Vec<Series>,
+    /// A panel has no value at all in the time that was looked at.
+    silent: bool,
+}
+
+fn writes_started(cx: &Context) -> Option<Timestamp> {
+    cx.knowledge.facts.iter().rev().find_map(|known| match &known.fact {
+        Fact::WritesStarted { at } => Some(*at),
+        _ => None,
+    })
 }
 
 /// The last 15 minutes, or less where writes were started since: what was measured before that is the outage.
 fn since(cx: &Context, to: i64) -> i64 {
-    let started = cx.knowledge.facts.iter().rev().find_map(|known| match &known.fact {
-        Fact::WritesStarted { at } => Some(at.as_millisecond()),
-        _ => None,
-    });
-    started.map_or(to - WINDOW_MS, |at| at.clamp(to - WINDOW_MS, to))
+    writes_started(cx).map_or(to - WINDOW_MS, |at| at.as_millisecond().clamp(to - WINDOW_MS, to))
 }
 
 /// Asks for one panel's numbers. The inner error is the panel's own; the outer one ends the review.
