@@ -9,17 +9,16 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use color_eyre::Result;
-use color_eyre::eyre::{WrapErr as _, eyre};
-use tracing_subscriber::EnvFilter;
-
 use crate::config::{Config, default_path};
 use crate::engine::{self, Home, Input, Options};
 use crate::incident::IncidentId;
 use crate::wire::{self, ConnectError, Link};
+use color_eyre::Result;
+use color_eyre::eyre::{WrapErr as _, eyre};
 
 use super::arguments::Common;
 use super::incidents::home;
+use super::log::Lines;
 use super::{Exit, signals};
 
 /// The line with which a new engine says that it can be attached to.
@@ -94,17 +93,13 @@ pub(super) fn serve(common: &Common, id: &IncidentId) -> Result<Exit> {
     // A session of its own: the terminal that started it may close. It fails only for a group leader, which
     // a child that was just started is not, unless a shell did it.
     let _ = rustix::process::setsid();
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .with_env_filter(EnvFilter::try_from_env("RELIGHT_LOG").unwrap_or_else(|_| EnvFilter::new("relight=info,warn")))
-        .init();
+    let log = super::log::to_file_and_clients();
     let result = (|| {
         let home = home(common)?;
         let folder = home.folder(id);
         let config = Arc::new(Config::load(&config_path(common, &folder))?);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        runtime.block_on(run(id, folder, config))
+        runtime.block_on(run(id, folder, config, log))
     })();
     if let Err(report) = &result {
         let report: &color_eyre::Report = report;
@@ -114,7 +109,7 @@ pub(super) fn serve(common: &Common, id: &IncidentId) -> Result<Exit> {
     result.map(|()| Exit::Done)
 }
 
-async fn run(id: &IncidentId, folder: PathBuf, config: Arc<Config>) -> Result<()> {
+async fn run(id: &IncidentId, folder: PathBuf, config: Arc<Config>, log: Lines) -> Result<()> {
     let socket = Home::socket(id)?;
     let hands = Arc::new(super::hands::Workers::new(Arc::clone(&config)));
     let mut server = Err(std::io::Error::from(std::io::ErrorKind::NotConnected));
@@ -123,6 +118,7 @@ async fn run(id: &IncidentId, folder: PathBuf, config: Arc<Config>) -> Result<()
     engine::run(options, |handle| match wire::bind(&socket) {
         Ok(listener) => {
             server = Ok(wire::serve(listener, handle.clone()));
+            tokio::spawn(log.tell(handle.clone()));
             tokio::spawn(async move {
                 signals::asked_to_end().await;
                 handle.send(Input::Shutdown).await;

@@ -185,6 +185,7 @@ pub(super) fn open_cockpit(home: &Home, id: &IncidentId, common: &Common) -> Res
             export_dir: std::env::current_dir().unwrap_or_else(|_| home.folder(id)),
             export: Box::new(|state, kind| export::export(state, format_of(kind))),
         };
+        super::log::to_the_pane();
         let exit = tui::run(link, options).await?;
         // The screen is the terminal's own again: what is said here stays in its scrollback.
         match exit {

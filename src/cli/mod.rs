@@ -10,6 +10,7 @@ mod export;
 mod hands;
 mod incidents;
 mod info;
+mod log;
 mod runbook;
 mod signals;
 

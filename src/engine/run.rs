@@ -1,6 +1,6 @@
 //! The loop: turns sources into inputs, hands them to the core, and runs what follows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use crate::config::Config;
 use crate::incident::{
     Actor, AttemptId, Command, Effect, EventKind, Knowledge, MessageId, Notice, Query, Refusal, ReplayError, Report,
-    StepStatus,
+    State, StepStatus,
 };
 use crate::journal::{self, Journal, JournalError};
 use crate::runbook::StepId;
@@ -77,6 +77,7 @@ pub async fn run(options: Options, serve: impl FnOnce(Handle)) -> Result<(), Eng
         ending: false,
     };
     let changes = core.start(std::process::id(), history.torn, Timestamp::now())?;
+    tracing::info!("relight {} runs {} as process {}", env!("CARGO_PKG_VERSION"), core.state().id, std::process::id());
     engine.follow(&core, changes);
     engine.supervisor.list(core.state(), |_| None);
     serve(handle);
@@ -92,6 +93,9 @@ pub async fn run(options: Options, serve: impl FnOnce(Handle)) -> Result<(), Eng
     Ok(())
 }
 
+/// Lines of the engine's own log that whoever attaches later is shown.
+const LOG_LINES: usize = 200;
+
 /// The last of each kind of notice, for whoever attaches later.
 #[derive(Default)]
 struct Shown {
@@ -99,6 +103,7 @@ struct Shown {
     progress: BTreeMap<AttemptId, Arc<Notice>>,
     measured: BTreeMap<StepId, Arc<Notice>>,
     stopped: Option<Arc<Notice>>,
+    log: VecDeque<Arc<Notice>>,
 }
 
 impl Shown {
@@ -114,13 +119,25 @@ impl Shown {
                 self.measured.insert(step.clone(), Arc::clone(notice));
                 return;
             }
+            Notice::Log { .. } => {
+                if self.log.len() == LOG_LINES {
+                    self.log.pop_front();
+                }
+                self.log.push_back(Arc::clone(notice));
+                return;
+            }
             Notice::Planned { .. } | Notice::Output { .. } | Notice::OutboxWaits { .. } => return,
         };
         *place = Some(Arc::clone(notice));
     }
 
     fn all(&self) -> impl Iterator<Item = &Arc<Notice>> {
-        self.snapshots.iter().chain(self.progress.values()).chain(self.measured.values()).chain(&self.stopped)
+        self.snapshots
+            .iter()
+            .chain(self.progress.values())
+            .chain(self.measured.values())
+            .chain(&self.stopped)
+            .chain(&self.log)
     }
 }
 
@@ -191,6 +208,7 @@ impl Loop {
 
     fn report(&mut self, core: &mut Core, report: &Report) {
         if let Report::Finished { attempt, .. } = report {
+            tracing::info!("attempt {attempt} has ended: {}", step_of(core.state(), *attempt));
             self.supervisor.finished(*attempt);
             self.shown.progress.remove(attempt);
         }
@@ -267,9 +285,18 @@ impl Loop {
                     self.supervisor.plan(state, step, inputs, undoes);
                 }
             }
-            Effect::Run { attempt } => self.supervisor.run(state, attempt),
-            Effect::Stop { attempt } => self.supervisor.stop(attempt),
-            Effect::Probe { attempt } => self.supervisor.probe(state, attempt),
+            Effect::Run { attempt } => {
+                tracing::info!("attempt {attempt} begins: {}", step_of(state, attempt));
+                self.supervisor.run(state, attempt);
+            }
+            Effect::Stop { attempt } => {
+                tracing::info!("attempt {attempt} is asked to stop: {}", step_of(state, attempt));
+                self.supervisor.stop(attempt);
+            }
+            Effect::Probe { attempt } => {
+                tracing::info!("attempt {attempt} is in doubt, its target is asked: {}", step_of(state, attempt));
+                self.supervisor.probe(state, attempt);
+            }
             Effect::Watch { attempt } => self.supervisor.watch(state, attempt),
             Effect::Unwatch { step } => self.supervisor.unwatch(&step),
             Effect::Send { message } => {
@@ -285,6 +312,10 @@ impl Loop {
             Effect::End => self.ending = true,
         }
     }
+}
+
+fn step_of(state: &State, attempt: AttemptId) -> &str {
+    state.attempts.get(&attempt).map_or("?", |attempt| attempt.step.as_str())
 }
 
 fn chose_snapshot(core: &Core, attempt: AttemptId) -> bool {

@@ -97,7 +97,9 @@ impl Knowledge {
             .map(|step| step.title.clone())
             .collect();
         let last_failure = state.attempts.values().rev().find_map(|attempt| match &attempt.outcome {
-            Some(Outcome::Failed { problem } | Outcome::InDoubt { problem }) => Some(problem.why.clone()),
+            Some(Outcome::Failed { problem } | Outcome::InDoubt { problem }) => {
+                Some(problem.why.trim_end_matches('.').to_owned())
+            }
             _ => None,
         });
         Self {

@@ -28,7 +28,7 @@ pub use event::{Channel, Event, EventKind, Outcome, Problem, Settlement};
 pub use facts::{Fact, KeptObject, ObjectRef, Replicas};
 pub use ids::{Actor, AttemptId, IncidentId, IncidentIdError, MessageId};
 pub use knowledge::{Knowledge, KnownFact, PastAttempt};
-pub use notice::{Listing, Notice, Series, SnapshotRow};
+pub use notice::{Listing, LogLevel, Notice, Series, SnapshotRow};
 pub use plan::{Ask, AskKind, Choice, Digest, Finding, Gravity, Inputs, Plan, TargetIdentity};
 pub use react::react;
 pub use report::{Effect, Report};

@@ -62,6 +62,20 @@ pub struct Series {
     pub points: Vec<(i64, Option<f64>)>,
 }
 
+/// How grave a line of the program's own log is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogLevel {
+    /// Something did not work.
+    Error,
+    /// Something worked only in part, or not yet.
+    Warn,
+    /// Something worth knowing.
+    Info,
+    /// For whoever looks for a fault in relight.
+    Debug,
+}
+
 /// Something to show.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "notice", rename_all = "snake_case")]
@@ -108,6 +122,15 @@ pub enum Notice {
     OutboxWaits {
         /// In words.
         why: String,
+    },
+    /// A line of the engine's own log.
+    Log {
+        /// When.
+        at: Timestamp,
+        /// How grave it is.
+        level: LogLevel,
+        /// What it says.
+        text: String,
     },
     /// The engine cannot write its journal and does nothing more.
     JournalStopped {

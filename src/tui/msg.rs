@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crossterm::event::KeyEvent;
 
-use crate::incident::Digest;
+use crate::incident::{Digest, LogLevel};
 use crate::wire::{FromEngine, ToEngine};
 
 /// Something that happened to the cockpit.
@@ -62,6 +62,8 @@ pub enum Out {
     Copy(String),
     /// Write an export and answer with [`Msg::Exported`].
     Export(ExportKind),
+    /// Keep a line for the program's log pane.
+    Log(LogLevel, String),
     /// Give the terminal back and stop until continued.
     Suspend,
     /// Clear and draw everything again.

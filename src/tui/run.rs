@@ -9,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::incident::{Digest, State};
+use crate::incident::{Digest, LogLevel, State};
 use crate::wire::{FromEngine, Link};
 
 use super::app::App;
@@ -172,6 +172,8 @@ impl Cockpit {
     }
 
     fn draw(&mut self) -> io::Result<()> {
+        // Its own thread would look for events a hundred times a second.
+        tui_logger::move_events();
         self.screen.draw(&self.app)?;
         // The plan is on screen now; what was typed before this moment must not count as consent to it.
         let unshown = self.app.unshown();
@@ -259,6 +261,12 @@ impl Cockpit {
             }
             Out::Copy(text) => self.copy(&text),
             Out::Export(kind) => self.export(kind),
+            Out::Log(level, text) => match level {
+                LogLevel::Error => tracing::error!(target: "engine", "{text}"),
+                LogLevel::Warn => tracing::warn!(target: "engine", "{text}"),
+                LogLevel::Info => tracing::info!(target: "engine", "{text}"),
+                LogLevel::Debug => tracing::debug!(target: "engine", "{text}"),
+            },
             Out::Suspend => {
                 if self.screen.suspend().is_err() {
                     self.exit = Some(Exit::TerminalGone);

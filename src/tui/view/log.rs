@@ -21,6 +21,9 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
         .style_warn(app.theme.warning())
         .style_debug(app.theme.dim())
         .style_trace(app.theme.dim())
+        // A line begins with the engine's time for it.
+        .output_timestamp(None)
+        .output_target(false)
         .output_file(false)
         .output_line(false);
     frame.render_widget(widget, area);

@@ -7,6 +7,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use crate::incident::{Listing, SnapshotRow, clock, duration_text};
+use crate::runbook::{Action, Step};
 use crate::tui::app::{App, Pane};
 use crate::tui::text;
 
@@ -16,7 +17,15 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
     let note = app.listing.as_ref().map_or_else(Line::default, |listing| note(app, listing, usize::from(area.width)));
     let inside = super::pane_frame(frame, area, app, Pane::Snapshots, note);
     let Some(listing) = &app.listing else {
-        let words = app.listing_fault.clone().unwrap_or_else(|| "listing the dumps".to_owned());
+        let words = app.listing_fault.clone().unwrap_or_else(|| {
+            let chooses = |step: &Step| matches!(step.action, Action::ChooseSnapshot { .. });
+            match &app.state {
+                Some(state) if !state.runbook.steps().any(chooses) => {
+                    "no step of this runbook chooses a dump".to_owned()
+                }
+                _ => "listing the dumps".to_owned(),
+            }
+        });
         say(frame, inside, app, &words);
         return;
     };
