@@ -1,6 +1,6 @@
 //! What the engine says, folded into the cockpit.
 
-use crate::incident::{Event, EventKind, Fact, Notice, Outcome, Plan, Problem, Query, State, clock};
+use crate::incident::{Event, EventKind, Fact, Notice, Outcome, Plan, Problem, Query, State};
 use crate::runbook::StepId;
 use crate::wire::{FromEngine, ToClient, ToEngine};
 
@@ -121,7 +121,7 @@ fn noticed(app: &mut App, notice: Notice) -> Vec<Out> {
         Notice::Measured { step, series } => {
             app.series.insert(step, series);
         }
-        Notice::Log { at, level, text } => return vec![Out::Log(level, format!("{} {text}", clock(at)))],
+        Notice::Log { at, level, text } => return vec![Out::Log(level, format!("{} {text}", at.strftime("%H:%M:%SZ")))],
         Notice::OutboxWaits { why } => app.outbox_waits = Some(why),
         Notice::JournalStopped { why } => {
             app.alarm =
