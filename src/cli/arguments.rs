@@ -175,5 +175,7 @@ impl From<ExportFormat> for Format {
 
 /// Prints a completion script.
 pub(super) fn completions(shell: Shell) {
-    clap_complete::generate(shell, &mut Arguments::command(), "relight", &mut std::io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "relight", &mut script);
+    super::out::write(format_args!("{}", String::from_utf8_lossy(&script)));
 }

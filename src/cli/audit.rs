@@ -9,16 +9,18 @@ use super::Exit;
 use super::arguments::Common;
 use super::exit::Usage;
 use super::incidents::home;
+use super::out::outln;
 
 pub(super) fn audit(common: &Common, id: &IncidentId) -> Result<Exit> {
     let path = home(common)?.folder(id).join(journal::FILE);
     if !path.exists() {
-        return Err(Usage(format!("there is no journal at {}", path.display())).into());
+        let root = home(common)?.root().display().to_string();
+        return Err(Usage(format!("there is no incident {id} in {root}; `relight list --all` shows them")).into());
     }
     let history = match journal::read(&path) {
         Ok(history) => history,
         Err(error) => {
-            println!("{error}");
+            outln!("{error}");
             return Ok(Exit::Unverified);
         }
     };
@@ -29,10 +31,10 @@ pub(super) fn audit(common: &Common, id: &IncidentId) -> Result<Exit> {
             event.actor.uid.map_or_else(|| event.actor.name.clone(), |uid| format!("{} (uid {uid})", event.actor.name));
         match &event.kind {
             EventKind::Approved { attempt, plan } => {
-                println!("{at}  {by} approved attempt {attempt} of {} on {}", plan.step, plan.target.name);
-                println!("                      plan {}", plan.digest());
+                outln!("{at}  {by} approved attempt {attempt} of {} on {}", plan.step, plan.target.name);
+                outln!("                      plan {}", plan.digest());
                 for effect in &plan.effects {
-                    println!("                      - {effect}");
+                    outln!("                      - {effect}");
                 }
             }
             EventKind::Finished { attempt, outcome } | EventKind::Settled { attempt, outcome, .. } => {
@@ -44,22 +46,22 @@ pub(super) fn audit(common: &Common, id: &IncidentId) -> Result<Exit> {
                     Outcome::Stopped { detail } => format!("stopped: {detail}"),
                     Outcome::InDoubt { problem } => format!("in doubt: {}", problem.why),
                 };
-                println!("{at}  attempt {attempt} {said}");
+                outln!("{at}  attempt {attempt} {said}");
             }
-            EventKind::Skipped { step, reason } => println!("{at}  {by} skipped {step}: {reason}"),
+            EventKind::Skipped { step, reason } => outln!("{at}  {by} skipped {step}: {reason}"),
             EventKind::DoneByHand { step, note } => {
-                println!("{at}  {by} did {step} by hand: {note}");
+                outln!("{at}  {by} did {step} by hand: {note}");
             }
             _ => {}
         }
     }
-    println!(
+    outln!(
         "\n{} events, chain whole. Head: {}{}",
         history.events.len(),
         history.head,
         if history.torn > 0 { format!(" (and {} bytes of an unfinished line)", history.torn) } else { String::new() }
     );
-    println!(
+    outln!(
         "{}",
         state
             .closed_at

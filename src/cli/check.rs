@@ -15,6 +15,7 @@ use super::Exit;
 use super::arguments::Common;
 use super::hands::Workers;
 use super::incidents::{config, runbook_text};
+use super::out::outln;
 
 struct Quiet;
 
@@ -68,15 +69,15 @@ pub(super) fn check(common: &Common, json: bool) -> Result<Exit> {
             .iter()
             .map(|row| serde_json::json!({ "check": row.title, "target": row.target, "good": row.good, "lines": row.lines }))
             .collect();
-        println!("{}", serde_json::to_string_pretty(&list)?);
+        outln!("{}", serde_json::to_string_pretty(&list)?);
     }
     Ok(if good { Exit::Done } else { Exit::Unverified })
 }
 
 fn print_row(row: &Row) {
-    println!("{} {:<28} {}", if row.good { "ok  " } else { "FAIL" }, row.title, row.target);
+    outln!("{} {:<28} {}", if row.good { "ok  " } else { "FAIL" }, row.title, row.target);
     for line in &row.lines {
-        println!("       {line}");
+        outln!("       {line}");
     }
 }
 

@@ -23,6 +23,7 @@ use crate::wire;
 use super::arguments::{Common, DrillOptions};
 use super::exit::Usage;
 use super::incidents::{DRILL, Loaded, create, home, need_terminal, open_cockpit};
+use super::out::{out, outln};
 use super::{Exit, engine};
 
 /// The folder of a drill's sandbox; the incident's own folder is where every incident's is.
@@ -41,7 +42,7 @@ pub(super) fn drill(common: &Common, options: &DrillOptions) -> Result<Exit> {
     need_terminal("relight drill")?;
     let (id, ready) = match alive(&home)? {
         Some(running) => running,
-        None => begin(&home, common, &mut |line| println!("{line}"))?,
+        None => begin(&home, common, &mut |line| outln!("{line}"))?,
     };
     let common = with_config(common, &ready);
     open_cockpit(&home, &id, &common)
@@ -141,7 +142,7 @@ fn stop(home: &Home) -> Result<Exit> {
             stopped += 1;
         }
     }
-    println!("{stopped} drill{} ended.", if stopped == 1 { "" } else { "s" });
+    outln!("{stopped} drill{} ended.", if stopped == 1 { "" } else { "s" });
     Ok(Exit::Done)
 }
 
@@ -177,7 +178,7 @@ fn end_engines(home: &Home) -> Result<()> {
 fn auto(home: &Home, common: &Common, json: bool) -> Result<Exit> {
     let mut say = |line: &str| {
         if !json {
-            println!("{line}");
+            outln!("{line}");
         }
     };
     let (id, ready) = begin(home, common, &mut say)?;
@@ -200,7 +201,7 @@ fn auto(home: &Home, common: &Common, json: bool) -> Result<Exit> {
         Ok(card) => card,
         Err(error) => {
             if json {
-                println!("{}", serde_json::json!({ "passed": false, "incident": id, "error": error.to_string() }));
+                outln!("{}", serde_json::json!({ "passed": false, "incident": id, "error": error.to_string() }));
             } else {
                 eprintln!("relight: {error}");
                 if std::io::stderr().is_terminal() {
@@ -213,9 +214,9 @@ fn auto(home: &Home, common: &Common, json: bool) -> Result<Exit> {
     if json {
         let mut value = serde_json::to_value(&card)?;
         value["incident"] = serde_json::json!(id);
-        println!("{}", serde_json::to_string_pretty(&value)?);
+        outln!("{}", serde_json::to_string_pretty(&value)?);
     } else {
-        print!("\n{}", card.text());
+        out!("\n{}", card.text());
     }
     Ok(if card.passed { Exit::Done } else { Exit::Unverified })
 }

@@ -115,7 +115,7 @@ async fn run(id: &IncidentId, folder: PathBuf, config: Arc<Config>, log: Lines) 
     let mut server = Err(std::io::Error::from(std::io::ErrorKind::NotConnected));
     let options = Options { folder, config, hands };
     // The journal is held when the socket is bound, so a socket file in the way is a dead engine's.
-    engine::run(options, |handle| match wire::bind(&socket) {
+    let ended = engine::run(options, |handle| match wire::bind(&socket) {
         Ok(listener) => {
             server = Ok(wire::serve(listener, handle.clone()));
             tokio::spawn(log.tell(handle.clone()));
@@ -130,12 +130,16 @@ async fn run(id: &IncidentId, folder: PathBuf, config: Arc<Config>, log: Lines) 
             tokio::spawn(async move { handle.send(Input::Shutdown).await });
         }
     })
-    .await?;
+    .await;
+    if let (Err(_), Err(_)) = (&ended, &server) {
+        // It did not come so far as to bind the socket.
+        return Ok(ended?);
+    }
     let server = server.wrap_err_with(|| format!("the socket {} cannot be made", socket.display()))?;
     // Nobody new may come; whoever still looks on is told by the connection's end.
     let _ = std::fs::remove_file(&socket);
     server.finish(LAST_WORDS).await;
-    Ok(())
+    Ok(ended?)
 }
 
 /// Tells the process that started us, if it still listens.

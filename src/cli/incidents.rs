@@ -15,6 +15,7 @@ use crate::{export, tui, wire};
 
 use super::arguments::Common;
 use super::exit::Usage;
+use super::out::{out, outln};
 use super::{Exit, engine};
 
 /// What the environment of a drill is called; a bare `relight` does not attach to one.
@@ -155,7 +156,7 @@ pub(super) fn bare(common: &Common) -> Result<Exit> {
     }
     if open.is_empty() {
         let loaded = config(common)?;
-        print!(
+        out!(
             "No incident is open. Start one in {} now? Nothing is changed anywhere until you approve a step. [y/N] ",
             loaded.config.environment
         );
@@ -169,7 +170,7 @@ pub(super) fn bare(common: &Common) -> Result<Exit> {
         return open_cockpit(&home, &id, common);
     }
     print_table(&open);
-    println!("\nSeveral incidents are open: relight attach ID");
+    outln!("\nSeveral incidents are open: relight attach ID");
     Ok(Exit::Usage)
 }
 
@@ -189,8 +190,8 @@ pub(super) fn open_cockpit(home: &Home, id: &IncidentId, common: &Common) -> Res
         let exit = tui::run(link, options).await?;
         // The screen is the terminal's own again: what is said here stays in its scrollback.
         match exit {
-            tui::Exit::Closed => println!("{id} is closed. `relight export {id}` prints its timeline."),
-            tui::Exit::Detached => println!("Detached from {id}; everything goes on. `relight attach {id}` returns to it."),
+            tui::Exit::Closed => outln!("{id} is closed. `relight export {id}` prints its timeline."),
+            tui::Exit::Detached => outln!("Detached from {id}; everything goes on. `relight attach {id}` returns to it."),
             tui::Exit::EngineLost(why) => {
                 eprintln!("relight: the engine of {id} is gone ({why}). `relight attach {id}` starts it again and asks every target what became of what was at work.");
                 return Ok(Exit::Failed);
@@ -215,9 +216,9 @@ pub(super) fn list(common: &Common, json: bool, all: bool) -> Result<Exit> {
     let found: Vec<Found> = home.incidents()?.into_iter().filter(|found| all || is_open(found)).collect();
     if json {
         let rows: Vec<serde_json::Value> = found.iter().map(row_json).collect();
-        println!("{}", serde_json::to_string_pretty(&rows)?);
+        outln!("{}", serde_json::to_string_pretty(&rows)?);
     } else if found.is_empty() {
-        println!("No incident{} in {}.", if all { "" } else { " is open" }, home.root().display());
+        outln!("No incident{} in {}.", if all { "" } else { " is open" }, home.root().display());
     } else {
         print_table(&found);
     }
@@ -236,12 +237,12 @@ fn row_json(found: &Found) -> serde_json::Value {
 }
 
 fn print_table(found: &[Found]) {
-    println!("{:<14} {:<12} {:<20} {:>9}  STATE", "INCIDENT", "ENVIRONMENT", "DATABASE", "OPENED");
+    outln!("{:<14} {:<12} {:<20} {:>9}  STATE", "INCIDENT", "ENVIRONMENT", "DATABASE", "OPENED");
     for found in found {
         match &found.state {
             Ok(state) => {
                 let ago = duration_text(Timestamp::now().duration_since(state.opened_at));
-                println!(
+                outln!(
                     "{:<14} {:<12} {:<20} {ago:>9}  {}",
                     found.id.as_str(),
                     state.environment,
@@ -249,7 +250,7 @@ fn print_table(found: &[Found]) {
                     phase(state)
                 );
             }
-            Err(error) => println!("{:<14} cannot be read: {error}", found.id.as_str()),
+            Err(error) => outln!("{:<14} cannot be read: {error}", found.id.as_str()),
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::wire::PROTOCOL;
 use super::Exit;
 use super::arguments::Common;
 use super::incidents::home;
+use super::out::outln;
 
 pub(super) fn info(common: &Common, as_json: bool) -> Result<Exit> {
     let home = home(common)?;
@@ -26,15 +27,15 @@ pub(super) fn info(common: &Common, as_json: bool) -> Result<Exit> {
             "version": env!("CARGO_PKG_VERSION"), "protocol": PROTOCOL, "config": config,
             "config_exists": config.exists(), "state": home.root(), "programs": programs,
         });
-        println!("{}", serde_json::to_string_pretty(&info)?);
+        outln!("{}", serde_json::to_string_pretty(&info)?);
         return Ok(Exit::Done);
     }
-    println!("relight {}, wire protocol {PROTOCOL}", env!("CARGO_PKG_VERSION"));
-    println!("config   {}{}", config.display(), if config.exists() { "" } else { " (not there)" });
-    println!("state    {}", home.root().display());
+    outln!("relight {}, wire protocol {PROTOCOL}", env!("CARGO_PKG_VERSION"));
+    outln!("config   {}{}", config.display(), if config.exists() { "" } else { " (not there)" });
+    outln!("state    {}", home.root().display());
     for (name, path) in programs {
         let place = path.map_or_else(|| "not found".to_owned(), |path| path.display().to_string());
-        println!("{name:<13} {place}");
+        outln!("{name:<13} {place}");
     }
     Ok(Exit::Done)
 }

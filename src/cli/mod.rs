@@ -11,6 +11,7 @@ mod hands;
 mod incidents;
 mod info;
 mod log;
+mod out;
 mod runbook;
 mod signals;
 
@@ -40,7 +41,7 @@ pub fn main() -> ExitCode {
         eprintln!("relight: {}", exit::sentence(&report));
         exit
     });
-    exit.into()
+    out::finish(exit).into()
 }
 
 fn run(arguments: Arguments) -> color_eyre::Result<Exit> {

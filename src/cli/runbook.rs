@@ -8,6 +8,7 @@ use super::Exit;
 use super::arguments::{Common, RunbookVerb};
 use super::exit::Usage;
 use super::incidents::runbook_text;
+use super::out::{out, outln};
 
 pub(super) fn run(common: &Common, verb: RunbookVerb) -> Result<Exit> {
     match verb {
@@ -15,9 +16,9 @@ pub(super) fn run(common: &Common, verb: RunbookVerb) -> Result<Exit> {
             let (origin, text) = runbook_text(common)?;
             let runbook = Runbook::parse(&origin, &text)?;
             if source {
-                print!("{text}");
+                out!("{text}");
             } else if json {
-                println!("{}", serde_json::to_string_pretty(&runbook)?);
+                outln!("{}", serde_json::to_string_pretty(&runbook)?);
             } else {
                 show(&runbook);
             }
@@ -26,34 +27,34 @@ pub(super) fn run(common: &Common, verb: RunbookVerb) -> Result<Exit> {
             let text = std::fs::read_to_string(&file)
                 .map_err(|error| Usage(format!("the runbook {} cannot be read: {error}", file.display())))?;
             let runbook = Runbook::parse(&file.display().to_string(), &text)?;
-            println!("{}: {} phases, {} steps, sound.", file.display(), runbook.phases.len(), runbook.steps().count());
+            outln!("{}: {} phases, {} steps, sound.", file.display(), runbook.phases.len(), runbook.steps().count());
         }
     }
     Ok(Exit::Done)
 }
 
 fn show(runbook: &Runbook) {
-    println!("{} ({})", runbook.title, runbook.id);
+    outln!("{} ({})", runbook.title, runbook.id);
     for phase in &runbook.phases {
-        println!("\n{}", phase.title);
+        outln!("\n{}", phase.title);
         for step in &phase.steps {
             let approval = match step.approval {
                 Approval::None => "reads only",
                 Approval::Confirm => "confirm",
                 Approval::Type => "type the name",
             };
-            println!("  {:<26} {:<22} {:<20} {}", step.id.as_str(), step.action.name(), approval, step.title);
+            outln!("  {:<26} {:<22} {:<20} {}", step.id.as_str(), step.action.name(), approval, step.title);
             if !step.needs.is_empty() {
                 let needs: Vec<&str> = step.needs.iter().map(crate::runbook::StepId::as_str).collect();
-                println!("  {:<26} needs {}", "", needs.join(", "));
+                outln!("  {:<26} needs {}", "", needs.join(", "));
             }
             if let Some(undo) = &step.undo {
-                println!("  {:<26} undo  {undo}", "");
+                outln!("  {:<26} undo  {undo}", "");
             }
         }
     }
-    println!("\nEscalation");
+    outln!("\nEscalation");
     for contact in &runbook.contacts {
-        println!("  {:<26} {}", contact.role, contact.reach);
+        outln!("  {:<26} {}", contact.role, contact.reach);
     }
 }

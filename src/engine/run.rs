@@ -50,7 +50,8 @@ pub enum EngineError {
     Replay(PathBuf, ReplayError),
 }
 
-/// Runs an incident's engine until the incident is closed and nothing is owed, or [`Input::Shutdown`].
+/// Runs an incident's engine until the incident is closed and nothing is owed, or [`Input::Shutdown`]. Where the journal
+/// cannot be written any more it accepts no command, waits for what is at work, and ends: a new engine asks the targets.
 /// `serve` is given the way in, once the journal is held.
 ///
 /// # Errors
@@ -86,6 +87,10 @@ pub async fn run(options: Options, serve: impl FnOnce(Handle)) -> Result<(), Eng
             break;
         }
         engine.handle(&mut core, input);
+        if core.stopped().is_some() && engine.supervisor.is_idle() {
+            // What this process knows and the disk does not is lost with it, so the next one asks the targets.
+            return Err(JournalError::Stopped(engine.folder.join(journal::FILE)).into());
+        }
         if engine.ending && core.state().unsent().next().is_none() {
             break;
         }

@@ -110,6 +110,11 @@ impl Supervisor {
         }
     }
 
+    /// Nothing is at work.
+    pub(super) fn is_idle(&self) -> bool {
+        self.running.is_empty()
+    }
+
     pub(super) fn finished(&mut self, attempt: AttemptId) {
         self.running.remove(&attempt);
     }

@@ -121,11 +121,14 @@ fn noticed(app: &mut App, notice: Notice) -> Vec<Out> {
         Notice::Measured { step, series } => {
             app.series.insert(step, series);
         }
-        Notice::Log { at, level, text } => return vec![Out::Log(level, format!("{} {text}", at.strftime("%H:%M:%SZ")))],
+        Notice::Log { at, level, text } => {
+            return vec![Out::Log(level, format!("{} {text}", at.strftime("%H:%M:%SZ")))];
+        }
         Notice::OutboxWaits { why } => app.outbox_waits = Some(why),
         Notice::JournalStopped { why } => {
-            app.alarm =
-                Some(format!("the journal cannot be written ({why}); nothing more is done until that is mended"));
+            app.alarm = Some(format!(
+                "{why}; nothing more is begun, and the engine ends when what is at work has ended. Make room, leave (q), and attach again"
+            ));
         }
     }
     Vec::new()
