@@ -29,7 +29,9 @@ pub fn read_time(text: &str, now: Timestamp) -> Result<Timestamp, TimeError> {
     }
     if let Some(ago) = trimmed.strip_suffix("ago") {
         let span: SignedDuration = ago.trim().parse().map_err(|_| fault())?;
-        return now.checked_sub(span).map_err(|_| fault());
+        // Nobody knows it to the nanosecond.
+        let whole = Timestamp::from_second(now.as_second()).map_err(|_| fault())?;
+        return whole.checked_sub(span).map_err(|_| fault());
     }
     let time = Time::strptime("%H:%M", bare).or_else(|_| Time::strptime("%H:%M:%S", bare)).map_err(|_| fault())?;
     let today = now.to_zoned_datetime(TimeZone::UTC).date();

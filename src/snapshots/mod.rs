@@ -174,7 +174,9 @@ impl Flag {
                 duration_text(SignedDuration::from_mins(*minutes)),
             ),
             Self::Unread => "its content has not been read yet".to_owned(),
-            Self::EndUnverified => "its end has not been verified yet".to_owned(),
+            Self::EndUnverified => {
+                "only its head was read so far; the restore reads it to its end before it changes anything".to_owned()
+            }
             Self::NewerPgDump { pg_dump } => {
                 format!("pg_dump {pg_dump} wrote it, which is newer than the pg_restore here")
             }

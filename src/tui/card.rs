@@ -89,8 +89,10 @@ impl Card {
             return;
         }
         self.changed = was_read;
-        let open = plan.asks.iter().any(|ask| self.is_open(ask, &plan));
-        self.stage = if open { Stage::Form(Form::new(&plan.asks)) } else { Stage::Review };
+        self.stage = match plan.asks.iter().position(|ask| self.is_open(ask, &plan)) {
+            Some(open) => Stage::Form(Form::at(&plan.asks, open)),
+            None => Stage::Review,
+        };
         self.plan = Some((plan, digest));
     }
 

@@ -81,9 +81,18 @@ impl Form {
         Self { fields, focus, error: None }
     }
 
-    /// The answers.
-    pub(super) fn inputs(&self) -> Inputs {
-        self.fields.iter().map(|field| (field.ask.name.clone(), field.value())).collect()
+    /// Fields for these questions with the one at `focus` in focus.
+    pub(super) fn at(asks: &[Ask], focus: usize) -> Self {
+        Self { focus, ..Self::new(asks) }
+    }
+
+    /// The answers. "40m ago" is the moment that it means now, so that it means the same when it is read again.
+    pub(super) fn inputs(&self, now: Timestamp) -> Inputs {
+        let value = |field: &Field| match (&field.ask.kind, field.value()) {
+            (AskKind::Time, text) => read_time(&text, now).map_or(text, |at| at.to_string()),
+            (_, text) => text,
+        };
+        self.fields.iter().map(|field| (field.ask.name.clone(), value(field))).collect()
     }
 
     /// Takes pasted text.
@@ -207,11 +216,17 @@ mod tests {
         press(&mut form, KeyCode::BackTab);
         press(&mut form, KeyCode::Char('n'));
         assert_eq!(press(&mut form, KeyCode::Enter), FormKey::Submit);
-        let inputs = form.inputs();
+        let inputs = form.inputs(Timestamp::UNIX_EPOCH);
         let said: Vec<(&str, &str)> = inputs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_eq!(
             said,
-            [("count", "6"), ("onset", "10m ago"), ("regulated", "no"), ("text", "draft\n!"), ("which", "b")]
+            [
+                ("count", "6"),
+                ("onset", "1969-12-31T23:50:00Z"),
+                ("regulated", "no"),
+                ("text", "draft\n!"),
+                ("which", "b")
+            ]
         );
     }
 }

@@ -198,7 +198,7 @@ fn card_key(app: &mut App, card: &mut Card, event: KeyEvent) -> (bool, Vec<Out>)
             FormKey::Stay => (true, Vec::new()),
             FormKey::Cancel => (false, Vec::new()),
             FormKey::Submit => {
-                card.inputs.extend(form.inputs());
+                card.inputs.extend(form.inputs(app.now));
                 app.answers.insert(card.step.clone(), card.inputs.clone());
                 (true, again(app, card))
             }

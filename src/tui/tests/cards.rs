@@ -21,9 +21,10 @@ fn asking() -> Story {
 fn answers_make_a_new_plan_which_is_then_approved() {
     let mut story = asking();
     let outs = press(&mut story.app, "40m ago<tab>j<tab>n<tab><c-a>Now: <c-s>");
+    let onset = crate::incident::read_time("40m ago", story.app.now).expect("a time").to_string();
     let inputs = Inputs::from(
         [
-            ("onset", "40m ago"),
+            ("onset", onset.as_str()),
             ("snapshot", "postgres/b.dump"),
             ("regulated", "no"),
             ("note", "We restore from backup.\nNow: Next update soon."),
@@ -36,7 +37,8 @@ fn answers_make_a_new_plan_which_is_then_approved() {
     story.planned(&plan);
     show(&mut story.app);
     let frame = frame_text(&story.app, 120, 32);
-    assert!(frame.contains("When did the damage begin?: 40m ago"), "{frame}");
+    let said = format!("When did the damage begin?: {}", crate::incident::clock(onset.parse().expect("a time")));
+    assert!(frame.contains(&said), "{frame}");
     let outs = press(&mut story.app, "y");
     assert_eq!(commands(&outs), [approval(&plan, None)]);
     story.reply(super::number(&outs), Ok(()));
@@ -47,13 +49,16 @@ fn answers_make_a_new_plan_which_is_then_approved() {
 fn answers_are_there_when_the_card_is_opened_again() {
     let mut story = asking();
     press(&mut story.app, "40m ago<enter><esc>");
+    // A minute later the answer still is the moment that was meant.
+    let meant = crate::incident::read_time("40m ago", story.app.now).expect("a time").to_string();
+    story.app.now += jiff::SignedDuration::from_mins(1);
     let outs = press(&mut story.app, "a");
     let Some(Command::Prepare { inputs, .. }) = commands(&outs).pop() else { panic!("{outs:?}") };
-    assert_eq!(inputs.get("onset").map(String::as_str), Some("40m ago"));
+    assert_eq!(inputs.get("onset").map(String::as_str), Some(meant.as_str()));
     story.planned(&answered(&inputs));
     show(&mut story.app);
     press(&mut story.app, "i");
-    assert!(frame_text(&story.app, 120, 32).contains("| 40m ago"));
+    assert!(frame_text(&story.app, 120, 32).contains(&format!("| {meant}")));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use crate::incident::{Gravity, Plan};
+use crate::incident::{Ask, AskKind, Gravity, Plan, clock};
 use crate::runbook::{Approval, Step};
 use crate::tui::app::App;
 use crate::tui::card::{Card, Stage, expected_name};
@@ -94,7 +94,8 @@ fn review(app: &App, card: &Card, step: Option<&Step>, width: usize) -> Sheet {
     if !plan.asks.is_empty() {
         body.extend(heading("What you said", app));
         for ask in &plan.asks {
-            let mut lines = ask.value.lines();
+            let value = said(ask);
+            let mut lines = value.lines();
             let words = format!("{}: {}", ask.label, lines.next().unwrap_or(theme.dash()));
             body.extend(hang(theme.bullet(), theme.dim(), &words, Style::new(), width));
             for line in lines {
@@ -126,6 +127,14 @@ fn review(app: &App, card: &Card, step: Option<&Step>, width: usize) -> Sheet {
         sheet.foot_cursor = None;
     }
     sheet
+}
+
+/// An answer as people read it.
+fn said(ask: &Ask) -> String {
+    match (&ask.kind, ask.value.parse()) {
+        (AskKind::Time, Ok(at)) => clock(at),
+        _ => ask.value.clone(),
+    }
 }
 
 /// The incident is about something real.

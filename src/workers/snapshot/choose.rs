@@ -170,7 +170,8 @@ fn choose(cx: &Context, judged: &Judged, onset: Timestamp, wanted: Option<&str>,
             if !newest {
                 plan.findings.push(Finding::warning("A newer one from before the onset could be restored."));
             }
-            plan.findings.extend(notes.iter().map(|note| Finding::warning(format!("About it: {note}."))));
+            let key = &chosen.listed.key;
+            plan.findings.extend(notes.iter().map(|note| Finding::warning(format!("{key}: {note}."))));
         }
     }
     plan.effects = vec![
