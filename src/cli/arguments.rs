@@ -109,6 +109,9 @@ pub(super) enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<String>,
     },
+    /// The process that opens a fenced database if the engine cannot
+    #[command(hide = true)]
+    FenceGuard,
     /// The process between the engine and a program that it runs
     #[command(hide = true)]
     Shim,

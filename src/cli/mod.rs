@@ -36,6 +36,9 @@ pub fn main() -> ExitCode {
     }
     // Every TLS client of this process uses the one provider; a second installation only says that it is there.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    if matches!(arguments.verb, Some(Verb::FenceGuard)) {
+        return crate::workers::postgres::guard::main();
+    }
     let exit = run(arguments).unwrap_or_else(|report| {
         let exit = Exit::of(&report);
         eprintln!("relight: {}", exit::sentence(&report));
@@ -64,7 +67,7 @@ fn run(arguments: Arguments) -> color_eyre::Result<Exit> {
         Some(Verb::Sandbox { dir }) => drill::sandbox(&dir),
         Some(Verb::StandIn { words }) => drill::stand_in(&words).map(Exit::Of),
         // The caller turned it away before, see `main`.
-        Some(Verb::Shim) => Ok(Exit::Usage),
+        Some(Verb::Shim | Verb::FenceGuard) => Ok(Exit::Usage),
         Some(Verb::Engine { id }) => engine::serve(&common, &id),
     }
 }

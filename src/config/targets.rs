@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer};
 use super::SecretSource;
 
 /// How a PostgreSQL connection is encrypted, as libpq's `sslmode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SslMode {
     /// Never.
@@ -50,6 +50,26 @@ pub struct Postgres {
     pub jobs: Option<u32>,
     /// Where `pg_restore` and `pg_dump` are.
     pub bin_dir: Option<PathBuf>,
+}
+
+impl Postgres {
+    /// A database of which nothing but the name is configured.
+    #[must_use]
+    pub fn bare(database: &str) -> Self {
+        Self {
+            host: None,
+            port: None,
+            database: database.to_owned(),
+            user: None,
+            password: None,
+            sslmode: None,
+            sslrootcert: None,
+            owner: String::new(),
+            app_role: None,
+            jobs: None,
+            bin_dir: None,
+        }
+    }
 }
 
 /// A place in S3.

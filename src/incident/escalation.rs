@@ -44,7 +44,12 @@ fn reason(state: &State, when: EscalateWhen, now: Timestamp) -> Option<String> {
         EscalateWhen::RestoreFailed => state
             .runbook
             .steps()
-            .filter(|step| matches!(step.action, Action::RestoreDatabase { .. } | Action::ProveTables { .. }))
+            .filter(|step| {
+                matches!(
+                    step.action,
+                    Action::RestoreDatabase { .. } | Action::ProveTables { .. } | Action::SwapDatabase { .. }
+                )
+            })
             .find(|step| matches!(state.status(&step.id), StepStatus::Failed(_) | StepStatus::InDoubt(_)))
             .map(|step| format!("{} did not succeed", step.title)),
         EscalateWhen::RtoPassed => {

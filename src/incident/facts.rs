@@ -115,6 +115,36 @@ pub enum Fact {
         /// When the restore ended.
         at: Timestamp,
     },
+    /// A dump was restored into a database of its own, beside the live one, which is as it was.
+    RestoredBeside {
+        /// That database.
+        database: String,
+        /// Its number on the server.
+        oid: u32,
+        /// From this dump.
+        object: ObjectRef,
+        /// The data's time.
+        taken_at: Timestamp,
+        /// When the restore ended.
+        at: Timestamp,
+    },
+    /// A database took the live one's name; the former one is kept under another.
+    Swapped {
+        /// The live name.
+        live: String,
+        /// The number of the database that bears it now.
+        live_oid: u32,
+        /// The name that this database had before.
+        came_from: String,
+        /// The kept database's name: fenced, the way back.
+        kept: String,
+        /// Its number.
+        kept_oid: u32,
+        /// Rows that had been written into the new database by then, by the server's own counters.
+        written: u64,
+        /// When.
+        at: Timestamp,
+    },
     /// Objects that were overwritten, and where their former content is.
     ObjectsKept {
         /// The config's name of the bucket that was written to.

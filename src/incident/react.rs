@@ -1,6 +1,6 @@
 //! What a report leads to. Reports about attempts that are over already are dropped.
 
-use crate::runbook::Action;
+use crate::runbook::{Action, Strategy};
 
 use super::decide::reopen_dependents;
 use super::{AttemptId, EventKind, MessageState, Outcome, Report, Settlement, State, StepStatus};
@@ -60,7 +60,13 @@ fn consequences(state: &State, attempt: AttemptId, outcome: &Outcome) -> Vec<Eve
         return Vec::new();
     };
     let mut events: Vec<EventKind> = Vec::new();
-    if let Some(undone) = done.plan.undoes.as_ref().and_then(|id| state.runbook.step(id)) {
+    // Swapping back takes its swap back, whichever way it was asked for.
+    let taken_back = match (&done.plan.undoes, &step.action) {
+        (Some(undone), _) => Some(undone),
+        (None, Action::SwapBack { swap, .. }) => Some(swap),
+        (None, _) => None,
+    };
+    if let Some(undone) = taken_back.and_then(|id| state.runbook.step(id)) {
         events.push(EventKind::Reopened { step: undone.id.clone(), because: format!("`{}` took it back", step.title) });
         events.extend(reopen_dependents(state, undone, "was taken back"));
         // The undo may itself rest on what it takes back, as starting writes rests on stopping them. It is at work
@@ -70,7 +76,7 @@ fn consequences(state: &State, attempt: AttemptId, outcome: &Outcome) -> Vec<Eve
             events.push(EventKind::Reopened { step: step.id.clone(), because });
         }
     }
-    if let Action::RestoreDatabase { database, .. } = &step.action {
+    if let Action::RestoreDatabase { database, strategy: Strategy::Runbook, .. } = &step.action {
         for prove in state.runbook.steps() {
             let concerned = matches!(&prove.action, Action::ProveTables { database: proved, .. } if proved == database);
             let settled = !matches!(

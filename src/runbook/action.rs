@@ -8,6 +8,8 @@ use super::{StepId, TargetRef};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Strategy {
+    /// Into a new database beside the live one, which is not touched until a swap.
+    Beside,
     /// `pg_restore --clean --if-exists` into the live database, as the written procedure says.
     Runbook,
 }
@@ -101,6 +103,20 @@ pub enum Action {
         /// How.
         strategy: Strategy,
     },
+    /// Gives the live name to the database that was restored beside, and keeps the former one.
+    SwapDatabase {
+        /// The database.
+        database: TargetRef,
+        /// The step that restored beside it.
+        restore: StepId,
+    },
+    /// Gives the live name back to the kept database.
+    SwapBack {
+        /// The database.
+        database: TargetRef,
+        /// The step that swapped.
+        swap: StepId,
+    },
     /// Proves that the database holds what the dump holds: tables, row counts, constraints, the app's role.
     ProveTables {
         /// The database.
@@ -167,8 +183,12 @@ impl Action {
     #[must_use]
     pub fn destroys(&self) -> Option<String> {
         match self {
+            // The live database is not touched, so a safety dump of it may run meanwhile.
+            Self::RestoreDatabase { database, strategy: Strategy::Beside, .. } => Some(format!("beside {database}")),
             Self::EndSessions { database }
             | Self::SafetyDump { database, .. }
+            | Self::SwapDatabase { database, .. }
+            | Self::SwapBack { database, .. }
             | Self::RestoreDatabase { database, .. } => Some(database.to_string()),
             Self::StopWrites { cluster } => Some(cluster.to_string()),
             Self::StartWrites { from } => Some(format!("writers of {from}")),
@@ -203,7 +223,10 @@ impl Action {
             Self::RestoreFlag { from } => vec![(from, &["set_flag"])],
             Self::RecordAgreement { snapshot, .. } => vec![(snapshot, &["choose_snapshot"])],
             Self::RestoreDatabase { from, .. } => vec![(from, &["choose_snapshot", "safety_dump"])],
-            Self::ProveTables { restore, .. } => vec![(restore, &["restore_database"])],
+            Self::ProveTables { restore, .. } | Self::SwapDatabase { restore, .. } => {
+                vec![(restore, &["restore_database"])]
+            }
+            Self::SwapBack { swap, .. } => vec![(swap, &["swap_database"])],
             Self::StartWrites { from } => vec![(from, &["stop_writes"])],
             Self::PutBackObjects { from } => vec![(from, &["rehydrate_objects"])],
             _ => Vec::new(),
@@ -225,6 +248,8 @@ impl Action {
             Self::StopWrites { cluster } => vec![cluster.clone()],
             Self::EndSessions { database }
             | Self::RestoreDatabase { database, .. }
+            | Self::SwapDatabase { database, .. }
+            | Self::SwapBack { database, .. }
             | Self::ProveTables { database, .. } => vec![database.clone()],
             Self::SafetyDump { database, to } => vec![database.clone(), to.clone()],
             Self::RehydrateObjects { from, to, keep } => {
@@ -255,6 +280,8 @@ impl Action {
             Self::EndSessions { .. } => "end_sessions",
             Self::SafetyDump { .. } => "safety_dump",
             Self::RestoreDatabase { .. } => "restore_database",
+            Self::SwapDatabase { .. } => "swap_database",
+            Self::SwapBack { .. } => "swap_back",
             Self::ProveTables { .. } => "prove_tables",
             Self::StartWrites { .. } => "start_writes",
             Self::RehydrateObjects { .. } => "rehydrate_objects",

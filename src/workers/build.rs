@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::runbook::{Action, TargetRef};
+use crate::runbook::{Action, Strategy, TargetRef};
 
 use super::command::{CheckCommand, RunCommand};
 use super::endpoints::{CheckEndpoints, CheckHttp};
@@ -11,7 +11,9 @@ use super::kubernetes::{CheckKubernetes, StartWrites, StopWrites};
 use super::launchdarkly::{CheckLaunchDarkly, Flags, RestoreFlag, SetFlag};
 use super::objects::{PutBackObjects, RehydrateObjects};
 use super::pagerduty::{CallResponders, CheckPagerDuty, CloseIncident, DeclareIncident, PostStatusUpdate};
-use super::postgres::{CheckPostgres, EndSessions, ProveTables, RestoreDatabase, SafetyDump};
+use super::postgres::{
+    CheckPostgres, EndSessions, ProveTables, RestoreBeside, RestoreInPlace, SafetyDump, SwapBack, SwapDatabase,
+};
 use super::redis::{CheckRedis, FlushCache};
 use super::s3::CheckS3;
 use super::slack::{CheckSlack, PostMessage};
@@ -42,7 +44,14 @@ pub fn build(action: &Action) -> Result<Box<dyn Worker>, WorkerError> {
         Action::FlushCache { cache } => Box::new(FlushCache { cache }),
         Action::EndSessions { database } => Box::new(EndSessions { database }),
         Action::SafetyDump { database, to } => Box::new(SafetyDump { database, to }),
-        Action::RestoreDatabase { database, from, strategy } => Box::new(RestoreDatabase { database, from, strategy }),
+        Action::RestoreDatabase { database, from, strategy: Strategy::Beside } => {
+            Box::new(RestoreBeside { database, from })
+        }
+        Action::RestoreDatabase { database, from, strategy: Strategy::Runbook } => {
+            Box::new(RestoreInPlace { database, from })
+        }
+        Action::SwapDatabase { database, restore } => Box::new(SwapDatabase { database, restore }),
+        Action::SwapBack { database, swap } => Box::new(SwapBack { database, swap }),
         Action::ProveTables { database, restore } => Box::new(ProveTables { database, restore }),
         Action::RunCommand { command, blocked_by, changes } => {
             Box::new(RunCommand { command, blocked_by, changes, flags: Some(Arc::new(Flags)) })

@@ -30,11 +30,24 @@ pub(super) async fn judge(
     object: &ObjectRef,
     tool: Result<&Tool, &WorkerError>,
 ) -> Result<Vec<Finding>, WorkerError> {
-    let place = local_copy::place_of(cx, object).await?;
-    let toc = match local_copy::remote_toc(&place, object).await? {
+    let toc = match contents(cx, object).await? {
         Ok(toc) => toc,
-        Err(error) => return Ok(vec![Finding::blocking(format!("The dump {} cannot be read: {error}.", object.key))]),
+        Err(finding) => return Ok(vec![finding]),
     };
+    let mut findings = fits(server, &toc, tool);
+    findings.extend(catalogue::findings(session, &toc).await?);
+    Ok(findings)
+}
+
+/// The dump's table of contents, or what speaks against a dump that has none.
+pub(super) async fn contents(cx: &Context, object: &ObjectRef) -> Result<Result<Toc, Finding>, WorkerError> {
+    let place = local_copy::place_of(cx, object).await?;
+    let toc = local_copy::remote_toc(&place, object).await?;
+    Ok(toc.map_err(|error| Finding::blocking(format!("The dump {} cannot be read: {error}.", object.key))))
+}
+
+/// Whether this is a dump of this database, and whether our pg_restore reads it.
+pub(super) fn fits(server: &Server, toc: &Toc, tool: Result<&Tool, &WorkerError>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let needed = toc.header.version.oldest_pg_restore().max(toc.header.pg_dump_major().unwrap_or(0));
     if let Ok(tool) = tool {
@@ -52,8 +65,7 @@ pub(super) async fn judge(
             server.database
         ))),
     }
-    findings.extend(catalogue::findings(session, &toc).await?);
-    Ok(findings)
+    findings
 }
 
 /// A list for `--use-list` where entries must be left out; none where all can be restored.

@@ -7,9 +7,13 @@
 //! | `tools` | pg_restore and pg_dump of the right version |
 //! | `check`, `sessions`, `end_sessions` | rights; who else is connected |
 //! | `dump` | the safety dump |
-//! | `local_copy`, `catalogue`, `uses`, `judge`, `progress`, `restore` | going back to a dump |
+//! | `source`, `local_copy`, `judge`, `progress` | a dump, fetched and judged; how far its restore is |
+//! | `beside` | restoring into a new database beside the live one |
+//! | `swap` | exchanging the two, and back |
+//! | `catalogue`, `uses`, `restore` | restoring over the live database, as the written procedure does |
 //! | `count`, `prove` | the database holds what the dump holds |
 
+mod beside;
 mod catalogue;
 mod check;
 mod count;
@@ -25,18 +29,22 @@ mod restore;
 mod server;
 mod session;
 mod sessions;
+mod source;
+mod swap;
 mod target_lock;
 mod tls;
 mod tools;
 mod uses;
 
+pub use beside::RestoreBeside;
 pub use check::CheckPostgres;
 pub use dump::SafetyDump;
 pub use end_sessions::EndSessions;
 pub use prove::ProveTables;
-pub use restore::RestoreDatabase;
+pub use restore::RestoreInPlace;
 pub use server::Server;
 pub use session::{Identity, Session};
+pub use swap::{SwapBack, SwapDatabase, guard};
 pub use target_lock::TargetLock;
 
 use crate::config::Config;

@@ -30,6 +30,8 @@ pub struct ProveTables {
 #[derive(Debug, Serialize, Deserialize)]
 struct Basis {
     object: ObjectRef,
+    /// The database that is looked at: the live one, or the one beside it.
+    database: String,
 }
 
 #[async_trait]
@@ -40,7 +42,8 @@ impl Worker for ProveTables {
 
     async fn plan(&self, cx: &Context) -> Result<Plan, WorkerError> {
         let server = Server::of(&cx.config, &self.database).await?;
-        let object = restored_last(cx, &server)?;
+        let (object, database) = self.restored(cx, &server)?;
+        let server = Server { database, ..server };
         let mut plan = Plan::new(cx.step.clone(), identify(cx, &self.database).await?);
         let app = server.settings.app_role.as_deref().unwrap_or(&server.settings.owner);
         plan.effects = vec![
@@ -53,7 +56,7 @@ impl Worker for ProveTables {
             "psql -h {} -p {} -U {} {} -c 'SELECT count(*) FROM …' # for each table",
             server.host, server.port, server.user, server.database
         )];
-        plan.basis = serde_json::to_value(Basis { object }).unwrap_or_default();
+        plan.basis = serde_json::to_value(Basis { object, database: server.database }).unwrap_or_default();
         Ok(plan)
     }
 
@@ -68,7 +71,7 @@ impl Worker for ProveTables {
         let Some(path) = local_copy::fetch(cx, io, &basis.object).await? else { return stopped() };
         tokio::select! {
             () = io.cancel.cancelled() => stopped(),
-            proved = self.prove(cx, io, path) => proved,
+            proved = self.prove(cx, io, path, basis.database) => proved,
         }
     }
 
@@ -94,8 +97,24 @@ fn restored_last(cx: &Context, server: &Server) -> Result<ObjectRef, WorkerError
 }
 
 impl ProveTables {
-    async fn prove(&self, cx: &Context, io: &Io, path: PathBuf) -> Result<Ran, WorkerError> {
-        let server = Server::of(&cx.config, &self.database).await?;
+    /// The dump that the restoring step brought back, and the database that holds it now.
+    fn restored(&self, cx: &Context, server: &Server) -> Result<(ObjectRef, String), WorkerError> {
+        let beside = cx.knowledge.facts_of(&self.restore).filter_map(|fact| match fact {
+            Fact::RestoredBeside { database, oid, object, .. } => Some((database, *oid, object)),
+            _ => None,
+        });
+        let Some((database, oid, object)) = beside.last() else {
+            return Ok((restored_last(cx, server)?, server.database.clone()));
+        };
+        let swapped_in =
+            cx.knowledge.facts.iter().any(
+                |known| matches!(&known.fact, Fact::Swapped { live_oid, .. } if known.standing && *live_oid == oid),
+            );
+        Ok((object.clone(), if swapped_in { server.database.clone() } else { database.clone() }))
+    }
+
+    async fn prove(&self, cx: &Context, io: &Io, path: PathBuf, database: String) -> Result<Ran, WorkerError> {
+        let server = Server { database, ..Server::of(&cx.config, &self.database).await? };
         let session = server.connect(&cx.knowledge.incident, "prove").await?;
         let identity = session.identity().await?;
         let tool = tools::find("pg_restore", &server.settings, identity.major).await?;

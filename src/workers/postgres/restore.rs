@@ -11,16 +11,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::archive::Toc;
 use crate::incident::{Fact, Finding, ObjectRef, Plan, TargetIdentity, clock, duration_text};
-use crate::runbook::{StepId, Strategy, TargetRef};
+use crate::runbook::{StepId, TargetRef};
 use crate::snapshots::size_text;
 use crate::workers::process::{self, Adopted, Exit, Rows, Spec};
 use crate::workers::{Context, Disposition, Done, Io, Probe, Ran, Worker, WorkerError};
 
 use super::judge::{has_way_back, judge, list_without_foreign};
-use super::local_copy::{self, is_whole, room};
+use super::local_copy;
 use super::progress::Progress;
 use super::server::{FOREIGN, Server, shell};
 use super::sessions::{RESTORE, name_some, others, prepared};
+use super::source::{self, Source};
 use super::target_lock::TargetLock;
 use super::tools::{self, Tool};
 use super::{identify, unreadable_basis};
@@ -30,15 +31,13 @@ const MIXED: &str = "The database is mixed: partly restored, partly as it was.";
 const MIXED_NEXT: &str =
     "Keep the writers stopped. Mend the cause and retry (r), or go back to the safety dump (section Rollback).";
 
-/// Restores a database.
+/// Restores a database over itself.
 #[derive(Debug)]
-pub struct RestoreDatabase {
+pub struct RestoreInPlace {
     /// The database.
     pub database: TargetRef,
     /// The step that chose the snapshot or made the safety dump.
     pub from: StepId,
-    /// How.
-    pub strategy: Strategy,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -49,15 +48,14 @@ struct Basis {
 }
 
 #[async_trait]
-impl Worker for RestoreDatabase {
+impl Worker for RestoreInPlace {
     async fn identify(&self, cx: &Context) -> Result<TargetIdentity, WorkerError> {
         identify(cx, &self.database).await
     }
 
     async fn plan(&self, cx: &Context) -> Result<Plan, WorkerError> {
-        let Strategy::Runbook = self.strategy;
         let server = Server::of(&cx.config, &self.database).await?;
-        let (object, taken_at, safety) = self.source(cx, &server)?;
+        let Source { object, taken_at, safety } = source::found(cx, &server, &self.from)?;
         let session = server.connect(&cx.knowledge.incident, "plan").await?;
         let identity = session.identity().await?;
         let jobs = server.settings.jobs.unwrap_or(1).max(1);
@@ -129,28 +127,7 @@ impl Worker for RestoreDatabase {
                 name_some(&others)
             ))
         });
-        let work = cx.work()?;
-        let local = local_copy::path(&work, &basis.object);
-        if is_whole(&local, &basis.object) {
-            findings.push(Finding::good("The dump is on this host already".to_owned()));
-            return Ok(findings);
-        }
-        if let Err(free) = room(&work, basis.object.size) {
-            findings.push(Finding::blocking(format!(
-                "There is no room for the dump in {}: it takes {} and {} are free. Free space, or set state_dir to a larger disk.",
-                work.display(),
-                size_text(basis.object.size),
-                size_text(free)
-            )));
-        }
-        let place = local_copy::place_of(cx, &basis.object).await?;
-        let now = place.head(&basis.object.key, basis.object.version_id.as_deref()).await?;
-        if now.is_none_or(|now| now.etag != basis.object.etag || now.size != basis.object.size) {
-            findings.push(Finding::blocking(format!(
-                "{} changed or went away since it was chosen: choose again.",
-                basis.object.key
-            )));
-        }
+        findings.extend(source::fetchable(cx, &basis.object).await?);
         Ok(findings)
     }
 
@@ -236,25 +213,6 @@ impl Worker for RestoreDatabase {
             Adopted::Unknown(why) => Ok(Probe::Unknown(format!("{why} {MIXED} {MIXED_NEXT}"))),
             Adopted::Running(_) => Ok(Probe::Unknown("pg_restore still runs.".to_owned())),
         }
-    }
-}
-
-impl RestoreDatabase {
-    /// The dump that the earlier step found, when it was taken, and whether it is a safety dump.
-    fn source(&self, cx: &Context, server: &Server) -> Result<(ObjectRef, Timestamp, bool), WorkerError> {
-        let found = cx.knowledge.facts_of(&self.from).filter_map(|fact| match fact {
-            Fact::Snapshot { object, taken_at } => Some((object.clone(), *taken_at, false)),
-            Fact::SafetyDump { object, taken_at } => Some((object.clone(), *taken_at, true)),
-            _ => None,
-        });
-        found.last().ok_or_else(|| {
-            WorkerError::new(
-                "find the dump to restore",
-                server.name(),
-                format!("The step {} has found none yet.", self.from),
-                "Do that step first.",
-            )
-        })
     }
 }
 

@@ -102,19 +102,7 @@ mod tests {
     #[tokio::test]
     async fn a_missing_version_is_named_with_what_there_is() {
         let folder = tempfile::tempdir().expect("a folder");
-        let settings = |dir: &Path| Postgres {
-            host: None,
-            port: None,
-            database: "d".to_owned(),
-            user: None,
-            password: None,
-            sslmode: None,
-            sslrootcert: None,
-            owner: "o".to_owned(),
-            app_role: None,
-            jobs: None,
-            bin_dir: Some(dir.to_owned()),
-        };
+        let settings = |dir: &Path| Postgres { bin_dir: Some(dir.to_owned()), ..Postgres::bare("d") };
         let error = find("pg_restore", &settings(folder.path()), 15).await.expect_err("none");
         assert!(error.cause.contains("There is no pg_restore in"), "{error}");
         let path = folder.path().join("pg_restore");

@@ -24,4 +24,5 @@ mod tell;
 pub use adopt::{Adopted, Running, adopt};
 pub use exit::Exit;
 pub use order::{OnLine, Rows, Spec};
+pub(crate) use run::program;
 pub use run::{run, use_program};

@@ -30,7 +30,7 @@ pub fn use_program(path: PathBuf) {
 }
 
 /// This process's own program, even if its file was replaced since it started.
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     PROGRAM.get().cloned().unwrap_or_else(|| PathBuf::from("/proc/self/exe"))
 }
 

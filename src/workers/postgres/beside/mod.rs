@@ -1,0 +1,17 @@
+//! Restoring into a new database beside the live one, which nobody notices until a swap gives it the live name.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `names` | what our databases are called, and which are ours |
+//! | `properties` | what belongs to a database and is in no dump: settings, rights, limit, comment |
+//! | `gates` | what is proved before anything is made |
+//! | `restore` | making it, restoring into it, and throwing it away where that fails |
+
+mod gates;
+mod names;
+mod properties;
+mod restore;
+
+pub(super) use names::{aside, kept, mark};
+pub(super) use properties::{Properties, literal};
+pub use restore::RestoreBeside;

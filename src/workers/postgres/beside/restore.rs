@@ -1,0 +1,361 @@
+//! Restoring a dump into a new database beside the live one.
+//!
+//! Whatever happens here, the live database is as it was; what is left of a failed attempt is thrown away.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use crate::archive::Toc;
+use crate::incident::{Fact, Finding, ObjectRef, Plan, TargetIdentity, clock, duration_text};
+use crate::runbook::{StepId, TargetRef};
+use crate::snapshots::size_text;
+use crate::workers::process::{self, Adopted, Exit, Rows, Spec};
+use crate::workers::{Context, Done, Io, Probe, Ran, Worker, WorkerError};
+
+use super::super::local_copy;
+use super::super::progress::Progress;
+use super::super::server::{FOREIGN, Server, application, ident, shell};
+use super::super::session::Session;
+use super::super::sessions::RESTORE;
+use super::super::source::{self, Source};
+use super::super::tools::{self, Tool};
+use super::super::{identify, judge, unreadable_basis};
+use super::gates;
+use super::names::{beside, mark};
+use super::properties::{Properties, literal};
+
+const WHAT: &str = "restore beside the live database";
+const INTACT: &str = "The old data is intact: the live database was not touched.";
+/// Where databases are made from: one that is never restored.
+const MAINTENANCE: &str = "postgres";
+/// Settings of pg_restore's sessions. A crash of the server would throw the new database away anyway.
+const OPTIONS: &str = "-c synchronous_commit=off -c maintenance_work_mem=256MB";
+
+/// Restores a dump into a new database beside the live one.
+#[derive(Debug)]
+pub struct RestoreBeside {
+    /// The live database.
+    pub database: TargetRef,
+    /// The step that chose the snapshot or made the safety dump.
+    pub from: StepId,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Basis {
+    object: ObjectRef,
+    taken_at: Timestamp,
+    jobs: u32,
+}
+
+#[async_trait]
+impl Worker for RestoreBeside {
+    async fn identify(&self, cx: &Context) -> Result<TargetIdentity, WorkerError> {
+        identify(cx, &self.database).await
+    }
+
+    async fn plan(&self, cx: &Context) -> Result<Plan, WorkerError> {
+        let server = Server::of(&cx.config, &self.database).await?;
+        let Source { object, taken_at, safety } = source::found(cx, &server, &self.from)?;
+        let session = server.connect(&cx.knowledge.incident, "plan").await?;
+        let identity = session.identity().await?;
+        let live = live(&session, &server, identity.major).await?;
+        let (jobs, whose) = gates::jobs(&server);
+        let mut plan = Plan::new(cx.step.clone(), identity.target(&server));
+        let age = duration_text(cx.knowledge.now.duration_since(taken_at));
+        let name = cx.attempt.map_or_else(
+            || format!("{}_restore_…", server.database),
+            |attempt| beside(&server.database, &cx.knowledge.incident, attempt),
+        );
+        plan.effects = vec![
+            format!(
+                "Restores {} {} of {} ({age} old, {}) into a new database {name}, with {jobs} jobs ({whose})",
+                if safety { "the safety dump" } else { "the snapshot" },
+                object.key,
+                clock(taken_at),
+                size_text(object.size)
+            ),
+            format!("{} is not touched and goes on serving: it is exchanged by a step of its own, Swap", server.name()),
+            format!(
+                "why beside: nothing that is damaged in the live database can get into the restored one, \
+                 and going back takes seconds. It takes about {} on the server for a while",
+                size_text(live.bytes)
+            ),
+        ];
+        let tool = tools::find("pg_restore", &server.settings, identity.major).await;
+        let local = local_copy::path(&cx.work()?, &object);
+        let arguments: Vec<String> = arguments(&server, &name, jobs, &local).iter().map(|word| shell(word)).collect();
+        plan.commands = vec![
+            format!("psql {MAINTENANCE} -c {}", shell(&live.create(&name))),
+            format!("pg_restore {}", arguments.join(" ")),
+        ];
+        plan.undo = String::from("Nothing to take back: the new database serves nobody until the swap.");
+        plan.type_name = Some(server.database.clone());
+        match judge::contents(cx, &object).await? {
+            Ok(toc) => {
+                plan.findings.extend(judge::fits(&server, &toc, tool.as_ref()));
+                plan.findings.extend(gates::wants(&session, &toc).await?);
+            }
+            Err(finding) => plan.findings.push(finding),
+        }
+        if let Err(error) = &tool {
+            plan.findings.push(Finding::blocking(format!("{} {}", error.cause, error.next)));
+        }
+        plan.findings.extend(gates::rights(&session, &server, &live).await?);
+        plan.findings.push(gates::room(&session, &server, &live).await);
+        session.close().await;
+        plan.basis = serde_json::to_value(Basis { object, taken_at, jobs }).unwrap_or_default();
+        Ok(plan)
+    }
+
+    async fn preflight(&self, cx: &Context, plan: &Plan) -> Result<Vec<Finding>, WorkerError> {
+        source::fetchable(cx, &basis(plan)?.object).await
+    }
+
+    async fn run(&self, cx: &Context, plan: &Plan, io: &Io) -> Result<Ran, WorkerError> {
+        let basis = basis(plan)?;
+        let server = Server::of(&cx.config, &self.database).await?;
+        let Some(local) = local_copy::fetch(cx, io, &basis.object).await? else { return Ok(stopped()) };
+        let toc = local_copy::local_toc(&local).await?;
+        let damaged = "Nothing was changed in the database. Retry (r) to fetch it again, or choose another snapshot.";
+        let walked = local_copy::walk_to_end(&local, &toc, damaged).await;
+        if walked.is_err() {
+            // A copy that was damaged on its way must not be found again by the next attempt.
+            let _ = std::fs::remove_file(&local);
+        }
+        io.line(walked?);
+        if io.cancel.is_cancelled() {
+            return Ok(stopped());
+        }
+        let admin = server.connect_to(MAINTENANCE, &application(&cx.knowledge.incident, "beside")).await?;
+        let major = admin.identity().await?.major;
+        let tool = tools::find("pg_restore", &server.settings, major).await?;
+        clear_up(cx, io, &admin, &server).await?;
+        let name = beside(&server.database, &cx.knowledge.incident, io.attempt);
+        make(cx, io, &admin, &server, &name, major).await?;
+        let restored = restore(io, cx, &server, &tool, basis.jobs, &name, &local, &toc).await;
+        match restored {
+            Ok(exit) if exit.succeeded() => done(&admin, &basis, &name, &toc, &exit, major).await.map(Ran::Done),
+            Ok(exit) => {
+                let left = throw_away(&admin, &name).await;
+                if exit.stopped {
+                    return Ok(Ran::Stopped(format!("{INTACT} {left}")));
+                }
+                let next = "Mend the cause and retry (r), or choose another snapshot.";
+                Err(WorkerError::new(WHAT, server.name(), format!("{} {INTACT} {left}", exit.cause()), next))
+            }
+            // Nobody knows how it ended, so it is left for the probe.
+            Err(error) => Err(WorkerError { cause: format!("{} {INTACT}", error.cause), ..error }),
+        }
+    }
+
+    async fn probe(&self, cx: &Context, plan: &Plan) -> Result<Probe, WorkerError> {
+        let basis = basis(plan)?;
+        let (Some(log), Some(attempt)) = (cx.log(), cx.attempt) else {
+            return Ok(Probe::Unknown("The attempt has no log.".to_owned()));
+        };
+        let server = Server::of(&cx.config, &self.database).await?;
+        let adopted = match process::adopt(&log) {
+            Adopted::Running(running) => running.wait().await,
+            adopted => adopted,
+        };
+        let admin = server.connect_to(MAINTENANCE, &application(&cx.knowledge.incident, "probe")).await?;
+        let major = admin.identity().await?.major;
+        let name = beside(&server.database, &cx.knowledge.incident, attempt);
+        let there = Properties::read(&admin, &name, major).await?.is_some();
+        match adopted {
+            Adopted::Ended(exit) if there && exit.what == WHAT && exit.succeeded() => {
+                let toc = local_copy::local_toc(&local_copy::path(&cx.work()?, &basis.object)).await?;
+                Ok(Probe::Happened(done(&admin, &basis, &name, &toc, &exit, major).await?))
+            }
+            adopted => {
+                let how = match adopted {
+                    Adopted::Ended(exit) => exit.cause(),
+                    Adopted::Unknown(why) => why,
+                    Adopted::Nothing | Adopted::Running(_) => "pg_restore was not started.".to_owned(),
+                };
+                let left = if there { format!(" The next attempt throws {name} away.") } else { String::new() };
+                Ok(Probe::DidNot(format!("{how} {INTACT}{left}")))
+            }
+        }
+    }
+}
+
+fn stopped() -> Ran {
+    Ran::Stopped(INTACT.to_owned())
+}
+
+fn basis(plan: &Plan) -> Result<Basis, WorkerError> {
+    serde_json::from_value(plan.basis.clone()).map_err(|error| unreadable_basis(&plan.target, &error))
+}
+
+async fn live(session: &Session, server: &Server, major: u32) -> Result<Properties, WorkerError> {
+    Properties::read(session, &server.database, major).await?.ok_or_else(|| {
+        WorkerError::new(
+            "find the live database",
+            server.name(),
+            "The server has no such database.",
+            "Check host and database in the config.",
+        )
+    })
+}
+
+fn arguments(server: &Server, name: &str, jobs: u32, file: &Path) -> Vec<String> {
+    let mut arguments = vec![
+        "--exit-on-error".to_owned(),
+        "--no-owner".to_owned(),
+        format!("--role={}", server.settings.owner),
+        format!("--jobs={jobs}"),
+        "--verbose".to_owned(),
+    ];
+    arguments.extend(Server { database: name.to_owned(), ..server.clone() }.arguments());
+    arguments.push(file.display().to_string());
+    arguments
+}
+
+/// Throws away what earlier attempts of this incident left: databases that bear our mark, and that no step found worth
+/// keeping.
+async fn clear_up(cx: &Context, io: &Io, admin: &Session, server: &Server) -> Result<(), WorkerError> {
+    let wanted = |name: &str| {
+        cx.knowledge.facts.iter().any(|known| match &known.fact {
+            Fact::RestoredBeside { database, .. } => database == name,
+            Fact::Swapped { kept, came_from, live, .. } => [kept, came_from, live].iter().any(|it| *it == name),
+            _ => false,
+        })
+    };
+    let sql = "SELECT datname::text FROM pg_catalog.pg_database WHERE pg_catalog.shobj_description(oid, 'pg_database') = $1 AND datname <> $2";
+    let marked = admin
+        .query("look for what earlier attempts left", sql, &[&mark(&cx.knowledge.incident), &server.database])
+        .await?;
+    for name in marked.iter().map(|row| row.get::<_, String>(0)).filter(|name| !wanted(name)) {
+        io.line(format!("throwing away {name}, which an earlier attempt left"));
+        admin.batch("throw away what an earlier attempt left", &drop_sql(&name)).await?;
+    }
+    Ok(())
+}
+
+fn drop_sql(name: &str) -> String {
+    format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", ident(name))
+}
+
+/// Makes the new database, closed to everybody but its owner, and gives it the live one's settings.
+async fn make(
+    cx: &Context,
+    io: &Io,
+    admin: &Session,
+    server: &Server,
+    name: &str,
+    major: u32,
+) -> Result<(), WorkerError> {
+    let live = live(admin, server, major).await?;
+    let doing = "make the new database";
+    io.line(live.create(name));
+    admin.batch(doing, &live.create(name)).await?;
+    let settled = settle(cx, io, admin, server, &live, name, major).await;
+    if settled.is_err() {
+        throw_away(admin, name).await;
+    }
+    settled
+}
+
+async fn settle(
+    cx: &Context,
+    io: &Io,
+    admin: &Session,
+    server: &Server,
+    live: &Properties,
+    name: &str,
+    major: u32,
+) -> Result<(), WorkerError> {
+    let doing = "make the new database";
+    let comment = literal(&mark(&cx.knowledge.incident));
+    admin.batch(doing, &format!("COMMENT ON DATABASE {} IS {comment}", ident(name))).await?;
+    admin.batch(doing, &format!("REVOKE ALL ON DATABASE {} FROM PUBLIC", ident(name))).await?;
+    if live.owner != server.settings.owner {
+        let owner = ident(&server.settings.owner);
+        admin.batch(doing, &format!("GRANT CONNECT, CREATE, TEMPORARY ON DATABASE {} TO {owner}", ident(name))).await?;
+    }
+    let Some(new) = Properties::read(admin, name, major).await? else { return Ok(()) };
+    for statement in live.settings_for(name, &new) {
+        // Settings of roles may take more rights than ours. The swap looks again, and names what is lacking.
+        match admin.batch(doing, &statement).await {
+            Ok(()) => io.line(statement),
+            Err(error) => io.line(format!("{statement}: {}", error.cause)),
+        }
+    }
+    Ok(())
+}
+
+/// Drops a database of ours; what to say about it.
+async fn throw_away(admin: &Session, name: &str) -> String {
+    match admin.batch("throw the new database away", &drop_sql(name)).await {
+        Ok(()) => format!("What was restored of {name} was thrown away."),
+        Err(error) => format!("{name} could not be thrown away ({}); the next attempt does.", error.cause),
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "everything that one command line is made of, called from one place")]
+async fn restore(
+    io: &Io,
+    cx: &Context,
+    server: &Server,
+    tool: &Tool,
+    jobs: u32,
+    name: &str,
+    local: &Path,
+    toc: &Toc,
+) -> Result<Exit, WorkerError> {
+    let mut argv = vec![tool.path.display().to_string()];
+    argv.extend(arguments(server, name, jobs, local));
+    let mut spec = Spec::new(WHAT, server.name(), argv);
+    spec.env = server.environment(&cx.knowledge.incident, RESTORE);
+    spec.env.push(("PGOPTIONS".to_owned(), SecretString::from(OPTIONS)));
+    spec.env_remove = FOREIGN.iter().filter(|name| **name != "PGOPTIONS").map(|name| (*name).to_owned()).collect();
+    spec.redact = server.secrets();
+    spec.rows = Rows::Postgres;
+    let progress = Arc::new(Mutex::new(Progress::new(toc, jobs > 1)));
+    let shown = io.clone();
+    spec.on_line = Some(Box::new(move |line| {
+        let step = progress.lock().unwrap_or_else(PoisonError::into_inner).line(line);
+        if let Some(step) = step {
+            shown.progress(step.label, step.done, Some(step.total), "items");
+        }
+    }));
+    process::run(io, spec).await
+}
+
+async fn done(
+    admin: &Session,
+    basis: &Basis,
+    name: &str,
+    toc: &Toc,
+    exit: &Exit,
+    major: u32,
+) -> Result<Done, WorkerError> {
+    let oid = Properties::read(admin, name, major).await?.map_or(0, |found| found.oid);
+    let took = duration_text(exit.ended_at.duration_since(exit.started_at));
+    let evidence = vec![
+        format!(
+            "{} of {} restored into {name} in {took}; nobody is served by it yet",
+            basis.object.key,
+            clock(basis.taken_at)
+        ),
+        format!(
+            "pg_restore ended with exit code 0 over {} entries, {} tables with data",
+            toc.entries.len(),
+            toc.summary().tables_with_data
+        ),
+    ];
+    let fact = Fact::RestoredBeside {
+        database: name.to_owned(),
+        oid,
+        object: basis.object.clone(),
+        taken_at: basis.taken_at,
+        at: exit.ended_at,
+    };
+    Ok(Done { evidence, facts: vec![fact] })
+}
