@@ -9,7 +9,10 @@ use relight::incident::{
     Outcome, PendingPlans, Plan, Problem, Refusal, Replicas, Report, State, StepStatus, TargetIdentity, decide,
     effects, escalations, owed, react, recover,
 };
-use relight::runbook::{BUILT_IN, StepId};
+use relight::runbook::StepId;
+
+/// The written procedure, which works on the live database.
+const RUNBOOK: &str = include_str!("../assets/runbooks/in-place.toml");
 
 fn at(minutes: i64) -> Timestamp {
     let start: Timestamp = "2026-11-23T08:00:00Z".parse().expect("a time");
@@ -26,6 +29,10 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::of(RUNBOOK)
+    }
+
+    fn of(runbook: &str) -> Self {
         let opening = Event {
             seq: 1,
             at: at(0),
@@ -33,7 +40,7 @@ impl World {
             kind: EventKind::Opened {
                 id: IncidentId::new("INC-7F3K").expect("an id"),
                 environment: "production".to_owned(),
-                runbook: BUILT_IN.to_owned(),
+                runbook: runbook.to_owned(),
                 origin: "built-in".to_owned(),
                 database: "financecopilot".to_owned(),
                 rto_seconds: 3600,
@@ -108,6 +115,17 @@ impl World {
 
     /// Up to the point where the restore can be approved.
     fn up_to_restore(&mut self) {
+        self.up_to_the_choice();
+        self.succeed("restore.stop-writes", vec![stopped(self.now)]);
+        self.succeed("restore.quiet", Vec::new());
+        self.succeed(
+            "restore.safety-dump",
+            vec![Fact::SafetyDump { object: object("safety/x.dump"), taken_at: self.now }],
+        );
+    }
+
+    /// Up to a chosen snapshot, whose loss is agreed to.
+    fn up_to_the_choice(&mut self) {
         for check in ["check.database", "check.backups", "check.cluster", "check.cache"] {
             self.succeed(check, Vec::new());
         }
@@ -118,17 +136,15 @@ impl World {
         );
         self.choose("postgres/a.dump");
         self.agree("postgres/a.dump", 4);
-        self.succeed("restore.stop-writes", vec![stopped(self.now)]);
-        self.succeed("restore.quiet", Vec::new());
-        self.succeed(
-            "restore.safety-dump",
-            vec![Fact::SafetyDump { object: object("safety/x.dump"), taken_at: self.now }],
-        );
     }
 
     fn choose(&mut self, key: &str) {
+        self.choose_in("select.snapshot", key);
+    }
+
+    fn choose_in(&mut self, step: &str, key: &str) {
         let facts = vec![Fact::Onset { at: at(-12) }, Fact::Snapshot { object: object(key), taken_at: at(-180) }];
-        self.succeed("select.snapshot", facts);
+        self.succeed(step, facts);
     }
 
     fn agree(&mut self, key: &str, hours: i64) {
@@ -294,6 +310,47 @@ fn taking_a_step_back_opens_it_and_everything_that_rests_on_it() {
     assert_eq!(world.status("restore.database"), &StepStatus::Pending);
     assert_eq!(world.status("restore.prove"), &StepStatus::Pending);
     assert!(matches!(world.status("restore.stop-writes"), StepStatus::Succeeded(_)));
+}
+
+/// Restoring beside the live database neither waits for a safety dump nor holds one up, and proves nothing about the
+/// live one. Swapping back opens the swap and what rests on it, and not the restored database, which is still there.
+#[test]
+fn a_swap_is_taken_back_without_restoring_again() {
+    let mut world = World::of(relight::runbook::BUILT_IN);
+    world.up_to_the_choice();
+    let dump = world.plan("restore.safety-dump", |_| {});
+    let restore = world.plan("restore.database", |_| {});
+    world.approve(&dump).expect("approved");
+    world.approve(&restore).expect("beside a safety dump that is at work");
+    let beside = Fact::RestoredBeside {
+        database: "db_restore".to_owned(),
+        oid: 7,
+        object: object("postgres/a.dump"),
+        taken_at: at(-180),
+        at: world.now,
+    };
+    let done = |facts: Vec<Fact>| Outcome::Succeeded { evidence: vec!["done".to_owned()], facts };
+    world.finish("restore.database", done(vec![beside]));
+    world.finish("restore.safety-dump", done(Vec::new()));
+    for step in ["restore.prove", "restore.stop-writes", "restore.quiet"] {
+        world.succeed(step, Vec::new());
+    }
+    world.succeed("dependents.objects", Vec::new());
+    world.succeed("dependents.cache", Vec::new());
+    world.succeed("restore.swap", Vec::new());
+    world.succeed("restore.start-writes", Vec::new());
+    // Asked for by itself, not as an undo: it comes to the same.
+    world.succeed("rollback.swap", Vec::new());
+    for open in ["restore.swap", "restore.start-writes"] {
+        assert_eq!(world.status(open), &StepStatus::Pending, "{open}");
+    }
+    for stands in ["restore.database", "restore.prove", "restore.stop-writes", "dependents.cache"] {
+        assert!(matches!(world.status(stands), StepStatus::Succeeded(_)), "{stands}");
+    }
+    // An older snapshot that is restored beside leaves the first proof alone.
+    world.choose_in("rollback.older-snapshot", "postgres/older.dump");
+    world.succeed("rollback.restore-older", Vec::new());
+    assert!(matches!(world.status("restore.prove"), StepStatus::Succeeded(_)));
 }
 
 #[test]

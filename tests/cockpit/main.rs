@@ -84,7 +84,9 @@ fn the_whole_runbook_by_keys_brings_everything_back() {
         "Choose the snapshot:",
         "Stop writes:",
         "Safety dump:",
-        "Restore:",
+        "Restore beside:",
+        "Prove the tables:",
+        "Swap:",
         "Start writes:",
         "closed",
     ] {

@@ -2,23 +2,25 @@
 //!
 //! Every test has a cluster of its own, so the tests are few and long.
 
+mod beside;
 mod later;
 mod rows;
+mod swap;
 mod world;
 
 use std::process::Command;
 
 use relight::incident::{Fact, Gravity, IncidentId, ObjectRef};
-use relight::runbook::{StepId, Strategy, TargetRef};
-use relight::workers::postgres::{CheckPostgres, EndSessions, ProveTables, RestoreDatabase, SafetyDump, TargetLock};
+use relight::runbook::{StepId, TargetRef};
+use relight::workers::postgres::{CheckPostgres, EndSessions, ProveTables, RestoreInPlace, SafetyDump, TargetLock};
 use relight::workers::process::{Adopted, adopt};
 use relight::workers::{Cancel, Probe, Ran, Worker, WorkerError};
 use world::{PASSWORD, World, database, texts};
 
 const ROWS: &str = "SELECT count(*) FROM transactions";
 
-fn restore_from(step: &str) -> RestoreDatabase {
-    RestoreDatabase { database: database(), from: StepId::new(step), strategy: Strategy::Runbook }
+fn restore_from(step: &str) -> RestoreInPlace {
+    RestoreInPlace { database: database(), from: StepId::new(step) }
 }
 
 fn safety() -> SafetyDump {

@@ -168,7 +168,7 @@ impl World {
         for statement in [
             format!("CREATE ROLE fc_app LOGIN PASSWORD '{PASSWORD}'"),
             format!(
-                "CREATE ROLE relight LOGIN PASSWORD '{PASSWORD}' IN ROLE fc_app, pg_signal_backend, pg_read_all_stats"
+                "CREATE ROLE relight LOGIN CREATEDB PASSWORD '{PASSWORD}' IN ROLE fc_app, pg_signal_backend, pg_read_all_stats"
             ),
             "CREATE DATABASE financecopilot OWNER fc_app".to_owned(),
         ] {
@@ -200,6 +200,19 @@ impl World {
         let number = client.query_one(sql, &[]).await.unwrap().get(0);
         self.leave(client).await;
         number
+    }
+
+    /// One text that the server answers a superuser, asked from outside the database.
+    pub(crate) async fn text(&self, sql: &str) -> String {
+        let admin = self.admin("postgres").await;
+        admin.query_one(sql, &[]).await.unwrap().get(0)
+    }
+
+    /// Statements as a superuser, in any database; the session is gone when this returns.
+    pub(crate) async fn as_super(&self, database: &str, sql: &str) {
+        let client = self.admin(database).await;
+        client.batch_execute(sql).await.unwrap();
+        self.leave(client).await;
     }
 
     /// Statements as the service; the session is gone when this returns.

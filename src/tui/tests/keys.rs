@@ -37,9 +37,9 @@ fn a_on_a_phase_begins_all_its_ready_reading_steps() {
 #[test]
 fn a_waiting_step_says_what_it_waits_for() {
     let mut story = Story::new("drill");
-    press(&mut story.app, "/restore.database<enter>");
+    press(&mut story.app, "/restore.swap<enter>");
     assert!(press(&mut story.app, "a").is_empty());
-    assert!(frame_text(&story.app, 120, 32).contains("Restore waits for: Safety dump, Product agrees"));
+    assert!(frame_text(&story.app, 120, 32).contains("Swap waits for: Prove the tables"));
 }
 
 #[test]
@@ -78,17 +78,18 @@ fn retry_warns_before_it_opens_what_rests_on_a_step() {
     let mut story = Story::restoring("drill");
     story.fail(AttemptId(19));
     assert_eq!(commands(&press(&mut story.app, "r")), [Command::Retry { step: StepId::new("restore.database") }]);
-    press(&mut story.app, "k");
+    press(&mut story.app, "/restore.stop-writes<enter>");
     assert!(commands(&press(&mut story.app, "r")).is_empty());
     assert!(frame_text(&story.app, 120, 32).contains("their approvals are void"));
-    assert_eq!(commands(&press(&mut story.app, "y")), [Command::Retry { step: StepId::new("restore.safety-dump") }]);
+    assert_eq!(commands(&press(&mut story.app, "y")), [Command::Retry { step: StepId::new("restore.stop-writes") }]);
 }
 
 #[test]
 fn undo_prepares_the_step_that_takes_it_back() {
     let mut story = Story::restoring("drill");
-    story.fail(AttemptId(19));
-    assert_eq!(commands(&press(&mut story.app, "u")), [prepare("rollback.safety-dump", &[], Some("restore.database"))]);
+    press(&mut story.app, "/restore.stop-writes<enter>");
+    let expected = prepare("restore.start-writes", &[], Some("restore.stop-writes"));
+    assert_eq!(commands(&press(&mut story.app, "u")), [expected]);
 }
 
 #[test]

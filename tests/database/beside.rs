@@ -1,0 +1,204 @@
+//! Restoring beside the live database: what `--clean` does to a live database cannot happen, and whatever fails, the
+//! live one is as it was.
+
+use relight::incident::{Fact, Gravity, ObjectRef};
+use relight::runbook::StepId;
+use relight::workers::postgres::{ProveTables, RestoreBeside};
+use relight::workers::process::{Adopted, adopt};
+use relight::workers::{Cancel, Probe, Ran, Worker};
+
+use super::world::{World, database, texts};
+
+const STEP: &str = "restore.database";
+/// A fingerprint of the live database's content, damage included.
+const LIVE: &str = "SELECT md5(string_agg(t::text, ',' ORDER BY id)) FROM transactions t";
+
+pub(super) fn beside() -> RestoreBeside {
+    RestoreBeside { database: database(), from: StepId::new("select.snapshot") }
+}
+
+pub(super) fn prove() -> ProveTables {
+    ProveTables { database: database(), restore: StepId::new(STEP) }
+}
+
+/// A world with a dump of the good state, and damage since: rows changed, and a migration that nothing in the dump knows.
+pub(super) async fn damaged() -> (World, ObjectRef) {
+    damaged_after("").await
+}
+
+/// The same, with something made before the dump.
+async fn damaged_after(sql: &str) -> (World, ObjectRef) {
+    let world = World::new().await;
+    world.run_sql(sql).await;
+    let object = world.put("postgres/a.dump", &world.pg_dump("financecopilot", &[])).await;
+    world.chosen(&object);
+    world
+        .run_sql(
+            "UPDATE transactions SET amount = 0 WHERE id <= 1000; CREATE TABLE refunds (id int, tx bigint REFERENCES transactions); \
+             CREATE VIEW big AS SELECT * FROM transactions WHERE amount > 100",
+        )
+        .await;
+    (world, object)
+}
+
+pub(super) fn name_of(facts: &[Fact]) -> String {
+    let [Fact::RestoredBeside { database, .. }] = facts else { panic!("{facts:?}") };
+    database.clone()
+}
+
+async fn live(world: &World) -> String {
+    let client = world.app().await;
+    let text = client.query_one(LIVE, &[]).await.unwrap().get(0);
+    world.leave(client).await;
+    text
+}
+
+async fn databases(world: &World) -> Vec<String> {
+    let admin = world.admin("postgres").await;
+    let rows =
+        admin.query("SELECT datname FROM pg_database WHERE datname LIKE 'financecopilot%' ORDER BY 1", &[]).await;
+    rows.unwrap().iter().map(|row| row.get(0)).collect()
+}
+
+/// The three disasters of `--clean` over a later migration (a mixed database, a doubled table, a wait without end behind
+/// an idle session) do not happen: nothing of the live database is dropped, waited for or even looked at.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_ruins_a_live_database_does_not_touch_this_one() {
+    let (world, _) = damaged().await;
+    let before = live(&world).await;
+    let idle = world.app().await;
+    idle.batch_execute("BEGIN; LOCK TABLE transactions").await.unwrap();
+    let plan = world.plan(STEP, &beside()).await.unwrap();
+    assert_eq!(plan.obstacle(), None);
+    assert!(
+        texts(&plan, Gravity::Good).iter().any(|line| line.contains("may create and rename databases")),
+        "{plan:?}"
+    );
+    let done = world.done(STEP, &beside()).await;
+    let name = name_of(&done.facts);
+    assert_eq!(databases(&world).await, ["financecopilot", name.as_str()]);
+    let proof = world.done("restore.prove", &prove()).await;
+    assert!(proof.evidence[0].starts_with("3 tables, 20,503 rows equal to the dump"), "{proof:?}");
+    idle.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(live(&world).await, before, "the damage is still there, and nothing else");
+    let restored = world.admin(&name).await;
+    let good: i64 =
+        restored.query_one("SELECT count(*) FROM transactions WHERE amount <> 0", &[]).await.unwrap().get(0);
+    assert_eq!(good, 20_000);
+    for object in ["refunds", "big"] {
+        let there: bool = restored.query_one("SELECT to_regclass($1) IS NOT NULL", &[&object]).await.unwrap().get(0);
+        assert!(!there, "{object} came with the bad migration");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_fails_leaves_the_old_data_intact_and_nothing_behind() {
+    let (world, object) = damaged_after(GATE).await;
+    let before = live(&world).await;
+
+    // A flipped byte in a table's data, found by pg_restore in the middle.
+    let mut bytes = std::fs::read(world.object_file(&object.key)).unwrap();
+    let at = bytes.len() - 2000;
+    bytes[at] ^= 0xff;
+    let bad = world.put("postgres/b.dump", &bytes).await;
+    world.chosen(&bad);
+    let plan = world.plan(STEP, &beside()).await.unwrap();
+    let error = world.run(STEP, &beside(), &plan).await.unwrap_err();
+    assert!(error.cause.contains("The old data is intact") && error.cause.contains("was thrown away"), "{error}");
+    assert_eq!(databases(&world).await, ["financecopilot"]);
+
+    // Cut off: found before anything is made.
+    let cut = world.put("postgres/c.dump", &std::fs::read(world.object_file(&object.key)).unwrap()[..at]).await;
+    world.chosen(&cut);
+    let plan = world.plan(STEP, &beside()).await.unwrap();
+    let error = world.run(STEP, &beside(), &plan).await.unwrap_err();
+    assert!(error.cause.contains("cut off") && error.next.starts_with("Nothing was changed"), "{error}");
+
+    // Stopped by a person in the middle.
+    world.chosen(&object);
+    let plan = world.plan(STEP, &beside()).await.unwrap();
+    let cx = world.context(STEP);
+    let (hand, cancel) = Cancel::new();
+    let io = world.io(cancel);
+    let log = io.log.clone();
+    let (planned, own) = (plan.clone(), cx.clone());
+    let held = hold(&world).await;
+    let running = tokio::spawn(async move { beside().run(&own, &planned, &io).await });
+    held.until_waiting().await;
+    hand.send_replace(true);
+    let ran = running.await.unwrap();
+    assert!(matches!(&ran, Ok(Ran::Stopped(left)) if left.contains("The old data is intact")), "{ran:?}");
+    held.release().await;
+    assert_eq!(databases(&world).await, ["financecopilot"]);
+    assert!(matches!(adopt(&log), Adopted::Ended(_)));
+
+    // The engine dies with pg_restore at work: nothing is lost, and the next attempt clears up.
+    let plan = world.plan(STEP, &beside()).await.unwrap();
+    let cx = world.context(STEP);
+    let (_hand, cancel) = Cancel::new();
+    let (io, planned, own) = (world.io(cancel), plan.clone(), cx.clone());
+    let log = io.log.clone();
+    let held = hold(&world).await;
+    let running = tokio::spawn(async move { beside().run(&own, &planned, &io).await });
+    held.until_waiting().await;
+    running.abort();
+    let Adopted::Running(shim) = adopt(&log) else { panic!("pg_restore goes on") };
+    shim.stop().unwrap();
+    held.release().await;
+    let probe = beside().probe(&cx, &plan).await.unwrap();
+    assert!(matches!(&probe, Probe::DidNot(why) if why.contains("The old data is intact")), "{probe:?}");
+    assert_eq!(databases(&world).await.len(), 2, "the probe changes nothing");
+    let done = world.done(STEP, &beside()).await;
+    assert_eq!(databases(&world).await, ["financecopilot".to_owned(), name_of(&done.facts)]);
+    assert_eq!(live(&world).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_lacking_is_said_before_anything_is_made() {
+    let (world, _) = damaged().await;
+    let blocked = async |what: &str| {
+        let plan = world.plan(STEP, &beside()).await.unwrap();
+        let why = texts(&plan, Gravity::Blocking).join("\n");
+        assert!(why.contains(what), "{what}: {why}");
+    };
+    world.as_super("postgres", "ALTER ROLE relight NOCREATEDB").await;
+    blocked("ALTER ROLE relight CREATEDB").await;
+    world.as_super("postgres", "ALTER ROLE relight CREATEDB; REVOKE fc_app FROM relight; GRANT CONNECT ON DATABASE financecopilot TO relight").await;
+    blocked("GRANT fc_app TO relight").await;
+    world.as_super("postgres", "GRANT fc_app TO relight").await;
+
+    // A role that the dump gives rights to, and that is gone.
+    world.as_super("financecopilot", "CREATE ROLE auditor; GRANT SELECT ON audit_log TO auditor").await;
+    let object = world.put("postgres/d.dump", &world.pg_dump("financecopilot", &[])).await;
+    world.as_super("financecopilot", "DROP OWNED BY auditor; DROP ROLE auditor").await;
+    world.chosen(&object);
+    blocked("roles that the server lacks: auditor").await;
+}
+
+/// Makes a restore of `audit_log` wait for as long as there is a session called `gate`, in whichever database.
+const GATE: &str = "CREATE FUNCTION gate() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN \
+     WHILE EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE application_name = 'gate') LOOP \
+       PERFORM pg_catalog.pg_sleep(0.01); PERFORM pg_catalog.pg_stat_clear_snapshot(); END LOOP; RETURN true; END $$; \
+     ALTER TABLE audit_log ADD CHECK (gate())";
+
+struct Held {
+    client: tokio_postgres::Client,
+    watch: tokio_postgres::Client,
+}
+
+async fn hold(world: &World) -> Held {
+    let client = world.app().await;
+    client.batch_execute("SET application_name = 'gate'").await.unwrap();
+    Held { client, watch: world.admin("postgres").await }
+}
+
+impl Held {
+    async fn until_waiting(&self) {
+        let waits = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'relight INC-TEST restore' AND wait_event = 'PgSleep'";
+        while self.watch.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0 {}
+    }
+
+    async fn release(self) {
+        self.client.batch_execute("RESET application_name").await.unwrap();
+    }
+}

@@ -1,0 +1,313 @@
+//! The swap and the swap back: what belongs to the name stays with it, the old database is kept, and whatever ends the
+//! engine, the live name is open again.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use relight::incident::{Fact, Gravity, Plan};
+use relight::runbook::StepId;
+use relight::workers::postgres::{SwapBack, SwapDatabase};
+use relight::workers::{Cancel, Probe, Worker};
+use serde_json::json;
+use tokio_postgres::NoTls;
+
+use super::beside::{beside, damaged, name_of, prove};
+use super::world::{PASSWORD, World, database, texts};
+
+const RESTORE: &str = "restore.database";
+const SWAP: &str = "restore.swap";
+const BACK: &str = "rollback.swap";
+
+fn swap() -> SwapDatabase {
+    SwapDatabase { database: database(), restore: StepId::new(RESTORE) }
+}
+
+fn back() -> SwapBack {
+    SwapBack { database: database(), swap: StepId::new(SWAP) }
+}
+
+/// Everything that belongs to the live name, as text.
+async fn belongs(world: &World) -> String {
+    world
+        .text(
+            "SELECT concat_ws(' | ', pg_get_userbyid(datdba), datconnlimit, shobj_description(d.oid, 'pg_database'), \
+               (SELECT string_agg(coalesce(g.rolname, 'PUBLIC') || ' ' || a.privilege_type || a.is_grantable, ',' ORDER BY g.rolname, a.privilege_type) \
+                FROM aclexplode(coalesce(datacl, acldefault('d', datdba))) a LEFT JOIN pg_roles g ON g.oid = a.grantee), \
+               (SELECT string_agg(coalesce(r.rolname, 'all') || ' ' || line, ',' ORDER BY r.rolname, line) \
+                FROM pg_db_role_setting s CROSS JOIN unnest(setconfig) line LEFT JOIN pg_roles r ON r.oid = setrole \
+                WHERE setdatabase = d.oid)) \
+             FROM pg_database d WHERE datname = 'financecopilot'",
+        )
+        .await
+}
+
+async fn number_of(world: &World, name: &str) -> String {
+    world.text(&format!("SELECT coalesce((SELECT oid::text FROM pg_database WHERE datname = '{name}'), 'none')")).await
+}
+
+async fn is_open(world: &World, name: &str) -> bool {
+    world.text(&format!("SELECT datallowconn::text FROM pg_database WHERE datname = '{name}'")).await == "true"
+}
+
+async fn zeros(world: &World) -> i64 {
+    world.number("SELECT count(*) FROM transactions WHERE amount = 0").await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_name_changes_hands_with_all_that_belongs_to_it_and_back() {
+    let (world, _) = damaged().await;
+    world
+        .as_super(
+            "postgres",
+            "CREATE ROLE reader; ALTER DATABASE financecopilot SET search_path TO public, \"Odd one\"; \
+             ALTER DATABASE financecopilot SET work_mem = '8MB'; ALTER DATABASE financecopilot SET application_name = 'it''s \\ here'; \
+             ALTER DATABASE financecopilot CONNECTION LIMIT 77; COMMENT ON DATABASE financecopilot IS 'The books'; \
+             REVOKE CONNECT, TEMPORARY ON DATABASE financecopilot FROM PUBLIC; \
+             GRANT CONNECT ON DATABASE financecopilot TO reader WITH GRANT OPTION; GRANT CONNECT ON DATABASE financecopilot TO relight",
+        )
+        .await;
+    let before = belongs(&world).await;
+    let old = number_of(&world, "financecopilot").await;
+    let restored = world.done(RESTORE, &beside()).await;
+    let name = name_of(&restored.facts);
+    world.done("restore.prove", &prove()).await;
+
+    let plan = world.plan(SWAP, &swap()).await.unwrap();
+    assert_eq!(plan.obstacle(), None);
+    assert!(plan.effects[0].contains("becomes financecopilot_pre_test"), "{:?}", plan.effects);
+    assert!(
+        texts(&plan, Gravity::Warning).iter().any(|line| line.contains("no safety dump off this server")),
+        "{plan:?}"
+    );
+    assert!(!serde_json::to_string(&plan).unwrap().contains(PASSWORD));
+    let done = world.done(SWAP, &swap()).await;
+    assert!(matches!(&done.facts[..], [Fact::Swapped { .. }, Fact::Restored { .. }]), "{done:?}");
+    assert_eq!(zeros(&world).await, 0);
+    assert_eq!(belongs(&world).await, before);
+    assert_eq!(number_of(&world, "financecopilot_pre_test").await, old);
+    assert!(is_open(&world, "financecopilot").await && !is_open(&world, "financecopilot_pre_test").await);
+    // A proof that is asked for again looks at the live one now.
+    world.done("restore.prove", &prove()).await;
+
+    // Rows written since are counted, and kept.
+    world.run_sql("INSERT INTO audit_log (line) SELECT 'after the swap' FROM generate_series(1, 25)").await;
+    let plan = world.plan(BACK, &back()).await.unwrap();
+    assert_eq!(plan.obstacle(), None);
+    assert!(plan.effects[1].contains(&format!("stays as {name}")), "{:?}", plan.effects);
+    world.done(BACK, &back()).await;
+    assert_eq!(zeros(&world).await, 1000, "the damage is back, as it was");
+    assert_eq!((number_of(&world, "financecopilot").await, belongs(&world).await), (old, before));
+    assert!(is_open(&world, "financecopilot").await && !is_open(&world, &name).await);
+    assert_eq!(number_of(&world, "financecopilot_pre_test").await, "none");
+
+    // And forward again: the same database, with what was written into it.
+    world.done(SWAP, &swap()).await;
+    assert_eq!(zeros(&world).await, 0);
+    assert_eq!(world.number("SELECT count(*) FROM audit_log WHERE line = 'after the swap'").await, 25);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_would_be_lost_or_is_not_allowed_is_said_beforehand() {
+    let (world, _) = damaged().await;
+    // A setting of a role in the database takes more than our rights.
+    world.as_super("postgres", "ALTER ROLE fc_app IN DATABASE financecopilot SET statement_timeout = '5s'").await;
+    let restored = world.done(RESTORE, &beside()).await;
+    let name = name_of(&restored.facts);
+    let plan = world.plan(SWAP, &swap()).await.unwrap();
+    let statement = format!("ALTER ROLE \"fc_app\" IN DATABASE \"{name}\" SET \"statement_timeout\" TO '5s'");
+    assert!(plan.obstacle().unwrap().contains(&statement), "{plan:?}");
+    world.as_super("postgres", &statement).await;
+    assert_eq!(world.plan(SWAP, &swap()).await.unwrap().obstacle(), None);
+
+    // A prepared transaction keeps the name from changing hands.
+    world.run_sql("BEGIN; UPDATE accounts SET email = email; PREPARE TRANSACTION 'late'").await;
+    let plan = world.plan(SWAP, &swap()).await.unwrap();
+    assert!(plan.obstacle().unwrap().contains("COMMIT PREPARED"), "{plan:?}");
+    world.run_sql("ROLLBACK PREPARED 'late'").await;
+
+    // Somebody renamed or replaced the database that was restored.
+    let plan = world.plan(SWAP, &swap()).await.unwrap();
+    world.as_super("postgres", &format!("DROP DATABASE \"{name}\"; ")).await;
+    let error = world.run(SWAP, &swap(), &plan).await.unwrap_err();
+    assert!(error.cause.contains("is not there"), "{error}");
+    assert!(is_open(&world, "financecopilot").await);
+    assert_eq!(zeros(&world).await, 1000);
+}
+
+/// Fifty clients that connect again and again: none of them ever sees anything but one of the two databases, none is
+/// turned away but for the moment of the swap, and all are on the new one afterwards.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_come_back_find_the_new_database() {
+    let (world, _) = damaged().await;
+    world.done(RESTORE, &beside()).await;
+    let before = number_of(&world, "financecopilot").await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..50).map(|_| tokio::spawn(come_and_go(world.port, Arc::clone(&stop)))).collect();
+    let watch = world.admin("postgres").await;
+    let there =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = 'financecopilot' AND application_name = 'client'";
+    while watch.query_one(there, &[]).await.unwrap().get::<_, i64>(0) < 10 {}
+    world.done(SWAP, &swap()).await;
+    let after = number_of(&world, "financecopilot").await;
+    // They go on for as long as it takes that every one of them was let in again.
+    stop.store(true, Ordering::SeqCst);
+    for client in clients {
+        let seen = client.await.unwrap();
+        assert!(seen.iter().all(|oid| [&before, &after].contains(&oid)), "{seen:?}");
+        assert_eq!(seen.last(), Some(&after), "the last one is the new one");
+        assert!(seen.is_sorted_by(|one, next| !(*one == after && *next == before)), "never back to the old one");
+    }
+}
+
+/// Connects until it is told to stop, and then once more; the number of each database that it was let into.
+async fn come_and_go(port: u16, stop: Arc<AtomicBool>) -> Vec<String> {
+    let mut config = tokio_postgres::Config::new();
+    config.host("127.0.0.1").port(port).user("fc_app").password(PASSWORD).dbname("financecopilot");
+    config.application_name("client");
+    let mut seen = Vec::new();
+    loop {
+        let last = stop.load(Ordering::SeqCst);
+        if let Ok((client, connection)) = config.connect(NoTls).await {
+            tokio::spawn(connection);
+            let sql = "SELECT oid::text FROM pg_database WHERE datname = current_database()";
+            if let Ok(row) = client.query_one(sql, &[]).await {
+                seen.push(row.get(0));
+                if last {
+                    return seen;
+                }
+            }
+        }
+    }
+}
+
+/// A swap that dies at any point: the pipe to the guard breaks, and the live name is open again by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_swap_that_dies_at_any_point_leaves_the_name_open() {
+    let (world, _) = damaged().await;
+    let restored = world.done(RESTORE, &beside()).await;
+    let name = name_of(&restored.facts);
+    let old = number_of(&world, "financecopilot").await;
+    let new = number_of(&world, &name).await;
+    let mut through = 0;
+    // Each attempt dies one line of its output later, and in the end none of them does.
+    for lines in 0.. {
+        let plan = world.plan(SWAP, &swap()).await.unwrap();
+        if plan.obstacle().is_some() || lines > 12 {
+            break;
+        }
+        let cx = world.context(SWAP);
+        let seen = world.said().len();
+        // A session for the swap to end: it makes the time with the fence up longer.
+        let _client = world.app().await;
+        let died = dies_after(&world, &cx, &plan, seen + lines).await;
+        until_open(&world).await;
+        match swap().probe(&cx, &plan).await.unwrap() {
+            Probe::DidNot(why) => {
+                assert!(died && why.contains("the old data is intact"), "{why}");
+                assert_eq!(number_of(&world, "financecopilot").await, old);
+            }
+            Probe::Happened(done) => {
+                assert_eq!(number_of(&world, "financecopilot").await, new);
+                through += 1;
+                assert!(matches!(&done.facts[0], Fact::Swapped { .. }));
+                break;
+            }
+            Probe::Unknown(why) => panic!("{why}"),
+        }
+    }
+    assert_eq!(through, 1, "the last one goes through");
+}
+
+/// Runs a swap and drops it, as a killed process drops everything, once so many lines were said; false where it ended
+/// before that.
+async fn dies_after(world: &World, cx: &relight::workers::Context, plan: &Plan, lines: usize) -> bool {
+    let (_hand, cancel) = Cancel::new();
+    let io = world.io(cancel);
+    let worker = swap();
+    let run = worker.run(cx, plan, &io);
+    tokio::pin!(run);
+    loop {
+        tokio::select! {
+            biased;
+            () = tokio::task::yield_now(), if world.said().len() > lines => return true,
+            ended = &mut run => {
+                ended.unwrap();
+                return false;
+            }
+            () = tokio::task::yield_now() => {}
+        }
+    }
+}
+
+async fn until_open(world: &World) {
+    let admin = world.admin("postgres").await;
+    let open = "SELECT datallowconn FROM pg_database WHERE datname = 'financecopilot'";
+    while !admin.query_one(open, &[]).await.unwrap().get::<_, bool>(0) {}
+}
+
+struct Guarded {
+    guard: Child,
+    input: ChildStdin,
+}
+
+/// A guard for a session that swaps.
+fn guard(world: &World, pid: i32, application: &str) -> Guarded {
+    let mut guard = Command::new(env!("CARGO_BIN_EXE_relight"))
+        .arg("fence-guard")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = guard.stdin.take().unwrap();
+    let order = json!({
+        "host": "127.0.0.1", "port": world.port, "user": "relight", "password": PASSWORD, "sslmode": "disable",
+        "sslrootcert": null, "live": "financecopilot", "swapping": [pid, application],
+    });
+    writeln!(input, "{order}").unwrap();
+    let mut said = String::new();
+    BufReader::new(guard.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
+    assert_eq!(said, "ready\n");
+    Guarded { guard, input }
+}
+
+/// The engine dies inside its transaction: with the renames done and not committed, and right after the commit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_guard_decides_by_what_the_server_says() {
+    let (world, _) = damaged().await;
+    world.as_super("postgres", "CREATE DATABASE other OWNER fc_app").await;
+    let old = number_of(&world, "financecopilot").await;
+    let session = world.sql("relight", PASSWORD, "postgres").await;
+    session.batch_execute("SET application_name = 'relight INC-TEST swaps'").await.unwrap();
+    let pid: i32 = session.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
+    let of = guard(&world, pid, "relight INC-TEST swaps");
+    session.batch_execute("ALTER DATABASE financecopilot ALLOW_CONNECTIONS false").await.unwrap();
+    session
+        .batch_execute(
+            "BEGIN; ALTER DATABASE financecopilot RENAME TO kept; ALTER DATABASE other RENAME TO financecopilot",
+        )
+        .await
+        .unwrap();
+    drop(of.input);
+    assert!({ of.guard }.wait().unwrap().success());
+    assert!(session.batch_execute("COMMIT").await.is_err(), "the session was ended, so that nothing changes any more");
+    assert_eq!(number_of(&world, "financecopilot").await, old);
+    assert!(is_open(&world, "financecopilot").await);
+
+    // Told that it is done, it changes nothing, whatever it finds.
+    let mut of = guard(&world, 1, "nobody");
+    world.as_super("postgres", "ALTER DATABASE financecopilot ALLOW_CONNECTIONS false").await;
+    writeln!(of.input, "done").unwrap();
+    assert!(of.guard.wait().unwrap().success());
+    assert!(!is_open(&world, "financecopilot").await);
+
+    // Another session that happens to have the number is left alone.
+    let stranger = world.sql("relight", PASSWORD, "postgres").await;
+    let pid: i32 = stranger.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
+    let of = guard(&world, pid, "relight INC-TEST swaps");
+    drop(of.input);
+    assert!({ of.guard }.wait().unwrap().success());
+    assert!(is_open(&world, "financecopilot").await);
+    stranger.simple_query("SELECT 1").await.unwrap();
+}
