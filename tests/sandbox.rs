@@ -364,6 +364,69 @@ async fn the_stand_ins_hold_to_their_contracts() {
     grafana_contract(&sandbox.ready).await;
 }
 
+/// `relight rehearse` on the damaged service: it restores, proves and measures, leaves nothing on the server, and is
+/// refused before it makes anything where it would have to fail.
+#[test]
+fn a_rehearsal_leaves_nothing_but_its_history() {
+    let sandbox = Sandbox::start();
+    let home = tempfile::tempdir().unwrap();
+    let rehearse = |words: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_relight"))
+            .arg("--config")
+            .arg(&sandbox.ready.config)
+            .arg("--state-dir")
+            .arg(home.path())
+            .args(["rehearse", "--json"])
+            .args(words)
+            .output()
+            .unwrap();
+        let result: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+        (output.status.code().unwrap(), result)
+    };
+    let databases = || {
+        let login = &sandbox.ready.postgres_operator;
+        let output = Command::new(sandbox.ready.postgres_bin.join("psql"))
+            .args([
+                "--host",
+                &login.host,
+                "--port",
+                &login.port.to_string(),
+                "--username",
+                &login.user,
+                "--no-password",
+            ])
+            .args(["--tuples-only", "--command", "SELECT datname FROM pg_database ORDER BY 1", "postgres"])
+            .env("PGPASSWORD", std::fs::read_to_string(&login.password_file).unwrap())
+            .output()
+            .unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let before = databases();
+    let (good, unfit): (Vec<_>, Vec<_>) = sandbox.ready.dumps.iter().partition(|dump| !dump.tables.is_empty());
+
+    let (code, newest) = rehearse(&[]);
+    assert_eq!((code, &newest["passed"]), (0, &json!(true)), "{newest}");
+    assert!(newest["restore_ms"].as_u64().unwrap() > 0 && newest["prove_ms"].as_u64().unwrap() > 0, "{newest}");
+    assert_eq!(databases(), before);
+    let (code, older) = rehearse(&["--snapshot", &good[0].key]);
+    assert_eq!((code, &older["snapshot"]), (0, &json!(good[0].key)), "{older}");
+
+    let (code, missing) = rehearse(&["--snapshot", "postgres/nothing.dump"]);
+    assert_eq!(code, 3, "{missing}");
+    assert!(missing["fault"].as_str().unwrap().contains("no such snapshot"), "{missing}");
+    for dump in unfit {
+        let (code, result) = rehearse(&["--snapshot", &dump.key]);
+        assert_eq!(code, 3, "{result}");
+        assert!(result["fault"].as_str().unwrap().contains("not fit to be restored"), "{result}");
+    }
+    assert_eq!(databases(), before);
+    let history = std::fs::read_to_string(home.path().join("rehearsals.jsonl")).unwrap();
+    let passed: Vec<bool> =
+        history.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["passed"] == json!(true)).collect();
+    assert_eq!(passed[..3], [true, true, false]);
+}
+
 /// The configuration is one that relight takes, names every target of the runbook, and its secrets can be read.
 fn configuration_contract(ready: &Ready) {
     let config = relight::config::Config::load(&ready.config).unwrap();

@@ -48,6 +48,8 @@ pub(super) enum Verb {
     },
     /// Rehearse on a real, damaged database of its own
     Drill(DrillOptions),
+    /// Restore a real snapshot beside the live database, prove it, measure it, and throw it away
+    Rehearse(RehearseOptions),
     /// List incidents
     List {
         /// As JSON
@@ -121,6 +123,17 @@ pub(super) enum Verb {
         /// The incident
         id: IncidentId,
     },
+}
+
+/// Options of `relight rehearse`.
+#[derive(Debug, Args)]
+pub(super) struct RehearseOptions {
+    /// The dump's key, or `latest` for the newest that is fit
+    #[arg(long, default_value = "latest", value_name = "KEY")]
+    pub(super) snapshot: String,
+    /// The result as JSON
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 /// Options of `relight drill`.

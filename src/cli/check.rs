@@ -47,7 +47,7 @@ pub(super) fn check(common: &Common, json: bool) -> Result<Exit> {
         })
         .collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let state = scratch_state(&loaded.config.environment, origin, text)?;
+    let state = scratch_state("CHECK", &loaded.config.environment, origin, text)?;
     let config = Arc::new(loaded.config);
     let folder = std::env::temp_dir();
     for step in runbook.steps() {
@@ -115,13 +115,13 @@ async fn probe(step: &Step, target: String, state: &State, config: &Arc<crate::c
 }
 
 /// Workers are told of an incident; a check has none, so it makes one up that is written nowhere.
-fn scratch_state(environment: &str, origin: String, runbook: String) -> Result<State> {
+pub(super) fn scratch_state(id: &str, environment: &str, origin: String, runbook: String) -> Result<State> {
     let opening = Event {
         seq: 1,
         at: Timestamp::now(),
         actor: Actor::engine(),
         kind: EventKind::Opened {
-            id: IncidentId::new("CHECK")?,
+            id: IncidentId::new(id)?,
             environment: environment.to_owned(),
             runbook,
             origin,

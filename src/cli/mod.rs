@@ -12,6 +12,7 @@ mod incidents;
 mod info;
 mod log;
 mod out;
+mod rehearse;
 mod runbook;
 mod signals;
 
@@ -54,6 +55,7 @@ fn run(arguments: Arguments) -> color_eyre::Result<Exit> {
         Some(Verb::Start) => incidents::start(&common),
         Some(Verb::Attach { id }) => incidents::attach(&common, id),
         Some(Verb::Drill(options)) => drill::drill(&common, &options),
+        Some(Verb::Rehearse(options)) => rehearse::rehearse(&common, &options),
         Some(Verb::List { json, all }) => incidents::list(&common, json, all),
         Some(Verb::Export { id, format, output }) => export::export(&common, &id, format, output.as_deref()),
         Some(Verb::Audit { id }) => audit::audit(&common, &id),

@@ -10,7 +10,10 @@ use super::{StepId, TargetRef};
 pub enum Strategy {
     /// Into a new database beside the live one, which is not touched until a swap.
     Beside,
-    /// `pg_restore --clean --if-exists` into the live database, as the written procedure says.
+    /// `pg_restore --clean --if-exists --single-transaction` over the live database: all of it or nothing. Refused where
+    /// the live database has what the dump lacks and what would stand in the way.
+    InPlace,
+    /// `pg_restore --clean --if-exists` over the live database, as the written procedure says: not atomic.
     Runbook,
 }
 

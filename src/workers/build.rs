@@ -47,8 +47,11 @@ pub fn build(action: &Action) -> Result<Box<dyn Worker>, WorkerError> {
         Action::RestoreDatabase { database, from, strategy: Strategy::Beside } => {
             Box::new(RestoreBeside { database, from })
         }
+        Action::RestoreDatabase { database, from, strategy: Strategy::InPlace } => {
+            Box::new(RestoreInPlace { database, from, atomic: true })
+        }
         Action::RestoreDatabase { database, from, strategy: Strategy::Runbook } => {
-            Box::new(RestoreInPlace { database, from })
+            Box::new(RestoreInPlace { database, from, atomic: false })
         }
         Action::SwapDatabase { database, restore } => Box::new(SwapDatabase { database, restore }),
         Action::SwapBack { database, swap } => Box::new(SwapBack { database, swap }),

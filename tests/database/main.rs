@@ -3,6 +3,7 @@
 //! Every test has a cluster of its own, so the tests are few and long.
 
 mod beside;
+mod in_place;
 mod later;
 mod rows;
 mod swap;
@@ -20,7 +21,7 @@ use world::{PASSWORD, World, database, texts};
 const ROWS: &str = "SELECT count(*) FROM transactions";
 
 fn restore_from(step: &str) -> RestoreInPlace {
-    RestoreInPlace { database: database(), from: StepId::new(step) }
+    RestoreInPlace { database: database(), from: StepId::new(step), atomic: false }
 }
 
 fn safety() -> SafetyDump {

@@ -23,8 +23,9 @@ pub(super) struct Later {
 
 const RELATIONS: [&str; 5] = ["TABLE", "VIEW", "MATERIALIZED VIEW", "SEQUENCE", "FOREIGN TABLE"];
 
-/// Warnings for a restore of this dump over the session's database.
-pub(super) async fn findings(session: &Session, toc: &Toc) -> Result<Vec<Finding>, WorkerError> {
+/// What speaks against a restore of this dump over the session's database: in one transaction it fails for certain, so
+/// that it is refused; else it is warned of.
+pub(super) async fn findings(session: &Session, toc: &Toc, atomic: bool) -> Result<Vec<Finding>, WorkerError> {
     let dumped: BTreeSet<(String, String)> = toc
         .entries
         .iter()
@@ -40,10 +41,12 @@ pub(super) async fn findings(session: &Session, toc: &Toc) -> Result<Vec<Finding
     let mut findings: Vec<Finding> = later
         .iter()
         .map(|later| {
-            Finding::warning(format!(
-                "{} is not in the dump and depends on {}: pg_restore stops there, half-way. Drop it first: {};",
+            let stops = if atomic { "pg_restore would fail there" } else { "pg_restore stops there, half-way" };
+            let text = format!(
+                "{} is not in the dump and depends on {}: {stops}. Drop it first: {};",
                 later.what, later.depends_on, later.drop
-            ))
+            );
+            if atomic { Finding::blocking(text) } else { Finding::warning(text) }
         })
         .collect();
     let kept = relations(session).await?.into_iter().filter(|(schema, name, kind)| {

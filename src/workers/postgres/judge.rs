@@ -29,14 +29,15 @@ pub(super) async fn judge(
     session: &Session,
     object: &ObjectRef,
     tool: Result<&Tool, &WorkerError>,
-) -> Result<Vec<Finding>, WorkerError> {
+    atomic: bool,
+) -> Result<(Vec<Finding>, Option<Toc>), WorkerError> {
     let toc = match contents(cx, object).await? {
         Ok(toc) => toc,
-        Err(finding) => return Ok(vec![finding]),
+        Err(finding) => return Ok((vec![finding], None)),
     };
     let mut findings = fits(server, &toc, tool);
-    findings.extend(catalogue::findings(session, &toc).await?);
-    Ok(findings)
+    findings.extend(catalogue::findings(session, &toc, atomic).await?);
+    Ok((findings, Some(toc)))
 }
 
 /// The dump's table of contents, or what speaks against a dump that has none.

@@ -36,7 +36,7 @@ mod tls;
 mod tools;
 mod uses;
 
-pub use beside::RestoreBeside;
+pub use beside::{Rehearsal, RestoreBeside, discard};
 pub use check::CheckPostgres;
 pub use dump::SafetyDump;
 pub use end_sessions::EndSessions;

@@ -1,7 +1,8 @@
-//! Going back to a dump, as the written procedure does it: `pg_restore --clean --if-exists` into the live database.
+//! Going back to a dump over the live database: as the written procedure does it, `pg_restore --clean --if-exists`, or
+//! the same in one transaction.
 //!
-//! That is not atomic: where it stops, the database is partly restored. So everything that can be known beforehand is
-//! proved first, above all that the dump is whole and that nobody is connected.
+//! The first is not atomic: where it stops, the database is partly restored. So everything that can be known beforehand
+//! is proved first, above all that the dump is whole and that nobody is connected.
 
 use std::path::Path;
 
@@ -19,7 +20,8 @@ use crate::workers::{Context, Disposition, Done, Io, Probe, Ran, Worker, WorkerE
 use super::judge::{has_way_back, judge, list_without_foreign};
 use super::local_copy;
 use super::progress::Progress;
-use super::server::{FOREIGN, Server, shell};
+use super::server::{FOREIGN, Server, ident, shell};
+use super::session::Session;
 use super::sessions::{RESTORE, name_some, others, prepared};
 use super::source::{self, Source};
 use super::target_lock::TargetLock;
@@ -28,6 +30,7 @@ use super::{identify, unreadable_basis};
 
 const WHAT: &str = "restore the database";
 const MIXED: &str = "The database is mixed: partly restored, partly as it was.";
+const INTACT: &str = "The old data is intact: the transaction was rolled back.";
 const MIXED_NEXT: &str =
     "Keep the writers stopped. Mend the cause and retry (r), or go back to the safety dump (section Rollback).";
 
@@ -38,6 +41,8 @@ pub struct RestoreInPlace {
     pub database: TargetRef,
     /// The step that chose the snapshot or made the safety dump.
     pub from: StepId,
+    /// In one transaction, all of it or nothing.
+    pub atomic: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -45,6 +50,10 @@ struct Basis {
     object: ObjectRef,
     taken_at: Timestamp,
     jobs: u32,
+    /// A table that the restore makes anew, and its number now: it tells afterwards whether a single transaction went
+    /// through.
+    #[serde(default)]
+    witness: Option<(String, u32)>,
 }
 
 #[async_trait]
@@ -58,7 +67,8 @@ impl Worker for RestoreInPlace {
         let Source { object, taken_at, safety } = source::found(cx, &server, &self.from)?;
         let session = server.connect(&cx.knowledge.incident, "plan").await?;
         let identity = session.identity().await?;
-        let jobs = server.settings.jobs.unwrap_or(1).max(1);
+        // One transaction is one session.
+        let jobs = if self.atomic { 1 } else { server.settings.jobs.unwrap_or(1).max(1) };
         let mut plan = Plan::new(cx.step.clone(), identity.target(&server));
         let age = duration_text(cx.knowledge.now.duration_since(taken_at));
         let what = if safety { "the safety dump" } else { "the snapshot" };
@@ -75,11 +85,16 @@ impl Worker for RestoreInPlace {
                 server.settings.owner,
                 clock(taken_at)
             ),
-            "is not atomic: stopped half-way, the database is mixed".to_owned(),
+            if self.atomic {
+                "is one transaction: stopped half-way, the old data is intact".to_owned()
+            } else {
+                "is not atomic: stopped half-way, the database is mixed".to_owned()
+            },
         ];
         let local = local_copy::path(&cx.work()?, &object);
         let tool = tools::find("pg_restore", &server.settings, identity.major).await;
-        let arguments: Vec<String> = arguments(&server, jobs, &local, None).iter().map(|word| shell(word)).collect();
+        let arguments: Vec<String> =
+            arguments(&server, (jobs, self.atomic), &local, None).iter().map(|word| shell(word)).collect();
         let version = object.version_id.as_ref().map_or_else(String::new, |id| format!(" --version-id {}", shell(id)));
         plan.commands = vec![
             format!(
@@ -97,7 +112,12 @@ impl Worker for RestoreInPlace {
             "Back to the safety dump: Rollback, which takes as long again.".to_owned()
         };
         plan.type_name = Some(server.database.clone());
-        plan.findings = judge(cx, &server, &session, &object, tool.as_ref()).await?;
+        let (findings, toc) = judge(cx, &server, &session, &object, tool.as_ref(), self.atomic).await?;
+        plan.findings = findings;
+        let witness = match toc {
+            Some(toc) if self.atomic => witness(&session, &toc).await?,
+            _ => None,
+        };
         if let Err(error) = &tool {
             plan.findings.push(Finding::blocking(format!("{} {}", error.cause, error.next)));
         }
@@ -108,7 +128,7 @@ impl Worker for RestoreInPlace {
             )));
         }
         session.close().await;
-        plan.basis = serde_json::to_value(Basis { object, taken_at, jobs }).unwrap_or_default();
+        plan.basis = serde_json::to_value(Basis { object, taken_at, jobs, witness }).unwrap_or_default();
         Ok(plan)
     }
 
@@ -178,8 +198,12 @@ impl Worker for RestoreInPlace {
             return untouched();
         }
         session.close().await;
-        let restored = restore(io, cx, &server, &tool, basis.jobs, &local, list.as_deref(), &toc).await?;
+        let how = (basis.jobs, self.atomic);
+        let restored = restore(io, cx, &server, &tool, how, &local, list.as_deref(), &toc).await?;
         lock.release().await;
+        if self.atomic && !restored.exit.succeeded() {
+            return self.all_or_nothing(cx, &server, &basis, &restored.exit).await;
+        }
         finish(&server, &basis, &toc, restored)
     }
 
@@ -209,25 +233,81 @@ impl Worker for RestoreInPlace {
             Adopted::Nothing => Ok(Probe::DidNot("pg_restore was never started".to_owned())),
             Adopted::Ended(exit) if exit.succeeded() => Ok(Probe::Happened(done(&server, &basis, None, &exit))),
             Adopted::Ended(exit) if exit.refused.is_some() => Ok(Probe::DidNot(format!("pg_restore {}", exit.how()))),
+            Adopted::Ended(exit) if self.atomic => match self.all_or_nothing(cx, &server, &basis, &exit).await {
+                Ok(Ran::Done(done)) => Ok(Probe::Happened(done)),
+                Ok(Ran::Stopped(why)) => Ok(Probe::DidNot(why)),
+                Err(error) if error.cause.contains(INTACT) => Ok(Probe::DidNot(error.cause)),
+                Err(error) => Ok(Probe::Unknown(error.cause)),
+            },
             Adopted::Ended(exit) => Ok(Probe::Unknown(format!("{} {MIXED} {MIXED_NEXT}", exit.cause()))),
+            Adopted::Unknown(why) if self.atomic => Ok(Probe::Unknown(format!(
+                "{why} It was one transaction: the data is all old or all new, never mixed."
+            ))),
             Adopted::Unknown(why) => Ok(Probe::Unknown(format!("{why} {MIXED} {MIXED_NEXT}"))),
             Adopted::Running(_) => Ok(Probe::Unknown("pg_restore still runs.".to_owned())),
         }
     }
 }
 
+impl RestoreInPlace {
+    /// What became of a single transaction whose pg_restore failed: the table that it makes anew tells.
+    async fn all_or_nothing(
+        &self,
+        cx: &Context,
+        server: &Server,
+        basis: &Basis,
+        exit: &Exit,
+    ) -> Result<Ran, WorkerError> {
+        let session = server.connect(&cx.knowledge.incident, "looks").await?;
+        let now = match &basis.witness {
+            Some((name, _)) => number(&session, name).await?,
+            None => None,
+        };
+        session.close().await;
+        let before = basis.witness.as_ref().map(|(_, oid)| *oid);
+        if before.is_some() && now != before {
+            // The answer to its COMMIT was lost.
+            return Ok(Ran::Done(done(server, basis, None, exit)));
+        }
+        if exit.stopped {
+            return Ok(Ran::Stopped(INTACT.to_owned()));
+        }
+        Err(WorkerError::new(
+            WHAT,
+            server.name(),
+            format!("{} {INTACT}", exit.cause()),
+            "Mend the cause and retry (r), or choose another snapshot.",
+        ))
+    }
+}
+
+/// A table of the dump that is there now, and its number.
+async fn witness(session: &Session, toc: &Toc) -> Result<Option<(String, u32)>, WorkerError> {
+    for entry in toc.entries.iter().filter(|entry| entry.desc == "TABLE") {
+        let name = format!("{}.{}", ident(entry.namespace.as_deref().unwrap_or("public")), ident(&entry.tag));
+        if let Some(oid) = number(session, &name).await? {
+            return Ok(Some((name, oid)));
+        }
+    }
+    Ok(None)
+}
+
+async fn number(session: &Session, table: &str) -> Result<Option<u32>, WorkerError> {
+    Ok(session.one("look for a table", "SELECT to_regclass($1)::oid", &[&table]).await?.get(0))
+}
+
 fn basis(plan: &Plan) -> Result<Basis, WorkerError> {
     serde_json::from_value(plan.basis.clone()).map_err(|error| unreadable_basis(&plan.target, &error))
 }
 
-fn arguments(server: &Server, jobs: u32, file: &Path, list: Option<&Path>) -> Vec<String> {
+fn arguments(server: &Server, (jobs, atomic): (u32, bool), file: &Path, list: Option<&Path>) -> Vec<String> {
     let mut arguments = vec![
         "--clean".to_owned(),
         "--if-exists".to_owned(),
         "--no-owner".to_owned(),
         "--exit-on-error".to_owned(),
         format!("--role={}", server.settings.owner),
-        format!("--jobs={jobs}"),
+        if atomic { "--single-transaction".to_owned() } else { format!("--jobs={jobs}") },
         "--verbose".to_owned(),
     ];
     arguments.extend(list.map(|list| format!("--use-list={}", list.display())));
@@ -248,19 +328,19 @@ async fn restore(
     cx: &Context,
     server: &Server,
     tool: &Tool,
-    jobs: u32,
+    how: (u32, bool),
     local: &Path,
     list: Option<&Path>,
     toc: &Toc,
 ) -> Result<Restored, WorkerError> {
     let mut argv = vec![tool.path.display().to_string()];
-    argv.extend(arguments(server, jobs, local, list));
+    argv.extend(arguments(server, how, local, list));
     let mut spec = Spec::new(WHAT, server.name(), argv);
     spec.env = server.environment(&cx.knowledge.incident, RESTORE);
     spec.env_remove = FOREIGN.map(str::to_owned).to_vec();
     spec.redact = server.secrets();
     spec.rows = Rows::Postgres;
-    let progress = std::sync::Arc::new(std::sync::Mutex::new(Progress::new(toc, jobs > 1)));
+    let progress = std::sync::Arc::new(std::sync::Mutex::new(Progress::new(toc, how.0 > 1)));
     let (seen, shown) = (std::sync::Arc::clone(&progress), io.clone());
     spec.on_line = Some(Box::new(move |line| {
         let step = seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner).line(line);
@@ -270,7 +350,7 @@ async fn restore(
     }));
     // From here on an error leaves open what happened.
     let exit = process::run(io, spec).await.map_err(|error| match error.disposition {
-        Disposition::InDoubt => WorkerError { cause: format!("{} {MIXED}", error.cause), ..error },
+        Disposition::InDoubt if !how.1 => WorkerError { cause: format!("{} {MIXED}", error.cause), ..error },
         _ => error,
     })?;
     let touched = progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner).touched();

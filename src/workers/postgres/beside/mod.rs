@@ -5,13 +5,16 @@
 //! | `names` | what our databases are called, and which are ours |
 //! | `properties` | what belongs to a database and is in no dump: settings, rights, limit, comment |
 //! | `gates` | what is proved before anything is made |
+//! | `rehearsals` | how long it took when it was rehearsed |
 //! | `restore` | making it, restoring into it, and throwing it away where that fails |
 
 mod gates;
 mod names;
 mod properties;
+mod rehearsals;
 mod restore;
 
 pub(super) use names::{aside, kept, mark};
 pub(super) use properties::{Properties, literal};
-pub use restore::RestoreBeside;
+pub use rehearsals::Rehearsal;
+pub use restore::{RestoreBeside, discard};

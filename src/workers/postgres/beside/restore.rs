@@ -28,6 +28,7 @@ use super::super::{identify, judge, unreadable_basis};
 use super::gates;
 use super::names::{beside, mark};
 use super::properties::{Properties, literal};
+use super::rehearsals::Rehearsal;
 
 const WHAT: &str = "restore beside the live database";
 const INTACT: &str = "The old data is intact: the live database was not touched.";
@@ -108,6 +109,11 @@ impl Worker for RestoreBeside {
         plan.findings.extend(gates::rights(&session, &server, &live).await?);
         plan.findings.push(gates::room(&session, &server, &live).await);
         session.close().await;
+        // An incident's folder lies in `incidents/`, beside which the history of rehearsals is.
+        let root = cx.folder.parent().and_then(Path::parent);
+        if let Some(last) = root.and_then(|root| Rehearsal::last(root, &server.name())) {
+            plan.findings.push(Finding::good(last.says(cx.knowledge.now)));
+        }
         plan.basis = serde_json::to_value(Basis { object, taken_at, jobs }).unwrap_or_default();
         Ok(plan)
     }
@@ -287,6 +293,29 @@ async fn settle(
             Err(error) => io.line(format!("{statement}: {}", error.cause)),
         }
     }
+    Ok(())
+}
+
+/// Drops a database that was restored beside `live` and that nobody uses.
+///
+/// # Errors
+/// It is not one of this incident's, or the server refuses.
+pub async fn discard(cx: &Context, live: &TargetRef, name: &str) -> Result<(), WorkerError> {
+    let server = Server::of(&cx.config, live).await?;
+    let admin = server.connect_to(MAINTENANCE, &application(&cx.knowledge.incident, "discards")).await?;
+    let major = admin.identity().await?.major;
+    let found = Properties::read(&admin, name, major).await?;
+    let ours = found.is_some_and(|found| found.comment == Some(mark(&cx.knowledge.incident)));
+    if !ours || name == server.database {
+        return Err(WorkerError::new(
+            "throw the database away",
+            server.name(),
+            format!("{name} is not a database that this restored beside the live one."),
+            "Look at it, and drop it by hand if nobody needs it.",
+        ));
+    }
+    admin.batch("throw the database away", &drop_sql(name)).await?;
+    admin.close().await;
     Ok(())
 }
 
