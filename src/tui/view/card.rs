@@ -119,11 +119,20 @@ fn review(app: &App, card: &Card, step: Option<&Step>, width: usize) -> Sheet {
     }
     let mut sheet = Sheet { body, essential, grave: is_live(app), ..Sheet::default() };
     foot(app, card, plan, step, width, &mut sheet);
-    let waits = card.stage == Stage::Review && plan.obstacle().is_none() && !card.is_shown();
-    if let (true, Some(first)) = (waits, sheet.foot.first_mut()) {
-        // Until the keyboard has been read up to this frame no key counts, so none is offered.
-        *first =
-            Line::from(Span::styled("One moment: only what is typed after this is on screen counts.", app.theme.dim()));
+    // Where no key approves yet, none is offered.
+    let why = if card.stage != Stage::Review || plan.obstacle().is_some() {
+        None
+    } else if !card.is_shown() {
+        Some(Span::styled("One moment: only what is typed after this is on screen counts.", app.theme.dim()))
+    } else if sheet.essential > card.seen {
+        Some(Span::styled("j: read on, there is more to see", app.theme.warning()))
+    } else {
+        None
+    };
+    // A card that takes a name asks for it above the line that is typed.
+    let line = if sheet.foot_cursor.is_some() { sheet.foot.first_mut() } else { sheet.foot.last_mut() };
+    if let (Some(why), Some(line)) = (why, line) {
+        *line = Line::from(why);
         sheet.foot_cursor = None;
     }
     sheet
