@@ -11,6 +11,7 @@ drill's, the database is the drill's with one dominant table added. Standard lib
 
 import json
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -38,20 +39,46 @@ def main():
     with tempfile.TemporaryDirectory(prefix="relight-bench-") as home:
         os.chmod(home, 0o711)
         folder = os.path.join(home, "drill")
+        settings = {**os.environ, "RELIGHT_DRILL_POSTGRES": "shared_buffers=1GB max_wal_size=4GB"}
         sandbox = subprocess.Popen(
-            [binary, "sandbox", "--dir", folder], stdout=subprocess.PIPE, text=True, start_new_session=True
+            [binary, "sandbox", "--dir", folder], stdout=subprocess.PIPE, text=True, start_new_session=True, env=settings
         )
         try:
             if sandbox.stdout.readline() != "ready\n":
                 sys.exit("the sandbox did not get ready")
             with open(os.path.join(folder, "ready.json"), encoding="utf-8") as file:
-                bench(binary, json.load(file), folder, home, runs)
+                bench(binary, json.load(file), folder, home, runs, sandbox.pid)
         finally:
             sandbox.terminate()
             sandbox.wait()
 
 
-def bench(binary, ready, folder, home, runs):
+def processes():
+    """Parent, and CPU-seconds with those of the children that it has waited for, of every process."""
+    found = {}
+    tick = os.sysconf("SC_CLK_TCK")
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+                fields = file.read().rpartition(")")[2].split()
+        except OSError:
+            continue
+        found[int(pid)] = (int(fields[1]), sum(map(int, fields[11:15])) / tick)
+    return found
+
+
+def cpu_of(root):
+    """CPU-seconds of a process and everything below it, the dead included."""
+    all_of_them = processes()
+    total, wanted = 0.0, {root}
+    while wanted:
+        pid = wanted.pop()
+        total += all_of_them.get(pid, (0, 0.0))[1]
+        wanted |= {child for child, (parent, _) in all_of_them.items() if parent == pid}
+    return total
+
+
+def bench(binary, ready, folder, home, runs, servers):
     bin_dir = ready["postgres_bin"]
     login = ready["postgres_operator"]
     cores = os.cpu_count() or 1
@@ -68,8 +95,6 @@ def bench(binary, ready, folder, home, runs):
         return subprocess.run(command, env=root, check=True, capture_output=True, text=True).stdout.strip()
 
     psql(TABLE)
-    psql("ALTER SYSTEM SET max_wal_size = '4GB'", "postgres")
-    psql("SELECT pg_reload_conf()", "postgres")
     size = int(psql("SELECT pg_database_size('financecopilot')"))
     dump = os.path.join(home, "bench.dump")
     subprocess.run([os.path.join(bin_dir, "pg_dump"), "-Fc", "-f", dump, "financecopilot"], env=root, check=True)
@@ -107,12 +132,18 @@ def bench(binary, ready, folder, home, runs):
         psql("DROP DATABASE bench WITH (FORCE)", "postgres")
         return {"fetch": fetched - began, "restore": ended - fetched, "prove": 0.0}
 
+    spent = []
+
     def relight():
+        before = cpu_of(servers), resource.getrusage(resource.RUSAGE_CHILDREN)
         command = [binary, "--config", ready["config"], "--state-dir", os.path.join(home, "state")]
         said = subprocess.run(command + ["rehearse", "--json", "--snapshot", KEY], capture_output=True, text=True)
         if said.returncode != 0:
             sys.exit(f"relight rehearse: {said.returncode}: {said.stdout}{said.stderr}")
         found = json.loads(said.stdout)
+        ours = resource.getrusage(resource.RUSAGE_CHILDREN)
+        own = ours.ru_utime + ours.ru_stime - before[1].ru_utime - before[1].ru_stime
+        spent.append((cpu_of(servers) - before[0], own))
         return {phase: found[f"{phase}_ms"] / 1000 for phase in ("fetch", "restore", "prove")}
 
     ways = {}
@@ -138,6 +169,9 @@ def bench(binary, ready, folder, home, runs):
     for name, all_runs in found.items():
         phases = [statistics.median(run[phase] for run in all_runs) for phase in ("fetch", "restore", "prove")]
         print(f"{name:42} {phases[0]:6.2f}s {phases[1]:7.2f}s {phases[2]:6.2f}s {total[name]:7.2f}s {ours / total[name]:7.2f}×")
+    server, own = (statistics.median(part) for part in zip(*spent))
+    limit = (server + own) / cores
+    print(f"CPU-seconds of (c): servers {server:.2f}, relight and pg_restore {own:.2f}: the limit on {cores} cores is {limit:.2f}s, (c) is {ours / limit:.2f}×")
 
 
 main()

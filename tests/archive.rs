@@ -217,9 +217,9 @@ fn bytes_behind_the_end_and_wrong_offsets_are_damage() {
 }
 
 #[test]
-fn rows_are_counted_where_the_data_can_be_decompressed() {
+fn rows_are_counted_in_every_compression() {
     let expected = [("app.accounts", 37), ("app.transactions", 123), ("app.users", 20)];
-    for name in ["pg15-gzip", "pg15-gzip-pipe", "pg15-none", "pg16-gzip", "pg17-gzip", "pg17-none"] {
+    for name in DUMPS.into_iter().filter(|name| !["pg15-inserts", "pg15-chunks"].contains(name)) {
         let counts = count_rows(Cursor::new(dump(name)), &toc(name)).expect(name);
         let counts: Vec<_> = counts.iter().map(|count| (count.table.as_str(), count.rows)).collect();
         assert_eq!(counts, expected, "{name}");
@@ -230,10 +230,6 @@ fn rows_are_counted_where_the_data_can_be_decompressed() {
         [("app.empty", 0), ("app.receipts", 320)]
     );
     assert_eq!(count_rows(Cursor::new(dump("pg15-inserts")), &toc("pg15-inserts")), Ok(Vec::new()));
-    for name in ["pg17-lz4", "pg17-zstd"] {
-        let refused = count_rows(Cursor::new(dump(name)), &toc(name));
-        assert!(matches!(refused, Err(ArchiveError::CannotDecompress { .. })), "{name}");
-    }
 }
 
 #[test]

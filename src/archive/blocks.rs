@@ -3,42 +3,10 @@
 use std::collections::BTreeMap;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 
-use super::{ArchiveError, Offset, Toc, TocEntry, cursor::decode_int};
+use super::{ArchiveError, Offset, Span, Toc, TocEntry, cursor::decode_int};
 
 /// pg_dump's chunks of gzip data are 4 KiB: a buffer of many of them turns most skips into no system call at all.
 const BUFFER: usize = 256 * 1024;
-
-/// A data block that was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Block {
-    pub(super) start: u64,
-    pub(super) len: u64,
-}
-
-/// What to do with the blocks' content.
-pub(super) trait Sink {
-    /// Whether this entry's content is wanted; if not, it is skipped without being read.
-    fn begin(&mut self, entry: &TocEntry) -> bool;
-    /// A piece of wanted content, which ends at no particular place. `at` is its place in the file.
-    fn piece(&mut self, at: u64, bytes: &[u8]) -> Result<(), ArchiveError>;
-    /// The end of wanted content, at byte `at`.
-    fn end(&mut self, at: u64) -> Result<(), ArchiveError>;
-}
-
-/// Skips everything.
-pub(super) struct Skip;
-
-impl Sink for Skip {
-    fn begin(&mut self, _: &TocEntry) -> bool {
-        false
-    }
-    fn piece(&mut self, _: u64, _: &[u8]) -> Result<(), ArchiveError> {
-        Ok(())
-    }
-    fn end(&mut self, _: u64) -> Result<(), ArchiveError> {
-        Ok(())
-    }
-}
 
 /// A walk over the blocks of one file, and what it has found so far.
 pub(super) struct Walk<R> {
@@ -47,7 +15,7 @@ pub(super) struct Walk<R> {
     /// The file's size in bytes.
     pub(super) size: u64,
     /// The whole blocks found, by dump id.
-    pub(super) blocks: BTreeMap<i32, Block>,
+    pub(super) blocks: BTreeMap<i32, Span>,
     /// What is being read, for the words of an error.
     inside: String,
 }
@@ -63,8 +31,8 @@ impl<R: Read + Seek> Walk<R> {
     }
 
     /// Walks to the end of the file. An error other than [`ArchiveError::Read`] says what is wrong with the archive;
-    /// the blocks before the fault are kept.
-    pub(super) fn run(&mut self, toc: &Toc, sink: &mut impl Sink) -> Result<(), ArchiveError> {
+    /// the blocks before the fault are kept. `found` is told each as soon as it is known to be whole.
+    pub(super) fn run(&mut self, toc: &Toc, found: &mut dyn FnMut(Span)) -> Result<(), ArchiveError> {
         let entries: BTreeMap<i32, &TocEntry> = toc.entries.iter().map(|entry| (entry.dump_id, entry)).collect();
         if self.at > self.size {
             return Err(self.cut(self.at));
@@ -94,48 +62,34 @@ impl<R: Read + Seek> Walk<R> {
                 return Err(ArchiveError::corrupt(start, format!("{entry} has a second data block")));
             }
             if kind == 1 {
-                let wanted = sink.begin(entry);
-                self.chunks(wanted, sink)?;
+                self.chunks()?;
             } else {
                 while self.int("a large object's oid")? != 0 {
-                    self.chunks(false, sink)?;
+                    self.chunks()?;
                 }
             }
-            self.blocks.insert(dump_id, Block { start, len: self.at - start });
+            let span = Span { dump_id, start, len: self.at - start };
+            self.blocks.insert(dump_id, span);
+            found(span);
         }
         Ok(())
     }
 
     /// Chunks up to and with the empty one that ends them.
-    fn chunks(&mut self, wanted: bool, sink: &mut impl Sink) -> Result<(), ArchiveError> {
+    fn chunks(&mut self) -> Result<(), ArchiveError> {
         loop {
             let place = self.at;
             let length = self.int("a chunk's length")?;
-            let mut left = u64::try_from(length)
+            let left = u64::try_from(length)
                 .map_err(|_| ArchiveError::corrupt(place, format!("a chunk has the impossible length {length}")))?;
             if left == 0 {
-                return if wanted { sink.end(self.at) } else { Ok(()) };
+                return Ok(());
             }
             if self.size - self.at < left {
                 return Err(self.cut(self.at.saturating_add(left)));
             }
-            if !wanted {
-                let skip = i64::from(length);
-                self.reader.seek_relative(skip).map_err(|cause| self.failed(&cause))?;
-                self.at += left;
-                continue;
-            }
-            let mut piece = [0; 16 * 1024];
-            while left > 0 {
-                let count = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
-                let Some(part) = piece.get_mut(..count) else {
-                    break;
-                };
-                let begin = self.at;
-                self.fill(part)?;
-                sink.piece(begin, part)?;
-                left -= count as u64;
-            }
+            self.reader.seek_relative(i64::from(length)).map_err(|cause| self.failed(&cause))?;
+            self.at += left;
         }
     }
 

@@ -4,10 +4,7 @@ use std::io::{Read, Seek};
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    ArchiveError, Toc,
-    blocks::{Skip, Walk},
-};
+use super::{ArchiveError, Span, Toc, blocks::Walk};
 
 /// How an archive ends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,8 +66,17 @@ impl EndState {
 ///
 /// Errors: only [`ArchiveError::Read`]. What is wrong with the archive is in the result.
 pub fn verify_end(reader: impl Read + Seek, toc: &Toc) -> Result<EndState, ArchiveError> {
+    find_blocks(reader, toc, &mut |_| {})
+}
+
+/// The same walk, which also tells `found` of each data block as soon as it is known to be whole: so the blocks of an
+/// archive without offsets are found while it arrives.
+///
+/// # Errors
+/// As [`verify_end`].
+pub fn find_blocks(reader: impl Read + Seek, toc: &Toc, found: &mut dyn FnMut(Span)) -> Result<EndState, ArchiveError> {
     let mut walk = Walk::new(reader, toc)?;
-    let outcome = walk.run(toc, &mut Skip);
+    let outcome = walk.run(toc, found);
     let expected: Vec<_> = toc.entries.iter().filter(|entry| entry.has_data()).collect();
     let missing: Vec<_> = expected
         .iter()

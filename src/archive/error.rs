@@ -83,12 +83,6 @@ pub enum ArchiveError {
         /// What is wrong there.
         what: Cow<'static, str>,
     },
-    /// The operation needs decompression that this program does not have.
-    #[error("rows cannot be counted in an archive that is compressed with {algorithm}; only gzip and none can")]
-    CannotDecompress {
-        /// The algorithm's name.
-        algorithm: String,
-    },
     /// The file itself could not be read.
     #[error("reading the archive at byte {at} failed: {cause}. Check the disk and the file's permissions")]
     Read {
@@ -125,7 +119,6 @@ impl ArchiveError {
             Self::Older { version } => format!("archive version {version} is too old"),
             Self::ForeignSizes { .. } => "written on an unusual platform".to_owned(),
             Self::Corrupt { .. } => "damaged".to_owned(),
-            Self::CannotDecompress { .. } => "compression not supported".to_owned(),
             Self::Read { .. } => "could not be read".to_owned(),
         }
     }

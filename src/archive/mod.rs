@@ -19,10 +19,11 @@
 //!
 //! Archive version 1.14 is written by PostgreSQL 12 to 15, 1.15 by 16, and 1.16 by 17 and 18.
 //!
-//! Nothing here panics or allocates beyond the size of its input, whatever the bytes are.
+//! Nothing here panics, whatever the bytes are, nor allocates more than its input holds: a row, decompressed, at the most.
 
 mod blocks;
 mod cursor;
+mod data;
 mod end;
 mod error;
 mod header;
@@ -30,10 +31,11 @@ mod rows;
 mod sniff;
 mod toc;
 
-pub use end::{End, EndState, Missing, verify_end};
+pub use data::{archive_error, open_data};
+pub use end::{End, EndState, Missing, find_blocks, verify_end};
 pub use error::ArchiveError;
 pub use header::{Compression, Header, Version};
-pub use rows::{RowCount, count_rows};
+pub use rows::{RowCount, Rows, count_rows};
 pub use sniff::Foreign;
 pub use toc::{Offset, Section, Span, Toc, TocEntry, TocSummary};
 

@@ -54,12 +54,16 @@ pub struct TocEntry {
     pub copy_statement: Option<String>,
     /// Its schema.
     pub namespace: Option<String>,
+    /// The tablespace that it is made in; `None` for the database's own.
+    pub tablespace: Option<String>,
     /// Its owner.
     pub owner: Option<String>,
     /// The entries that must be restored before it.
     pub dependencies: Vec<i32>,
     /// Where its data is.
     pub offset: Offset,
+    /// The byte of the archive from which nine say where its data is: a mark and eight, little endian.
+    pub offset_at: u64,
 }
 
 impl TocEntry {
@@ -67,6 +71,12 @@ impl TocEntry {
     #[must_use]
     pub fn has_data(&self) -> bool {
         self.offset != Offset::NoData
+    }
+
+    /// Whether it is a table's data as `COPY`'s rows.
+    #[must_use]
+    pub fn is_copy(&self) -> bool {
+        self.desc == "TABLE DATA" && self.has_data() && self.copy_statement.is_some()
     }
 
     /// Its name with the schema, for instance `app.transactions`.
@@ -232,7 +242,7 @@ fn read_entry(at: &mut Cursor<'_>, minor: u8) -> Result<TocEntry, ArchiveError> 
     let _drop_statement = at.string("an entry's drop statement")?;
     let copy_statement = at.string("an entry's copy statement")?.filter(|text| !text.is_empty());
     let namespace = at.string("an entry's schema")?;
-    let _tablespace = at.string("an entry's tablespace")?;
+    let tablespace = at.string("an entry's tablespace")?.filter(|name| !name.is_empty());
     let _table_access_method = at.string("an entry's access method")?;
     if minor >= 16 {
         let _relation_kind = at.int("an entry's relation kind")?;
@@ -268,9 +278,11 @@ fn read_entry(at: &mut Cursor<'_>, minor: u8) -> Result<TocEntry, ArchiveError> 
         definition,
         copy_statement,
         namespace,
+        tablespace,
         owner,
         dependencies,
         offset,
+        offset_at: flag_at,
     })
 }
 

@@ -114,6 +114,12 @@ pub(super) enum Verb {
     /// The process that opens a fenced database if the engine cannot
     #[command(hide = true)]
     FenceGuard,
+    /// The process that restores an archive into a database beside the live one
+    #[command(hide = true)]
+    Load {
+        /// What it is told
+        order: PathBuf,
+    },
     /// The process between the engine and a program that it runs
     #[command(hide = true)]
     Shim,

@@ -40,6 +40,9 @@ pub fn main() -> ExitCode {
     if matches!(arguments.verb, Some(Verb::FenceGuard)) {
         return crate::workers::postgres::guard::main();
     }
+    if let Some(Verb::Load { order }) = &arguments.verb {
+        return crate::workers::postgres::load_main(order);
+    }
     let exit = run(arguments).unwrap_or_else(|report| {
         let exit = Exit::of(&report);
         eprintln!("relight: {}", exit::sentence(&report));
@@ -69,7 +72,7 @@ fn run(arguments: Arguments) -> color_eyre::Result<Exit> {
         Some(Verb::Sandbox { dir }) => drill::sandbox(&dir),
         Some(Verb::StandIn { words }) => drill::stand_in(&words).map(Exit::Of),
         // The caller turned it away before, see `main`.
-        Some(Verb::Shim | Verb::FenceGuard) => Ok(Exit::Usage),
+        Some(Verb::Shim | Verb::FenceGuard | Verb::Load { .. }) => Ok(Exit::Usage),
         Some(Verb::Engine { id }) => engine::serve(&common, &id),
     }
 }

@@ -54,7 +54,7 @@ struct Teller {
 
 impl Sink for Teller {
     fn line(&self, text: &str) {
-        if text.ends_with("data blocks are whole") {
+        if text.contains(" is downloaded") || text.contains(" is here already") {
             *self.fetched.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         }
         if !self.quiet {

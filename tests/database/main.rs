@@ -5,6 +5,7 @@
 mod beside;
 mod in_place;
 mod later;
+mod load;
 mod rows;
 mod swap;
 mod world;

@@ -321,6 +321,8 @@ impl World {
     /// The plan with what preflight finds, as a person sees it.
     pub(crate) async fn plan(&self, step: &str, worker: &dyn Worker) -> Result<Plan, WorkerError> {
         *self.attempts.lock().unwrap() += 1;
+        // A dump of the test's own is still a session for a moment after its program ended.
+        self.until_gone("pg_dump").await;
         let cx = self.context(step);
         let mut plan = worker.plan(&cx).await?;
         let findings = worker.preflight(&cx, &plan).await?;

@@ -225,7 +225,7 @@ async fn from_a_folder(sandbox: &Sandbox, cx: &Context, ofx: &Place) {
         let path = folder.path().join(key);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         let (io, _hand, _) = io();
-        snapshot.download(&object, &path, &|_, _| (), &io.cancel).await.unwrap();
+        snapshot.download(&object, &path, &[], &|_, _| (), &io.cancel).await.unwrap();
     }
     let mut config = sandbox.config();
     config.folder.insert("ofx-snapshot".to_owned(), relight::config::Folder { path: folder.path().to_owned() });

@@ -3,13 +3,14 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::archive::{ArchiveError, End, Toc, verify_end};
 use crate::incident::{Digest, ObjectRef};
 use crate::runbook::TargetRef;
 use crate::snapshots::size_text;
 use crate::workers::process::{self, Exit, Rows, Spec};
-use crate::workers::s3::Place;
+use crate::workers::s3::{Download, Place};
 use crate::workers::{Context, Io, WorkerError};
 
 use super::tools::Tool;
@@ -44,17 +45,65 @@ pub(super) async fn place_of(cx: &Context, object: &ObjectRef) -> Result<Place, 
 /// The object's copy, fetched if it is not there yet; none where the attempt was stopped.
 pub(super) async fn fetch(cx: &Context, io: &Io, object: &ObjectRef) -> Result<Option<PathBuf>, WorkerError> {
     let path = path(&cx.work()?, object);
-    if is_whole(&path, object) {
-        io.line(format!("{} is here already, whole: {}", object.key, size_text(object.size)));
-        return Ok(Some(path));
-    }
-    io.line(format!("downloading {} ({})", object.key, size_text(object.size)));
-    let place = place_of(cx, object).await?;
-    let progress = |done: u64, total: u64| io.progress("download the dump", done, Some(total), "bytes");
-    match place.download(object, &path, &Thinned::new(&progress).sink(), &io.cancel).await {
+    let Some(fetching) = begin(cx, io, object).await? else { return Ok(Some(path)) };
+    match fetching.finish(io, &[], &AtomicBool::new(false)).await {
         Ok(()) => Ok(Some(path)),
         Err(_) if io.cancel.is_cancelled() => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// A download that was begun: from here on the file can be read while it arrives, see [`crate::workers::s3::Arriving`].
+pub(super) struct Fetching {
+    object: ObjectRef,
+    path: PathBuf,
+    place: Place,
+    download: Download,
+}
+
+/// Begins to fetch an object; none where its copy is here already.
+pub(super) async fn begin(cx: &Context, io: &Io, object: &ObjectRef) -> Result<Option<Fetching>, WorkerError> {
+    let path = path(&cx.work()?, object);
+    if is_whole(&path, object) {
+        io.line(format!("{} is here already, whole: {}", object.key, size_text(object.size)));
+        return Ok(None);
+    }
+    io.line(format!("downloading {} ({})", object.key, size_text(object.size)));
+    let place = place_of(cx, object).await?;
+    let download = place.begin(object, &path)?;
+    Ok(Some(Fetching { object: object.clone(), path, place, download }))
+}
+
+impl Fetching {
+    /// The table of contents, from the first bytes, before the rest is fetched.
+    pub(super) async fn contents(&self) -> Result<Toc, WorkerError> {
+        remote_toc(&self.place, &self.object).await?.map_err(|error| {
+            let cause = format!("{error}.");
+            WorkerError::new(
+                "read the dump's contents",
+                &self.object.key,
+                cause,
+                "Nothing was changed. Choose another snapshot.",
+            )
+        })
+    }
+
+    /// Fetches the rest, the parts that `first` covers (from, length) before others. It is shown how far it is for as
+    /// long as nobody says that there is something better to show.
+    pub(super) async fn finish(self, io: &Io, first: &[(u64, u64)], hushed: &AtomicBool) -> Result<(), WorkerError> {
+        let Self { object, path, place, download } = self;
+        let progress = |done: u64, total: u64| {
+            if !hushed.load(Ordering::Relaxed) {
+                io.progress("download the dump", done, Some(total), "bytes");
+            }
+        };
+        let thinned = Thinned::new(&progress);
+        let verified = place.fetch(&object, &path, download, first, &thinned.sink(), &io.cancel).await?;
+        io.line(match verified {
+            Some(name) => format!("{} is downloaded, and its {name} checksum is the one that S3 keeps", object.key),
+            None => format!("{} is downloaded; S3 keeps no checksum of it as a whole", object.key),
+        });
+        Ok(())
     }
 }
 
@@ -72,7 +121,7 @@ impl<'a> Thinned<'a> {
     pub(super) fn sink(&self) -> impl Fn(u64, u64) + Send + Sync + '_ {
         |done, total| {
             let step = done.saturating_mul(100) / total.max(1);
-            if self.last.swap(step, std::sync::atomic::Ordering::Relaxed) != step {
+            if self.last.swap(step, Ordering::Relaxed) != step {
                 (self.to)(done, total);
             }
         }

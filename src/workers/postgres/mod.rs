@@ -8,6 +8,7 @@
 //! | `check`, `sessions`, `end_sessions` | rights; who else is connected |
 //! | `dump` | the safety dump |
 //! | `source`, `local_copy`, `judge`, `progress` | a dump, fetched and judged; how far its restore is |
+//! | `load` | restoring an archive faster than pg_restore alone |
 //! | `beside` | restoring into a new database beside the live one |
 //! | `swap` | exchanging the two, and back |
 //! | `catalogue`, `uses`, `restore` | restoring over the live database, as the written procedure does |
@@ -21,6 +22,7 @@ mod dump;
 mod end_sessions;
 mod error;
 mod judge;
+mod load;
 mod local_copy;
 mod pgpass;
 mod progress;
@@ -40,6 +42,7 @@ pub use beside::{Rehearsal, RestoreBeside, discard};
 pub use check::CheckPostgres;
 pub use dump::SafetyDump;
 pub use end_sessions::EndSessions;
+pub use load::{VERB as LOAD, main as load_main};
 pub use prove::ProveTables;
 pub use restore::RestoreInPlace;
 pub use server::Server;

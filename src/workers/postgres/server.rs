@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Postgres, SslMode};
 use crate::incident::IncidentId;
@@ -46,7 +47,44 @@ pub struct Server {
     pub settings: Postgres,
 }
 
+/// How a server is reached, without its secret: what other processes of ours are told.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Address {
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) user: String,
+    pub(super) sslmode: SslMode,
+    pub(super) sslrootcert: Option<PathBuf>,
+}
+
+impl Address {
+    /// A database there.
+    pub(super) fn server(&self, database: &str, password: Option<String>) -> Server {
+        Server {
+            host: self.host.clone(),
+            port: self.port,
+            database: database.to_owned(),
+            user: self.user.clone(),
+            password: password.map(SecretString::from),
+            sslmode: self.sslmode,
+            sslrootcert: self.sslrootcert.clone(),
+            settings: Postgres::bare(database),
+        }
+    }
+}
+
 impl Server {
+    /// How it is reached, for another process.
+    pub(super) fn address(&self) -> Address {
+        Address {
+            host: self.host.clone(),
+            port: self.port,
+            user: self.user.clone(),
+            sslmode: self.sslmode,
+            sslrootcert: self.sslrootcert.clone(),
+        }
+    }
+
     /// Finds out where a target is. Reads secrets, connects to nothing.
     ///
     /// # Errors
@@ -170,7 +208,7 @@ pub(super) fn application(incident: &IncidentId, what: &str) -> String {
 }
 
 /// A database's name as libpq's `dbname`, which would read `=` and `postgres://` in it as a connection string.
-fn conninfo(database: &str) -> String {
+pub(super) fn conninfo(database: &str) -> String {
     if database.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')) {
         return database.to_owned();
     }

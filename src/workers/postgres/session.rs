@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::SinkExt as _;
 use tokio::task::JoinHandle;
 use tokio_postgres::config::SslMode as Mode;
 use tokio_postgres::error::SqlState;
@@ -162,6 +164,22 @@ impl Session {
     /// Statements without rows.
     pub(super) async fn batch(&self, doing: &str, sql: &str) -> Result<(), WorkerError> {
         self.client.batch_execute(sql).await.map_err(|error| fault(doing, &self.server, &error))
+    }
+
+    /// Loads rows with `COPY … FROM stdin`, those that `next` gives until it gives none; how many the server took.
+    pub(super) async fn copy_in<F, N>(&self, statement: &str, mut next: F) -> Result<u64, String>
+    where
+        F: FnMut() -> N,
+        N: Future<Output = Option<Result<Bytes, String>>>,
+    {
+        let said = |error: tokio_postgres::Error| fault("load rows", &self.server, &error).to_string();
+        let sink = self.client.copy_in(statement).await.map_err(said)?;
+        let mut sink = std::pin::pin!(sink);
+        while let Some(piece) = next().await {
+            // A sink that is dropped without its end makes the server forget what it was sent.
+            sink.send(piece?).await.map_err(said)?;
+        }
+        sink.finish().await.map_err(said)
     }
 
     /// Says goodbye and waits until the socket is closed.

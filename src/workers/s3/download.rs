@@ -11,6 +11,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use crate::incident::ObjectRef;
 use crate::workers::{Cancel, Disposition, WorkerError};
 
+use super::arrival::{Arrival, GRAIN, names};
 use super::{Place, Progress};
 
 /// One request brings 85–90 MB/s at the most, so a file is fetched by several, each for a part of it.
@@ -18,6 +19,28 @@ const PART: u64 = 8 << 20;
 const AT_ONCE: usize = 8;
 /// What is left free on the disk for others, in bytes.
 const SPARE: u64 = 64 << 20;
+
+/// A download that was begun: its file, and what of it is there.
+#[derive(Debug)]
+pub struct Download {
+    file: File,
+    arrival: Arrival,
+}
+
+/// An object's parts in the order in which they are fetched: those of `first` (from, length), then the rest.
+fn parts(size: u64, first: &[(u64, u64)]) -> Vec<(u64, u64)> {
+    let mut wanted: Vec<u64> = Vec::new();
+    let mut seen = std::collections::HashSet::new();
+    let stretches = first.iter().copied().chain([(0, size)]);
+    for (from, length) in stretches {
+        for part in from / PART..from.saturating_add(length).min(size).div_ceil(PART) {
+            if seen.insert(part) {
+                wanted.push(part);
+            }
+        }
+    }
+    wanted.into_iter().map(|part| (part * PART, ((part + 1) * PART).min(size))).collect()
+}
 
 impl Place {
     /// Asks for a part of an object, or all of it, as it was when `object` was looked at.
@@ -79,51 +102,105 @@ impl Place {
         if got == object.size { Ok(()) } else { Err(self.short(object, got)) }
     }
 
-    /// Fetches an object into a file, in parts at once. The file appears under its name only when it is whole.
+    /// Fetches an object into a file, in parts at once. The file appears under its name only when it is whole; while it
+    /// arrives, [`super::Arriving`] reads it. What an earlier attempt fetched is not fetched again. The parts that
+    /// `first` covers (from, length) come first, in that order. The result is the checksum by which it was proved to be
+    /// what S3 keeps; none where S3 keeps none of it as a whole.
     ///
     /// # Errors
-    /// There is no room, S3 says no, the object changed, or it was cancelled ([`Disposition::Retry`]).
+    /// There is no room, S3 says no, the object changed, its checksum is another, or it was cancelled
+    /// ([`Disposition::Retry`]).
     pub async fn download(
         &self,
         object: &ObjectRef,
         to: &Path,
+        first: &[(u64, u64)],
         progress: Progress<'_>,
         cancel: &Cancel,
-    ) -> Result<(), WorkerError> {
-        Self::room_for(object, to)?;
-        let partial = to.with_extension("part");
+    ) -> Result<Option<&'static str>, WorkerError> {
+        let download = self.begin(object, to)?;
+        self.fetch(object, to, download, first, progress, cancel).await
+    }
+
+    /// Makes the file, and takes it from whoever else might fetch it: from here on [`super::Arriving`] can open it.
+    ///
+    /// # Errors
+    /// There is no room, or the file cannot be made.
+    pub fn begin(&self, object: &ObjectRef, to: &Path) -> Result<Download, WorkerError> {
+        let (partial, map) = names(to);
         let disk = |error: std::io::Error| Self::disk(object, &partial, &error);
-        let file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial).map_err(disk)?;
+        let fresh = !std::fs::metadata(&partial).is_ok_and(|found| found.len() == object.size);
+        let arrival = Arrival::begin(&map, &object.etag, object.size, fresh).map_err(disk)?;
+        let missing = arrival.missing(0, object.size).map_err(disk)?;
+        Self::room_for(object, to, missing.iter().map(|(from, to)| to - from).sum())?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(fresh)
+            .mode(0o600)
+            .open(&partial)
+            .map_err(disk)?;
         file.set_len(object.size).map_err(disk)?;
-        let done = AtomicU64::new(0);
-        let starts = (0..object.size).step_by(usize::try_from(PART).unwrap_or(usize::MAX));
-        let parts = stream::iter(starts).map(|start| self.part(object, &file, start, &done, progress));
+        Ok(Download { file, arrival })
+    }
+
+    /// As [`Place::download`], of a download that was begun.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn fetch(
+        &self,
+        object: &ObjectRef,
+        to: &Path,
+        download: Download,
+        first: &[(u64, u64)],
+        progress: Progress<'_>,
+        cancel: &Cancel,
+    ) -> Result<Option<&'static str>, WorkerError> {
+        let (partial, map) = names(to);
+        let disk = |error: std::io::Error| Self::disk(object, &partial, &error);
+        let mut stretches = Vec::new();
+        for (from, to) in parts(object.size, first) {
+            stretches.extend(download.arrival.missing(from, to).map_err(disk)?);
+        }
+        let missing: u64 = stretches.iter().map(|(from, to)| to - from).sum();
+        let done = AtomicU64::new(object.size - missing);
+        let parts = stream::iter(stretches).map(|(from, to)| self.part(object, &download, (from, to), &done, progress));
         let fetch = parts.buffer_unordered(AT_ONCE).try_collect::<Vec<()>>();
         tokio::select! {
             fetched = fetch => { fetched?; }
             () = cancel.cancelled() => {
-                let stopped = WorkerError::new(format!("download {}", object.key), self.url(), "It was stopped.", "Retry (r) to begin again.");
+                let stopped = WorkerError::new(format!("download {}", object.key), self.url(), "It was stopped.", "Retry (r) to go on with it.");
                 return Err(stopped.with(Disposition::Retry));
             }
         }
-        let got = done.load(Ordering::Relaxed);
-        if got != object.size {
-            return Err(self.short(object, got));
+        if !download.arrival.missing(0, object.size).map_err(disk)?.is_empty() {
+            return Err(self.short(object, done.load(Ordering::Relaxed)));
         }
-        file.sync_all().map_err(disk)?;
-        std::fs::rename(&partial, to).map_err(disk)
+        let Download { file, arrival } = download;
+        let verified = self.verify(object, &file).await.inspect_err(|_| {
+            // What is wrong with it is unknown, so all of it is fetched again.
+            let _ = std::fs::remove_file(&map);
+        })?;
+        let synced = tokio::task::spawn_blocking(move || file.sync_all()).await;
+        synced.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(disk)?;
+        std::fs::rename(&partial, to).map_err(disk)?;
+        // Gone last: a reader that finds no map finds the whole file.
+        let _ = std::fs::remove_file(&map);
+        drop(arrival);
+        Ok(verified)
     }
 
     async fn part(
         &self,
         object: &ObjectRef,
-        file: &File,
-        start: u64,
+        download: &Download,
+        (start, end): (u64, u64),
         done: &AtomicU64,
         progress: Progress<'_>,
     ) -> Result<(), WorkerError> {
-        let end = (start + PART).min(object.size);
+        let disk = |error: std::io::Error| Self::disk(object, Path::new("the download"), &error);
         let mut body = self.get(object, Some((start, end - 1))).await?.body;
         let mut at = start;
         while let Some(bytes) = body.try_next().await.map_err(|error| self.broken(object, &error))? {
@@ -132,24 +209,26 @@ impl Place {
                 // A server that ignores the range would overwrite other parts.
                 return Err(self.short(object, at + length));
             }
-            file.write_all_at(&bytes, at).map_err(|error| Self::disk(object, Path::new("the download"), &error))?;
+            download.file.write_all_at(&bytes, at).map_err(disk)?;
+            // The grain in which the last bytes ended may be whole now.
+            download.arrival.mark((at / GRAIN * GRAIN).max(start), at + length).map_err(disk)?;
             at += length;
             progress(done.fetch_add(length, Ordering::Relaxed) + length, object.size);
         }
         if at == end { Ok(()) } else { Err(self.short(object, at)) }
     }
 
-    fn room_for(object: &ObjectRef, to: &Path) -> Result<(), WorkerError> {
+    fn room_for(object: &ObjectRef, to: &Path, wanted: u64) -> Result<(), WorkerError> {
         let folder = to.parent().unwrap_or(Path::new("/"));
         let disk = rustix::fs::statvfs(folder).map_err(|error| Self::disk(object, folder, &error.into()))?;
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-        if free >= object.size + SPARE {
+        if free >= wanted.saturating_add(SPARE) {
             return Ok(());
         }
         Err(WorkerError::new(
             format!("download {}", object.key),
             format!("{} on this host", folder.display()),
-            format!("There is no room: it takes {} MiB and {} MiB are free.", object.size >> 20, free >> 20),
+            format!("There is no room: it takes {} MiB and {} MiB are free.", wanted >> 20, free >> 20),
             "Free space there, or set state_dir to a larger disk, then retry (r).",
         ))
     }
@@ -181,5 +260,20 @@ impl Place {
             "Nothing is lost: retry (r).",
         )
         .with(Disposition::Retry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_that_are_wanted_first_come_first_and_none_twice() {
+        let size = 4 * PART + 1;
+        let order: Vec<u64> =
+            parts(size, &[(0, 10), (3 * PART - 1, 2), (0, size)]).iter().map(|part| part.0 / PART).collect();
+        assert_eq!(order, [0, 2, 3, 1, 4]);
+        assert_eq!(parts(size, &[]).last(), Some(&(4 * PART, size)));
+        assert_eq!(parts(0, &[(0, 5)]), []);
     }
 }

@@ -3,6 +3,7 @@
 //! A [`Place`] is a `[s3.NAME]` of the config with a client for the bucket's own region. Reads of an object are
 //! pinned to its entity tag and version: an object that changed meanwhile is an error, never a mixture.
 
+mod arrival;
 mod check;
 mod client;
 mod copy;
@@ -10,9 +11,12 @@ mod download;
 mod error;
 mod list;
 mod upload;
+mod verify;
 
+pub use arrival::Arriving;
 pub use check::CheckS3;
 pub use copy::Guard;
+pub use download::Download;
 
 use std::collections::BTreeMap;
 

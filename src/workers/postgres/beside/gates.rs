@@ -115,7 +115,7 @@ pub(super) async fn room(session: &Session, server: &Server, live: &Properties) 
 }
 
 /// Jobs for pg_restore, and where the number comes from: the server's cores cannot be asked for in SQL.
-pub(super) fn jobs(server: &Server) -> (u32, &'static str) {
+pub(in super::super) fn jobs(server: &Server) -> (u32, &'static str) {
     let here = server.local() || matches!(server.host.as_str(), "localhost" | "127.0.0.1" | "::1");
     match (server.settings.jobs, std::thread::available_parallelism()) {
         (Some(jobs), _) => (jobs.max(1), "as configured"),

@@ -6,14 +6,18 @@
 //! | `properties` | what belongs to a database and is in no dump: settings, rights, limit, comment |
 //! | `gates` | what is proved before anything is made |
 //! | `rehearsals` | how long it took when it was rehearsed |
+//! | `loading` | the process that restores into it, beside the download that it reads from |
 //! | `restore` | making it, restoring into it, and throwing it away where that fails |
 
 mod gates;
+mod loading;
 mod names;
 mod properties;
 mod rehearsals;
 mod restore;
 
+pub(super) use gates::jobs;
+pub(super) use loading::counts;
 pub(super) use names::{aside, kept, mark};
 pub(super) use properties::{Properties, literal};
 pub use rehearsals::Rehearsal;

@@ -3,39 +3,34 @@
 //! Whatever happens here, the live database is as it was; what is left of a failed attempt is thrown away.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use crate::archive::Toc;
 use crate::incident::{Fact, Finding, ObjectRef, Plan, TargetIdentity, clock, duration_text};
 use crate::runbook::{StepId, TargetRef};
 use crate::snapshots::size_text;
-use crate::workers::process::{self, Adopted, Exit, Rows, Spec};
+use crate::workers::process::{self, Adopted, Exit};
 use crate::workers::{Context, Done, Io, Probe, Ran, Worker, WorkerError};
 
 use super::super::local_copy;
-use super::super::progress::Progress;
-use super::super::server::{FOREIGN, Server, application, ident, shell};
+use super::super::server::{Server, application, ident, shell};
 use super::super::session::Session;
-use super::super::sessions::RESTORE;
 use super::super::source::{self, Source};
-use super::super::tools::{self, Tool};
+use super::super::tools;
 use super::super::{identify, judge, unreadable_basis};
-use super::gates;
 use super::names::{beside, mark};
 use super::properties::{Properties, literal};
 use super::rehearsals::Rehearsal;
+use super::{gates, loading};
 
-const WHAT: &str = "restore beside the live database";
+pub(super) const WHAT: &str = "restore beside the live database";
 const INTACT: &str = "The old data is intact: the live database was not touched.";
 /// Where databases are made from: one that is never restored.
 const MAINTENANCE: &str = "postgres";
-/// Settings of pg_restore's sessions. A crash of the server would throw the new database away anyway.
-const OPTIONS: &str = "-c synchronous_commit=off -c maintenance_work_mem=256MB";
 
 /// Restores a dump into a new database beside the live one.
 #[derive(Debug)]
@@ -125,15 +120,12 @@ impl Worker for RestoreBeside {
     async fn run(&self, cx: &Context, plan: &Plan, io: &Io) -> Result<Ran, WorkerError> {
         let basis = basis(plan)?;
         let server = Server::of(&cx.config, &self.database).await?;
-        let Some(local) = local_copy::fetch(cx, io, &basis.object).await? else { return Ok(stopped()) };
-        let toc = local_copy::local_toc(&local).await?;
-        let damaged = "Nothing was changed in the database. Retry (r) to fetch it again, or choose another snapshot.";
-        let walked = local_copy::walk_to_end(&local, &toc, damaged).await;
-        if walked.is_err() {
-            // A copy that was damaged on its way must not be found again by the next attempt.
-            let _ = std::fs::remove_file(&local);
-        }
-        io.line(walked?);
+        let local = local_copy::path(&cx.work()?, &basis.object);
+        let fetching = local_copy::begin(cx, io, &basis.object).await?;
+        let toc = match &fetching {
+            Some(fetching) => fetching.contents().await?,
+            None => local_copy::local_toc(&local).await?,
+        };
         if io.cancel.is_cancelled() {
             return Ok(stopped());
         }
@@ -142,20 +134,40 @@ impl Worker for RestoreBeside {
         let tool = tools::find("pg_restore", &server.settings, major).await?;
         clear_up(cx, io, &admin, &server).await?;
         let name = beside(&server.database, &cx.knowledge.incident, io.attempt);
-        make(cx, io, &admin, &server, &name, major).await?;
-        let restored = restore(io, cx, &server, &tool, basis.jobs, &name, &local, &toc).await;
-        match restored {
-            Ok(exit) if exit.succeeded() => done(&admin, &basis, &name, &toc, &exit, major).await.map(Ran::Done),
-            Ok(exit) => {
+        let order = loading::order(cx, io, &server, &tool, basis.jobs, &name, &local, basis.object.size)?;
+        let hushed = AtomicBool::new(false);
+        let fetch = async {
+            match fetching {
+                Some(fetching) => fetching.finish(io, &loading::first(&toc, basis.object.size), &hushed).await,
+                None => Ok(()),
+            }
+        };
+        let restore = async {
+            make(cx, io, &admin, &server, &name, major).await?;
+            loading::run(io, cx, &server, &order, &hushed).await
+        };
+        let (fetched, restored) = Box::pin(loading::together(fetch, restore)).await;
+        let fetched = fetched.filter(|_| !io.cancel.is_cancelled());
+        match (fetched, restored) {
+            (None | Some(Ok(())), Ok(exit)) if exit.succeeded() => {
+                done(&admin, &basis, &name, &toc, &exit, major).await.map(Ran::Done)
+            }
+            (Some(Err(error)), Ok(_)) => {
+                let left = throw_away(&admin, &name).await;
+                Err(WorkerError { cause: format!("{} {INTACT} {left}", error.cause), ..error })
+            }
+            (_, Ok(exit)) => {
                 let left = throw_away(&admin, &name).await;
                 if exit.stopped {
                     return Ok(Ran::Stopped(format!("{INTACT} {left}")));
                 }
                 let next = "Mend the cause and retry (r), or choose another snapshot.";
-                Err(WorkerError::new(WHAT, server.name(), format!("{} {INTACT} {left}", exit.cause()), next))
+                let cause = exit.cause();
+                let cause = format!("{}. {INTACT} {left}", cause.trim_end_matches('.'));
+                Err(WorkerError::new(WHAT, server.name(), cause, next))
             }
             // Nobody knows how it ended, so it is left for the probe.
-            Err(error) => Err(WorkerError { cause: format!("{} {INTACT}", error.cause), ..error }),
+            (_, Err(error)) => Err(WorkerError { cause: format!("{} {INTACT}", error.cause), ..error }),
         }
     }
 
@@ -173,9 +185,13 @@ impl Worker for RestoreBeside {
         let major = admin.identity().await?.major;
         let name = beside(&server.database, &cx.knowledge.incident, attempt);
         let there = Properties::read(&admin, &name, major).await?.is_some();
+        let local = local_copy::path(&cx.work()?, &basis.object);
         match adopted {
-            Adopted::Ended(exit) if there && exit.what == WHAT && exit.succeeded() => {
-                let toc = local_copy::local_toc(&local_copy::path(&cx.work()?, &basis.object)).await?;
+            // Without the whole file its checksum was not compared when the engine ended.
+            Adopted::Ended(exit)
+                if there && exit.what == WHAT && exit.succeeded() && local_copy::is_whole(&local, &basis.object) =>
+            {
+                let toc = local_copy::local_toc(&local).await?;
                 Ok(Probe::Happened(done(&admin, &basis, &name, &toc, &exit, major).await?))
             }
             adopted => {
@@ -327,36 +343,6 @@ async fn throw_away(admin: &Session, name: &str) -> String {
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "everything that one command line is made of, called from one place")]
-async fn restore(
-    io: &Io,
-    cx: &Context,
-    server: &Server,
-    tool: &Tool,
-    jobs: u32,
-    name: &str,
-    local: &Path,
-    toc: &Toc,
-) -> Result<Exit, WorkerError> {
-    let mut argv = vec![tool.path.display().to_string()];
-    argv.extend(arguments(server, name, jobs, local));
-    let mut spec = Spec::new(WHAT, server.name(), argv);
-    spec.env = server.environment(&cx.knowledge.incident, RESTORE);
-    spec.env.push(("PGOPTIONS".to_owned(), SecretString::from(OPTIONS)));
-    spec.env_remove = FOREIGN.iter().filter(|name| **name != "PGOPTIONS").map(|name| (*name).to_owned()).collect();
-    spec.redact = server.secrets();
-    spec.rows = Rows::Postgres;
-    let progress = Arc::new(Mutex::new(Progress::new(toc, jobs > 1)));
-    let shown = io.clone();
-    spec.on_line = Some(Box::new(move |line| {
-        let step = progress.lock().unwrap_or_else(PoisonError::into_inner).line(line);
-        if let Some(step) = step {
-            shown.progress(step.label, step.done, Some(step.total), "items");
-        }
-    }));
-    process::run(io, spec).await
-}
-
 async fn done(
     admin: &Session,
     basis: &Basis,
@@ -374,7 +360,7 @@ async fn done(
             clock(basis.taken_at)
         ),
         format!(
-            "pg_restore ended with exit code 0 over {} entries, {} tables with data",
+            "{} entries are restored, {} tables with data among them, each with as many rows written as were read",
             toc.entries.len(),
             toc.summary().tables_with_data
         ),

@@ -4,20 +4,18 @@
 //! that the swap is through and there is nothing to do; the pipe's end without it means that the live name must be
 //! opened. So it works whatever ends the engine, SIGKILL included.
 
-use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use crate::config::{Postgres, SslMode};
 use crate::workers::process::program;
 use crate::workers::{Disposition, WorkerError};
 
-use super::super::server::Server;
+use super::super::server::{Address, Server};
 use super::gate;
 
 /// The command that makes relight a guard.
@@ -31,12 +29,9 @@ const START: Duration = Duration::from_secs(30);
 /// What a guard is told. It holds a secret, so it travels through a pipe and is never printed.
 #[derive(Serialize, Deserialize)]
 struct Order {
-    host: String,
-    port: u16,
-    user: String,
+    #[serde(flatten)]
+    address: Address,
     password: Option<String>,
-    sslmode: SslMode,
-    sslrootcert: Option<PathBuf>,
     live: String,
     /// The session that swaps: its number and name.
     swapping: (i32, String),
@@ -57,12 +52,8 @@ impl Guard {
                 .with(Disposition::Retry)
         };
         let order = Order {
-            host: server.host.clone(),
-            port: server.port,
-            user: server.user.clone(),
+            address: server.address(),
             password: server.password.as_ref().map(|password| password.expose_secret().to_owned()),
-            sslmode: server.sslmode,
-            sslrootcert: server.sslrootcert.clone(),
             live: live.to_owned(),
             swapping: (swapping.0, swapping.1.to_owned()),
         };
@@ -149,16 +140,7 @@ async fn watch() -> Result<(), String> {
     let mut line = String::new();
     input.read_line(&mut line).await.map_err(|error| error.to_string())?;
     let order: Order = serde_json::from_str(&line).map_err(|error| format!("the order cannot be read: {error}"))?;
-    let server = Server {
-        host: order.host,
-        port: order.port,
-        database: order.live.clone(),
-        user: order.user,
-        password: order.password.map(SecretString::from),
-        sslmode: order.sslmode,
-        sslrootcert: order.sslrootcert,
-        settings: Postgres::bare(&order.live),
-    };
+    let server = order.address.server(&order.live, order.password);
     // What cannot be reached now could not be opened later.
     let session = server.connect_to(gate::MAINTENANCE, "relight guard").await.map_err(|error| error.to_string())?;
     session.close().await;

@@ -1,0 +1,203 @@
+//! The process: `relight load ORDER`.
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::archive::{ArchiveError, End, Offset, Span, Toc, find_blocks};
+use crate::workers::s3::Arriving;
+
+use super::super::session::Session;
+use super::board::Board;
+use super::ddl::Table;
+use super::lane::{self, Shared};
+use super::list;
+use super::order::{Order, Standing};
+use super::units::{self, Units};
+
+/// The command that makes relight a loader.
+pub const VERB: &str = "load";
+/// What is read first of an archive; more until its table of contents is whole.
+const FIRST: u64 = 256 << 10;
+/// Between two words about how far it is.
+const TELL: Duration = Duration::from_millis(250);
+
+/// The body of the process.
+#[must_use]
+pub fn main(order: &Path) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error.to_string()),
+    };
+    let outcome = runtime.block_on(load(order));
+    // A feed that nobody listens to ends with the process.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => failed(&why),
+    }
+}
+
+fn failed(why: &str) -> ExitCode {
+    say(&format!("relight: error: {}", why.trim_end_matches('.')));
+    ExitCode::FAILURE
+}
+
+/// A line of the log.
+pub(super) fn say(line: &str) {
+    // Without a log there is still the exit code.
+    let mut out = std::io::stdout();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+async fn load(order: &Path) -> Result<(), String> {
+    let order: Order = std::fs::read(order)
+        .map_err(|error| error.to_string())
+        .and_then(|text| serde_json::from_slice(&text).map_err(|error| error.to_string()))
+        .map_err(|error| format!("the order {} cannot be read: {error}", order.display()))?;
+    let archive = Arriving::open(&order.archive, order.size)
+        .map_err(|error| format!("{} cannot be opened: {error}", order.archive.display()))?;
+    let toc = contents(&archive).await?;
+    // By this name the file is found even when its download gives it its own.
+    let file = format!("/proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(archive.file()));
+    say("making types, tables and functions");
+    list::restore(&order, &toc, &file, "before", &units::before(&toc), 1).await?;
+    let sessions = sessions(&order, &toc).await?;
+    let plain = plain(&sessions).await?;
+    let Units { all, rest, .. } = units::divide(&toc, &plain);
+    let spans = toc.spans(order.size);
+    let lanes = u32::try_from(sessions.len()).unwrap_or(1);
+    let shared = Arc::new(Shared {
+        board: Mutex::new(Board::new(all, &spans, lanes)),
+        moved: Notify::new(),
+        toc,
+        archive,
+        counts: Mutex::default(),
+    });
+    let telling = tokio::spawn(tell(order.standing.clone(), Arc::clone(&shared)));
+    let finding = find(&shared);
+    let working =
+        async { futures_util::future::try_join_all(sessions.iter().map(|session| lane::run(&shared, session))).await };
+    tokio::try_join!(finding, working)?;
+    for session in sessions {
+        session.close().await;
+    }
+    whole(&shared).await?;
+    say(&format!("restoring what is left: {} entries", rest.len()));
+    list::restore(&order, &shared.toc, &file, "rest", &rest, order.jobs).await?;
+    telling.abort();
+    leave(&order, &shared).map_err(|error| format!("{} cannot be written: {error}", order.counts.display()))?;
+    say("everything is restored");
+    Ok(())
+}
+
+/// The table of contents, as soon as it has arrived.
+async fn contents(archive: &Arriving) -> Result<Toc, String> {
+    let reader = archive.again().map_err(|error| format!("the archive: {error}"))?;
+    let read = move || -> Result<Toc, String> {
+        let mut most = FIRST;
+        loop {
+            reader.wait(0, most).map_err(|error| error.to_string())?;
+            let mut bytes = vec![0; usize::try_from(most.min(reader.size())).unwrap_or_default()];
+            std::os::unix::fs::FileExt::read_exact_at(reader.file(), &mut bytes, 0)
+                .map_err(|error| error.to_string())?;
+            match Toc::parse(&bytes) {
+                Err(ArchiveError::NeedMore { .. }) if most < reader.size() => most = most.saturating_mul(4),
+                parsed => return parsed.map_err(|error| error.given_size(reader.size()).to_string()),
+            }
+        }
+    };
+    tokio::task::spawn_blocking(read).await.map_err(|error| error.to_string()).and_then(|read| read)
+}
+
+async fn sessions(order: &Order, toc: &Toc) -> Result<Vec<Session>, String> {
+    futures_util::future::try_join_all((0..order.jobs.max(1)).map(|_| lane::open(order, toc))).await
+}
+
+/// The ordinary tables: those with rows of their own and no partitions.
+async fn plain(sessions: &[Session]) -> Result<BTreeSet<Table>, String> {
+    let sql = "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.relkind = 'r'";
+    let Some(session) = sessions.first() else { return Ok(BTreeSet::new()) };
+    let rows = session.query("list the tables", sql, &[]).await.map_err(|error| error.to_string())?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// Finds the data blocks of an archive that was written to a pipe, which does not say where they are, and writes it into
+/// the copy: pg_restore would look for each of them from the beginning.
+async fn find(shared: &Arc<Shared>) -> Result<(), String> {
+    if !shared.toc.entries.iter().any(|entry| entry.offset == Offset::NotSet) {
+        return Ok(());
+    }
+    let own = Arc::clone(shared);
+    let walk = move || -> Result<(), String> {
+        let reader = own.archive.again().map_err(|error| error.to_string())?;
+        let mut spans = Vec::new();
+        let mut found = |span: Span| {
+            own.board().found(span);
+            own.moved.notify_waiters();
+            spans.push(span);
+        };
+        let state = find_blocks(reader, &own.toc, &mut found).map_err(|error| error.to_string())?;
+        match state.end {
+            End::Complete => {}
+            End::Cut { inside } => {
+                return Err(format!(
+                    "the dump is cut off: {} of {} data blocks are whole, and it ends inside {inside}",
+                    state.blocks, state.expected
+                ));
+            }
+            End::Corrupt { at, what } => return Err(format!("the dump is damaged at byte {at}: {what}")),
+        }
+        fill_in(&own, &spans).map_err(|error| format!("the offsets cannot be written into the copy: {error}"))
+    };
+    tokio::task::spawn_blocking(walk).await.map_err(|error| error.to_string())?
+}
+
+fn fill_in(shared: &Shared, spans: &[Span]) -> std::io::Result<()> {
+    use std::os::unix::fs::FileExt as _;
+    for span in spans {
+        let Some(entry) = shared.toc.entry(span.dump_id) else { continue };
+        if entry.offset == Offset::NotSet {
+            // K_OFFSET_POS_SET of pg_backup_archiver.h, and the offset.
+            let mut nine = vec![2];
+            nine.extend(span.start.to_le_bytes());
+            shared.archive.file().write_all_at(&nine, entry.offset_at)?;
+        }
+    }
+    Ok(())
+}
+
+/// Waits until the whole archive is here.
+async fn whole(shared: &Arc<Shared>) -> Result<(), String> {
+    let own = Arc::clone(shared);
+    let wait = move || own.archive.wait(0, own.archive.size()).map_err(|error| error.to_string());
+    tokio::task::spawn_blocking(wait).await.map_err(|error| error.to_string())?
+}
+
+/// Tells how far it is, until the process ends.
+async fn tell(to: std::path::PathBuf, shared: Arc<Shared>) {
+    loop {
+        let (done, total, label, idle_s) = shared.board().standing();
+        // Who cannot be told how far it is will be told when it ends.
+        let _ = Standing { label, done, total, idle_s }.put(&to);
+        tokio::time::sleep(TELL).await;
+    }
+}
+
+/// Leaves the rows that were counted, if all of them were.
+fn leave(order: &Order, shared: &Shared) -> std::io::Result<()> {
+    let counts = shared.counts.lock().unwrap_or_else(PoisonError::into_inner);
+    let wanted = shared.toc.entries.iter().filter(|entry| entry.is_copy()).count();
+    if counts.len() < wanted {
+        return Ok(());
+    }
+    let part = order.counts.with_extension("part-rows");
+    std::fs::write(&part, serde_json::to_vec(&*counts)?)?;
+    std::fs::rename(part, &order.counts)
+}

@@ -1,0 +1,107 @@
+//! Nothing is left half done, and no sequence lags behind its column.
+
+use crate::archive::Toc;
+use crate::workers::WorkerError;
+
+use super::super::server::{Server, ident};
+use super::super::session::Session;
+
+/// Nothing is left half done that the dump has whole.
+pub(super) async fn sound(session: &Session, toc: &Toc, wrong: &mut Vec<String>) -> Result<String, WorkerError> {
+    let doing = "look for what is half done";
+    let dumped_with = |words: &str, name: &str| {
+        toc.entries
+            .iter()
+            .any(|entry| entry.definition.as_deref().is_some_and(|sql| sql.contains(words) && sql.contains(name)))
+    };
+    let checks: [(&str, &str, Option<&str>); 4] = [
+        (
+            "Invalid indexes",
+            "SELECT indexrelid::regclass::text, '' FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indrelid WHERE (NOT indisvalid OR NOT indisready) AND c.relkind <> 'p'",
+            None,
+        ),
+        (
+            "Constraints that were not checked",
+            "SELECT conrelid::regclass::text || ' ' || conname, conname::text FROM pg_catalog.pg_constraint WHERE NOT convalidated",
+            Some("NOT VALID"),
+        ),
+        (
+            "Disabled triggers",
+            "SELECT tgrelid::regclass::text || ' ' || tgname, tgname::text FROM pg_catalog.pg_trigger WHERE tgenabled = 'D' AND NOT tgisinternal",
+            Some("DISABLE TRIGGER"),
+        ),
+        (
+            "Disabled foreign keys",
+            "SELECT DISTINCT tgrelid::regclass::text, '' FROM pg_catalog.pg_trigger WHERE tgenabled = 'D' AND tgisinternal",
+            None,
+        ),
+    ];
+    for (what, sql, excuse) in checks {
+        let rows = session.query(doing, sql, &[]).await?;
+        let found: Vec<String> = rows
+            .iter()
+            .map(|row| (row.get::<_, String>(0), row.get::<_, String>(1)))
+            .filter(|(_, name)| !excuse.is_some_and(|words| dumped_with(words, name)))
+            .map(|(shown, _)| shown)
+            .collect();
+        if !found.is_empty() {
+            wrong.push(format!("{what}: {}.", found.join(", ")));
+        }
+    }
+    let sql = "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'm' AND NOT c.relispopulated";
+    let filled = |schema: &str, name: &str| {
+        toc.entries.iter().any(|entry| {
+            entry.desc == "MATERIALIZED VIEW DATA" && entry.tag == name && entry.namespace.as_deref() == Some(schema)
+        })
+    };
+    let rows = session.query(doing, sql, &[]).await?;
+    let empty: Vec<String> = rows
+        .iter()
+        .map(|row| (row.get::<_, String>(0), row.get::<_, String>(1)))
+        .filter(|(schema, name)| filled(schema, name))
+        .map(|(schema, name)| format!("{schema}.{name}"))
+        .collect();
+    if !empty.is_empty() {
+        wrong.push(format!("Materialized views without their data: {}.", empty.join(", ")));
+    }
+    Ok("Indexes valid, constraints checked, triggers on, materialized views filled: looked at".to_owned())
+}
+
+/// A sequence behind its column would give out keys that are taken.
+pub(super) async fn sequences(
+    session: &Session,
+    server: &Server,
+    wrong: &mut Vec<String>,
+) -> Result<String, WorkerError> {
+    let doing = "look at the sequences";
+    let sql = "SELECT n.nspname::text, s.relname::text, tn.nspname::text, t.relname::text, a.attname::text FROM pg_catalog.pg_depend d \
+         JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S' JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace \
+         JOIN pg_catalog.pg_sequence q ON q.seqrelid = s.oid AND q.seqincrement > 0 \
+         JOIN pg_catalog.pg_class t ON t.oid = d.refobjid JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace \
+         JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum = d.refobjsubid AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) \
+         WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.deptype IN ('a', 'i') ORDER BY 1, 2";
+    let rows = session.query(doing, sql, &[]).await?;
+    session.batch(doing, &format!("SET ROLE {}", ident(&server.settings.owner))).await?;
+    for row in &rows {
+        let part = |at: usize| -> String { row.get(at) };
+        let (sequence, table) =
+            (format!("{}.{}", ident(&part(0)), ident(&part(1))), format!("{}.{}", ident(&part(2)), ident(&part(3))));
+        let sql = format!(
+            "SELECT (SELECT last_value FROM {sequence}), (SELECT max({})::bigint FROM {table})",
+            ident(&part(4))
+        );
+        let values = session.one(doing, &sql, &[]).await?;
+        let (last, most): (i64, Option<i64>) = (values.get(0), values.get(1));
+        if let Some(most) = most.filter(|most| *most > last) {
+            wrong.push(format!(
+                "The sequence {}.{} stands at {last}, behind {}.{} with {most}.",
+                part(0),
+                part(1),
+                part(3),
+                part(4)
+            ));
+        }
+    }
+    session.batch(doing, "RESET ROLE").await?;
+    Ok(format!("{} sequences looked at, against the highest key of their column", rows.len()))
+}
