@@ -108,6 +108,12 @@ pub enum Notice {
         total: Option<u64>,
         /// What is counted: `bytes`, `items`, `pods`.
         unit: String,
+        /// The least and the most seconds that are left, where the one who works can tell better than its pace does.
+        #[serde(default)]
+        left: Option<(u64, u64)>,
+        /// Nothing moves; since when and why.
+        #[serde(default)]
+        stalled: Option<String>,
     },
     /// The dumps that there are.
     Snapshots(Listing),

@@ -54,6 +54,10 @@ pub(super) struct Progress {
     pub(super) unit: String,
     /// When this label was first heard, and how much was done then.
     pub(super) since: (Timestamp, u64),
+    /// The least and the most seconds that are left, as the worker says.
+    pub(super) left: Option<(u64, u64)>,
+    /// Nothing moves; since when and why.
+    pub(super) stalled: Option<String>,
 }
 
 /// What a question to the engine was about.

@@ -106,13 +106,13 @@ fn noticed(app: &mut App, notice: Notice) -> Vec<Out> {
                 app.fetched.retain(|id| output.get(*id).is_some());
             }
         }
-        Notice::Progress { attempt, label, done, total, unit } => {
+        Notice::Progress { attempt, label, done, total, unit, left, stalled } => {
             let since = app
                 .progress
                 .get(&attempt)
                 .filter(|known| known.label == label && known.done <= done)
                 .map_or((app.now, done), |known| known.since);
-            app.progress.insert(attempt, Progress { label, done, total, unit, since });
+            app.progress.insert(attempt, Progress { label, done, total, unit, since, left, stalled });
         }
         Notice::Snapshots(listing) => {
             app.listing_fault = None;

@@ -73,6 +73,8 @@ impl Io {
             done,
             total,
             unit: unit.to_owned(),
+            left: None,
+            stalled: None,
         });
     }
 

@@ -152,6 +152,8 @@ impl Story {
             done,
             total: Some(4_499_000_000),
             unit: "bytes".to_owned(),
+            left: None,
+            stalled: None,
         };
         self.notice(progress(100_000_000));
         self.wait(720);

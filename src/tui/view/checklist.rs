@@ -132,6 +132,10 @@ fn below(app: &App, state: &State, step: &Step, selected: bool, width: usize) ->
             if let Some(progress) = app.progress.get(id) {
                 lines.push(bar(app, progress, room));
                 lines.push(dim(&progress.label));
+                if let Some(why) = &progress.stalled {
+                    let why = text::fit(why, room, app.theme.ellipsis());
+                    lines.push(Line::from(Span::styled(format!("     {why}"), app.theme.warning())));
+                }
             }
             if stopping {
                 lines.push(Line::from(Span::styled("     stopping as asked", app.theme.warning())));
@@ -155,7 +159,8 @@ fn bar(app: &App, progress: &Progress, room: usize) -> Line<'static> {
         return Line::from(Span::styled(text::fit(&words, room, app.theme.ellipsis()), app.theme.active()));
     };
     let done = progress.done.min(total);
-    let percent = u128::from(done) * 100 / u128::from(total);
+    // A step that is at work is not done: the whole is reached when its outcome is.
+    let percent = (u128::from(done) * 100 / u128::from(total)).min(99);
     let mut words = format!(" {percent:>3} %");
     if let Some(left) = left(progress, done, total, app.now) {
         words.push_str("  ");
@@ -174,6 +179,12 @@ fn bar(app: &App, progress: &Progress, room: usize) -> Line<'static> {
 
 /// How long it still takes, at the pace so far.
 fn left(progress: &Progress, done: u64, total: u64, now: Timestamp) -> Option<String> {
+    if let Some((least, most)) = progress.left {
+        let text =
+            |seconds: u64| duration_text(jiff::SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX)));
+        let (least, most) = (text(least), text(most));
+        return Some(if least == most { format!("{least} left") } else { format!("{least} to {most} left") });
+    }
     let (since, before) = progress.since;
     let seconds = u128::try_from(now.duration_since(since).as_secs()).ok()?;
     let made = u128::from(done.checked_sub(before)?);

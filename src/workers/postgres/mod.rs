@@ -7,7 +7,8 @@
 //! | `tools` | pg_restore and pg_dump of the right version |
 //! | `check`, `sessions`, `end_sessions` | rights; who else is connected |
 //! | `dump` | the safety dump |
-//! | `source`, `local_copy`, `judge`, `progress` | a dump, fetched and judged; how far its restore is |
+//! | `source`, `local_copy`, `judge` | a dump, fetched and judged |
+//! | `progress`, `pace`, `stall` | how far a restore is, how long it still takes, and what it waits for |
 //! | `load` | restoring an archive faster than pg_restore alone |
 //! | `beside` | restoring into a new database beside the live one |
 //! | `swap` | exchanging the two, and back |
@@ -24,6 +25,7 @@ mod error;
 mod judge;
 mod load;
 mod local_copy;
+mod pace;
 mod pgpass;
 mod progress;
 mod prove;
@@ -32,6 +34,7 @@ mod server;
 mod session;
 mod sessions;
 mod source;
+mod stall;
 mod swap;
 mod target_lock;
 mod tls;

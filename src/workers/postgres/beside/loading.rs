@@ -4,19 +4,23 @@
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use secrecy::SecretString;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::archive::Toc;
+use crate::incident::{Notice, duration_text};
 use crate::workers::process::{self, Exit, Rows, Spec};
 use crate::workers::{Context, Io, WorkerError};
 
 use super::super::load::{Order, Standing, VERB};
+use super::super::pace::Pace;
 use super::super::server::{FOREIGN, Server, application};
 use super::super::sessions::RESTORE;
+use super::super::stall::{AFTER_S, why};
 use super::super::tools::Tool;
+use super::rehearsals::Rehearsal;
 use super::restore::WHAT;
 
 /// A crash of the server would throw the new database away anyway. The memory is for each session's sorting: measured,
@@ -100,21 +104,66 @@ pub(super) async fn run(
     spec.redact = server.secrets();
     spec.rows = Rows::Postgres;
     let standing = order.with_file_name(format!("{}.standing.json", io.attempt));
+    let rehearsed = history(cx).and_then(|root| Rehearsal::last(&root, &server.name())).map(|last| last.restored());
+    let mut watch = Watch { io, pace: Pace::new(Instant::now(), rehearsed), last: Standing::default(), stalled: None };
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut running = std::pin::pin!(process::run(io, spec));
-    let mut last = Standing::default();
     loop {
         tokio::select! {
             exit = &mut running => return exit,
             _ = looks.tick() => {
-                if let Some(now) = Standing::read(&standing).filter(|now| *now != last && now.total > 0) {
+                if let Some(now) = Standing::read(&standing).filter(|now| now.total > 0) {
                     hushed.store(true, Ordering::Relaxed);
-                    io.progress(now.label.clone(), now.done, Some(now.total), "of the work");
-                    last = now;
+                    watch.look(cx, server, now).await;
                 }
             }
         }
+    }
+}
+
+/// Where the history of rehearsals is: an incident's folder lies in `incidents/`, beside it.
+pub(super) fn history(cx: &Context) -> Option<PathBuf> {
+    cx.folder.parent().and_then(Path::parent).map(Path::to_owned)
+}
+
+/// Passes on how far the process says it is.
+struct Watch<'a> {
+    io: &'a Io,
+    pace: Pace,
+    last: Standing,
+    /// What was said about a stall, for as long as it lasts.
+    stalled: Option<String>,
+}
+
+impl Watch<'_> {
+    async fn look(&mut self, cx: &Context, server: &Server, now: Standing) {
+        if now == self.last {
+            return;
+        }
+        if now.idle_s < AFTER_S {
+            if self.stalled.take().is_some() {
+                self.io.line("it goes on");
+            }
+        } else if now.idle_s / AFTER_S != self.last.idle_s / AFTER_S || self.stalled.is_none() {
+            // Asked once a minute: the reason may change.
+            let why = why(server, &cx.knowledge.incident).await.unwrap_or_else(|error| error.cause);
+            let since = duration_text(jiff::SignedDuration::from_secs(i64::try_from(now.idle_s).unwrap_or(i64::MAX)));
+            let said = format!("no progress for {since}: {why}");
+            self.io.line(&said);
+            self.stalled = Some(said);
+        }
+        let left = self.pace.left(Instant::now(), now.done, now.total).filter(|_| self.stalled.is_none());
+        self.io.notice(Notice::Progress {
+            attempt: self.io.attempt,
+            label: now.label.clone(),
+            done: now.done,
+            total: Some(now.total),
+            unit: "of the work".to_owned(),
+            left,
+            stalled: self.stalled.clone(),
+        });
+        self.last = now;
     }
 }
 

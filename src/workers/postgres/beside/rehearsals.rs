@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,12 @@ impl Rehearsal {
     pub fn took(&self) -> SignedDuration {
         let millis = self.fetch_ms.saturating_add(self.restore_ms).saturating_add(self.prove_ms);
         SignedDuration::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
+    }
+
+    /// How long restoring took, beside and behind the download.
+    #[must_use]
+    pub fn restored(&self) -> Duration {
+        Duration::from_millis(self.fetch_ms.saturating_add(self.restore_ms))
     }
 
     /// Adds it to the history.

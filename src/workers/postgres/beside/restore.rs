@@ -16,6 +16,7 @@ use crate::snapshots::size_text;
 use crate::workers::process::{self, Adopted, Exit};
 use crate::workers::{Context, Done, Io, Probe, Ran, Worker, WorkerError};
 
+use super::super::load::PHASES;
 use super::super::local_copy;
 use super::super::server::{Server, application, ident, shell};
 use super::super::session::Session;
@@ -104,9 +105,7 @@ impl Worker for RestoreBeside {
         plan.findings.extend(gates::rights(&session, &server, &live).await?);
         plan.findings.push(gates::room(&session, &server, &live).await);
         session.close().await;
-        // An incident's folder lies in `incidents/`, beside which the history of rehearsals is.
-        let root = cx.folder.parent().and_then(Path::parent);
-        if let Some(last) = root.and_then(|root| Rehearsal::last(root, &server.name())) {
+        if let Some(last) = loading::history(cx).and_then(|root| Rehearsal::last(&root, &server.name())) {
             plan.findings.push(Finding::good(last.says(cx.knowledge.now)));
         }
         plan.basis = serde_json::to_value(Basis { object, taken_at, jobs }).unwrap_or_default();
@@ -353,7 +352,7 @@ async fn done(
 ) -> Result<Done, WorkerError> {
     let oid = Properties::read(admin, name, major).await?.map_or(0, |found| found.oid);
     let took = duration_text(exit.ended_at.duration_since(exit.started_at));
-    let evidence = vec![
+    let mut evidence = vec![
         format!(
             "{} of {} restored into {name} in {took}; nobody is served by it yet",
             basis.object.key,
@@ -365,6 +364,7 @@ async fn done(
             toc.summary().tables_with_data
         ),
     ];
+    evidence.extend(exit.tail.iter().filter(|line| line.starts_with(PHASES)).cloned());
     let fact = Fact::RestoredBeside {
         database: name.to_owned(),
         oid,

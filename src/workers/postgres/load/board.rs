@@ -46,6 +46,8 @@ pub(super) struct Board {
     /// When a unit ended or a row was loaded last.
     moved: Instant,
     seen: u64,
+    /// When the last row was loaded.
+    loaded: Option<Instant>,
 }
 
 struct Loading {
@@ -59,7 +61,7 @@ impl Board {
         let spans = spans.iter().map(|span| (span.dump_id, *span)).collect();
         let states = vec![State::Waiting; units.len()];
         let (feeds, held) = (BTreeMap::new(), Vec::new());
-        Self { units, states, spans, feeds, held, busy: 0, lanes, moved: Instant::now(), seen: 0 }
+        Self { units, states, spans, feeds, held, busy: 0, lanes, moved: Instant::now(), seen: 0, loaded: None }
     }
 
     pub(super) fn unit(&self, at: usize) -> Option<&Unit> {
@@ -159,7 +161,14 @@ impl Board {
             *state = State::Done;
         }
         self.held.retain(|(unit, ..)| *unit != at);
-        self.feeds.remove(&at).map(|loading| (loading.rows, loading.feed))
+        let loaded = self.feeds.remove(&at)?;
+        self.loaded = Some(self.moved);
+        Some((loaded.rows, loaded.feed))
+    }
+
+    /// When the last row was loaded.
+    pub(super) fn loaded(&self) -> Option<Instant> {
+        self.loaded
     }
 
     /// How much of the weight is done, and of how much; and what is being done.

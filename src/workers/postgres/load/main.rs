@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -22,6 +22,8 @@ use super::units::{self, Units};
 
 /// The command that makes relight a loader.
 pub const VERB: &str = "load";
+/// The beginning of the line that says where the time went.
+pub(in super::super) const PHASES: &str = "took ";
 /// What is read first of an archive; more until its table of contents is whole.
 const FIRST: u64 = 256 << 10;
 /// Between two words about how far it is.
@@ -56,6 +58,7 @@ pub(super) fn say(line: &str) {
 }
 
 async fn load(order: &Path) -> Result<(), String> {
+    let began = Instant::now();
     let order: Order = std::fs::read(order)
         .map_err(|error| error.to_string())
         .and_then(|text| serde_json::from_slice(&text).map_err(|error| error.to_string()))
@@ -67,6 +70,7 @@ async fn load(order: &Path) -> Result<(), String> {
     let file = format!("/proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(archive.file()));
     say("making types, tables and functions");
     list::restore(&order, &toc, &file, "before", &units::before(&toc), 1).await?;
+    let made = Instant::now();
     let sessions = sessions(&order, &toc).await?;
     let plain = plain(&sessions).await?;
     let Units { all, rest, .. } = units::divide(&toc, &plain);
@@ -87,11 +91,21 @@ async fn load(order: &Path) -> Result<(), String> {
     for session in sessions {
         session.close().await;
     }
+    let built = Instant::now();
     whole(&shared).await?;
     say(&format!("restoring what is left: {} entries", rest.len()));
     list::restore(&order, &shared.toc, &file, "rest", &rest, order.jobs).await?;
     telling.abort();
     leave(&order, &shared).map_err(|error| format!("{} cannot be written: {error}", order.counts.display()))?;
+    let loaded = shared.board().loaded().unwrap_or(made);
+    let seconds = |from: Instant, to: Instant| to.saturating_duration_since(from).as_secs_f64();
+    say(&format!(
+        "{PHASES}{:.1}s for definitions, {:.1}s for rows, {:.1}s more for indexes, keys and statistics, {:.1}s for the rest",
+        seconds(began, made),
+        seconds(made, loaded),
+        seconds(loaded, built),
+        built.elapsed().as_secs_f64()
+    ));
     say("everything is restored");
     Ok(())
 }

@@ -31,5 +31,6 @@ mod main;
 mod order;
 mod units;
 
+pub(super) use main::PHASES;
 pub use main::{VERB, main};
 pub(super) use order::{Order, Standing};

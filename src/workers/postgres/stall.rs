@@ -1,0 +1,36 @@
+//! What a restore that does not get on waits for.
+
+use crate::incident::IncidentId;
+use crate::workers::WorkerError;
+
+use super::server::{Server, application};
+use super::sessions::RESTORE;
+
+/// Without any progress for so long, it is said that nothing moves.
+pub(super) const AFTER_S: u64 = 60;
+
+/// What the server says about the restore's sessions, with who is in their way and how to end that.
+///
+/// # Errors
+/// The server cannot be asked.
+pub(super) async fn why(server: &Server, incident: &IncidentId) -> Result<String, WorkerError> {
+    let sql = "SELECT coalesce(r.wait_event_type || '/' || r.wait_event, 'the processor'), b.pid, \
+         coalesce(b.usename::text, '?') || ' \"' || coalesce(b.application_name, '') || '\"' \
+         FROM pg_catalog.pg_stat_activity r LEFT JOIN pg_catalog.pg_stat_activity b ON b.pid = ANY (pg_catalog.pg_blocking_pids(r.pid)) \
+         WHERE r.application_name = $1 ORDER BY b.pid NULLS LAST, r.state";
+    let session = server.connect_to("postgres", &application(incident, "looks")).await?;
+    let rows = session.query("look what the restore waits for", sql, &[&application(incident, RESTORE)]).await?;
+    session.close().await;
+    let clean = |text: String| text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
+    Ok(match rows.first() {
+        None => "the server knows no session of it".to_owned(),
+        Some(row) => match row.get::<_, Option<i32>>(1) {
+            Some(pid) => format!(
+                "it waits for {}, held by session {pid} of {}; SELECT pg_terminate_backend({pid}) ends that",
+                row.get::<_, String>(0),
+                clean(row.get(2))
+            ),
+            None => format!("it waits for {}, and no other session is in its way", row.get::<_, String>(0)),
+        },
+    })
+}
