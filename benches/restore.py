@@ -132,18 +132,23 @@ def bench(binary, ready, folder, home, runs, servers):
         psql("DROP DATABASE bench WITH (FORCE)", "postgres")
         return {"fetch": fetched - began, "restore": ended - fetched, "prove": 0.0}
 
-    spent = []
+    spent = {}
+
+    def metered(name, way):
+        """Runs it, and keeps the CPU-seconds of the servers and of everything that it starts."""
+        server, own = cpu_of(servers), resource.getrusage(resource.RUSAGE_CHILDREN)
+        found = way()
+        ours = resource.getrusage(resource.RUSAGE_CHILDREN)
+        own = ours.ru_utime + ours.ru_stime - own.ru_utime - own.ru_stime
+        spent.setdefault(name, []).append((cpu_of(servers) - server, own))
+        return found
 
     def relight():
-        before = cpu_of(servers), resource.getrusage(resource.RUSAGE_CHILDREN)
         command = [binary, "--config", ready["config"], "--state-dir", os.path.join(home, "state")]
         said = subprocess.run(command + ["rehearse", "--json", "--snapshot", KEY], capture_output=True, text=True)
         if said.returncode != 0:
             sys.exit(f"relight rehearse: {said.returncode}: {said.stdout}{said.stderr}")
         found = json.loads(said.stdout)
-        ours = resource.getrusage(resource.RUSAGE_CHILDREN)
-        own = ours.ru_utime + ours.ru_stime - before[1].ru_utime - before[1].ru_stime
-        spent.append((cpu_of(servers) - before[0], own))
         return {phase: found[f"{phase}_ms"] / 1000 for phase in ("fetch", "restore", "prove")}
 
     ways = {}
@@ -162,16 +167,19 @@ def bench(binary, ready, folder, home, runs, servers):
     # In turns, so that what else the machine does falls on all of them.
     for _ in range(runs):
         for name, way in ways.items():
-            found[name].append(way())
+            found[name].append(metered(name, way))
     total = {name: statistics.median(sum(run.values()) for run in all_runs) for name, all_runs in found.items()}
     ours = total["(c) relight, proof included"]
     print(f"{'':42} {'fetch':>7} {'restore':>8} {'prove':>7} {'median':>8} {'(c) is':>8}")
     for name, all_runs in found.items():
         phases = [statistics.median(run[phase] for run in all_runs) for phase in ("fetch", "restore", "prove")]
         print(f"{name:42} {phases[0]:6.2f}s {phases[1]:7.2f}s {phases[2]:6.2f}s {total[name]:7.2f}s {ours / total[name]:7.2f}×")
-    server, own = (statistics.median(part) for part in zip(*spent))
-    limit = (server + own) / cores
-    print(f"CPU-seconds of (c): servers {server:.2f}, relight and pg_restore {own:.2f}: the limit on {cores} cores is {limit:.2f}s, (c) is {ours / limit:.2f}×")
+    print(f"{'CPU-seconds':42} {'servers':>8} {'clients':>8} {'÷ cores':>8}")
+    for name, all_runs in spent.items():
+        server, own = (statistics.median(part) for part in zip(*all_runs))
+        print(f"{name:42} {server:7.2f}s {own:7.2f}s {(server + own) / cores:7.2f}s")
+    print(f"(c) is {ours / ((server + own) / cores):.2f}× its limit: all its CPU-seconds, spread evenly over the cores")
+
 
 
 main()

@@ -120,6 +120,13 @@ pub enum Action {
         /// The step that swapped.
         swap: StepId,
     },
+    /// Drops the database that a swap kept.
+    DropKept {
+        /// The live database.
+        database: TargetRef,
+        /// The step that swapped.
+        swap: StepId,
+    },
     /// Proves that the database holds what the dump holds: tables, row counts, constraints, the app's role.
     ProveTables {
         /// The database.
@@ -192,6 +199,7 @@ impl Action {
             | Self::SafetyDump { database, .. }
             | Self::SwapDatabase { database, .. }
             | Self::SwapBack { database, .. }
+            | Self::DropKept { database, .. }
             | Self::RestoreDatabase { database, .. } => Some(database.to_string()),
             Self::StopWrites { cluster } => Some(cluster.to_string()),
             Self::StartWrites { from } => Some(format!("writers of {from}")),
@@ -229,7 +237,7 @@ impl Action {
             Self::ProveTables { restore, .. } | Self::SwapDatabase { restore, .. } => {
                 vec![(restore, &["restore_database"])]
             }
-            Self::SwapBack { swap, .. } => vec![(swap, &["swap_database"])],
+            Self::SwapBack { swap, .. } | Self::DropKept { swap, .. } => vec![(swap, &["swap_database"])],
             Self::StartWrites { from } => vec![(from, &["stop_writes"])],
             Self::PutBackObjects { from } => vec![(from, &["rehydrate_objects"])],
             _ => Vec::new(),
@@ -253,6 +261,7 @@ impl Action {
             | Self::RestoreDatabase { database, .. }
             | Self::SwapDatabase { database, .. }
             | Self::SwapBack { database, .. }
+            | Self::DropKept { database, .. }
             | Self::ProveTables { database, .. } => vec![database.clone()],
             Self::SafetyDump { database, to } => vec![database.clone(), to.clone()],
             Self::RehydrateObjects { from, to, keep } => {
@@ -285,6 +294,7 @@ impl Action {
             Self::RestoreDatabase { .. } => "restore_database",
             Self::SwapDatabase { .. } => "swap_database",
             Self::SwapBack { .. } => "swap_back",
+            Self::DropKept { .. } => "drop_kept",
             Self::ProveTables { .. } => "prove_tables",
             Self::StartWrites { .. } => "start_writes",
             Self::RehydrateObjects { .. } => "rehydrate_objects",

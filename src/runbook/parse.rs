@@ -273,7 +273,7 @@ mod tests {
     #[test]
     fn the_built_in_runbook_is_sound() {
         let runbook = Runbook::parse("built-in", super::super::BUILT_IN).expect("sound");
-        assert_eq!(runbook.phases.len(), 8);
+        assert_eq!(runbook.phases.len(), 9);
         assert_eq!(runbook.contacts.len(), 3);
         let written = Runbook::parse("in-place", include_str!("../../assets/runbooks/in-place.toml")).expect("sound");
         assert_eq!(written.phases.len(), 8);

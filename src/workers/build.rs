@@ -12,7 +12,8 @@ use super::launchdarkly::{CheckLaunchDarkly, Flags, RestoreFlag, SetFlag};
 use super::objects::{PutBackObjects, RehydrateObjects};
 use super::pagerduty::{CallResponders, CheckPagerDuty, CloseIncident, DeclareIncident, PostStatusUpdate};
 use super::postgres::{
-    CheckPostgres, EndSessions, ProveTables, RestoreBeside, RestoreInPlace, SafetyDump, SwapBack, SwapDatabase,
+    CheckPostgres, DropKept, EndSessions, ProveTables, RestoreBeside, RestoreInPlace, SafetyDump, SwapBack,
+    SwapDatabase,
 };
 use super::redis::{CheckRedis, FlushCache};
 use super::s3::CheckS3;
@@ -54,6 +55,7 @@ pub fn build(action: &Action) -> Result<Box<dyn Worker>, WorkerError> {
             Box::new(RestoreInPlace { database, from, atomic: false })
         }
         Action::SwapDatabase { database, restore } => Box::new(SwapDatabase { database, restore }),
+        Action::DropKept { database, swap } => Box::new(DropKept { database, swap }),
         Action::SwapBack { database, swap } => Box::new(SwapBack { database, swap }),
         Action::ProveTables { database, restore } => Box::new(ProveTables { database, restore }),
         Action::RunCommand { command, blocked_by, changes } => {

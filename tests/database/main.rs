@@ -4,6 +4,7 @@
 
 mod beside;
 mod in_place;
+mod kills;
 mod later;
 mod load;
 mod rows;

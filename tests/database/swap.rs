@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use relight::incident::{Fact, Gravity, Plan};
 use relight::runbook::StepId;
-use relight::workers::postgres::{SwapBack, SwapDatabase};
+use relight::workers::postgres::{DropKept, SwapBack, SwapDatabase};
 use relight::workers::{Cancel, Probe, Worker};
 use serde_json::json;
 use tokio_postgres::NoTls;
@@ -106,6 +106,41 @@ async fn the_name_changes_hands_with_all_that_belongs_to_it_and_back() {
     world.done(SWAP, &swap()).await;
     assert_eq!(zeros(&world).await, 0);
     assert_eq!(world.number("SELECT count(*) FROM audit_log WHERE line = 'after the swap'").await, 25);
+}
+
+/// The kept database is dropped by its name, and not while anything would be lost with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_kept_database_is_dropped_only_when_nothing_hangs_on_it() {
+    let (world, _) = damaged().await;
+    let drop_kept = || DropKept { database: database(), swap: StepId::new(SWAP) };
+    world.done(RESTORE, &beside()).await;
+    let refused = world.plan("cleanup.drop", &drop_kept()).await.unwrap_err();
+    assert!(refused.cause.contains("has swapped nothing"), "{refused}");
+    world.done(SWAP, &swap()).await;
+    // A slot without a reader would go with the database, and what it kept for its reader too.
+    let kept = "financecopilot_pre_test";
+    world.as_super("postgres", &format!("ALTER DATABASE {kept} ALLOW_CONNECTIONS true")).await;
+    world.as_super(kept, "SELECT pg_create_logical_replication_slot('cdc', 'pgoutput')").await;
+    let plan = world.plan("cleanup.drop", &drop_kept()).await.unwrap();
+    assert!(plan.obstacle().is_some_and(|why| why.contains("replication slots cdc would be lost")), "{plan:?}");
+    // A plan from before the slot was there holds itself to what is there now.
+    let error = world.run("cleanup.drop", &drop_kept(), &plan).await.unwrap_err();
+    assert!(error.next.contains("Nothing was dropped"), "{error}");
+    assert_ne!(number_of(&world, kept).await, "none");
+    world.as_super(kept, "SELECT pg_drop_replication_slot('cdc')").await;
+    let guest = world.admin(kept).await;
+    let plan = world.plan("cleanup.drop", &drop_kept()).await.unwrap();
+    assert!(plan.obstacle().is_some_and(|why| why.contains("Somebody is connected to it")), "{plan:?}");
+    world.leave(guest).await;
+    let plan = world.plan("cleanup.drop", &drop_kept()).await.unwrap();
+    assert_eq!((plan.obstacle(), plan.type_name.as_deref()), (None, Some(kept)));
+    assert!(matches!(drop_kept().probe(&world.context("cleanup.drop"), &plan).await.unwrap(), Probe::DidNot(_)));
+    world.done("cleanup.drop", &drop_kept()).await;
+    assert_eq!(number_of(&world, kept).await, "none");
+    assert!(matches!(drop_kept().probe(&world.context("cleanup.drop"), &plan).await.unwrap(), Probe::Happened(_)));
+    assert_eq!(zeros(&world).await, 0, "the live one is what was restored");
+    let back = world.plan(BACK, &back()).await.unwrap();
+    assert!(back.obstacle().is_some_and(|why| why.contains("is not there any more")), "{back:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -134,6 +134,7 @@ impl World {
             "fsync=off",
             "max_prepared_transactions=5",
             "autovacuum=off",
+            "wal_level=logical",
         ] {
             command.args(["-c", setting]);
         }

@@ -11,7 +11,7 @@
 //! | `progress`, `pace`, `stall` | how far a restore is, how long it still takes, and what it waits for |
 //! | `load` | restoring an archive faster than pg_restore alone |
 //! | `beside` | restoring into a new database beside the live one |
-//! | `swap` | exchanging the two, and back |
+//! | `swap` | exchanging the two, and back; dropping what was kept |
 //! | `catalogue`, `uses`, `restore` | restoring over the live database, as the written procedure does |
 //! | `count`, `prove` | the database holds what the dump holds |
 
@@ -50,7 +50,7 @@ pub use prove::ProveTables;
 pub use restore::RestoreInPlace;
 pub use server::Server;
 pub use session::{Identity, Session};
-pub use swap::{SwapBack, SwapDatabase, guard};
+pub use swap::{DropKept, SwapBack, SwapDatabase, guard};
 pub use target_lock::TargetLock;
 
 use crate::config::Config;

@@ -11,10 +11,12 @@
 //! runs; the guard, a process of its own, takes it down when this process cannot.
 
 mod back;
+mod drop;
 mod exchange;
 mod forward;
 mod gate;
 pub mod guard;
 
 pub use back::SwapBack;
+pub use drop::DropKept;
 pub use forward::SwapDatabase;
