@@ -96,7 +96,9 @@ async fn each_death_in_each_phase_ends_in_a_sentence_that_is_true() {
             Killed::Loader | Killed::PgRestore => {
                 let pids = processes(&world, program);
                 assert!(!pids.is_empty(), "{case}: there is a process to kill");
-                pids.iter().for_each(|pid| kill_process(*pid, Signal::KILL).unwrap());
+                for pid in pids {
+                    kill_process(pid, Signal::KILL).unwrap();
+                }
             }
             Killed::Backend => kill_process(Pid::from_raw(backend).unwrap(), Signal::KILL).unwrap(),
             Killed::Engine => running.abort(),

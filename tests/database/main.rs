@@ -38,6 +38,56 @@ fn sessions() -> EndSessions {
     EndSessions { database: database() }
 }
 
+/// The dump goes to S3 in parts while pg_dump writes it, and is of one moment: rows that are written meanwhile are not in
+/// it. What lies beside it says which moment, and how many rows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_safety_dump_is_of_one_moment_and_says_which() {
+    let world = World::new().await;
+    // Random bytes do not compress: more than one part.
+    world
+        .run_sql(
+            "CREATE TABLE noise (id int PRIMARY KEY, x bytea); INSERT INTO noise SELECT i, decode(string_agg(md5(random()::text), ''), 'hex') \
+             FROM generate_series(1, 1500) i, generate_series(1, 1000 + i * 0) GROUP BY i; ALTER TABLE noise ALTER x SET STORAGE EXTERNAL",
+        )
+        .await;
+    let plan = world.plan("restore.safety-dump", &safety()).await.unwrap();
+    let (_hand, cancel) = Cancel::new();
+    let (cx, io) = (world.context("restore.safety-dump"), world.io(cancel));
+    let writer = world.app().await;
+    let running = tokio::spawn(async move { safety().run(&cx, &plan, &io).await });
+    while !world.said().iter().any(|line| line.contains("the dump is of")) {
+        tokio::task::yield_now().await;
+    }
+    writer.batch_execute("INSERT INTO audit_log (line) VALUES ('written while it is dumped')").await.unwrap();
+    let Ran::Done(done) = running.await.unwrap().unwrap() else { panic!("it is dumped") };
+    let Some(Fact::SafetyDump { object, .. }) = done.facts.first() else { panic!("{done:?}") };
+    assert!(object.size > 16 << 20, "two parts: {}", object.size);
+    let file = world.object_file(&object.key);
+    let manifest: serde_json::Value = serde_json::from_slice(
+        &std::fs::read(file.with_file_name(format!("{}.manifest.json", file.file_name().unwrap().to_str().unwrap())))
+            .unwrap(),
+    )
+    .unwrap();
+    assert_eq!(
+        manifest["rows"],
+        serde_json::json!({ "public.accounts": 500, "public.transactions": 20_000, "public.audit_log": 3, "public.noise": 1500 })
+    );
+    assert!(
+        manifest["lsn"].as_str().unwrap().contains('/')
+            && manifest["later"].as_str().unwrap().contains("kept database")
+    );
+    assert_eq!(manifest["bytes"].as_u64(), Some(object.size));
+    // It is the file that pg_dump wrote to its end, offsets included.
+    let toc = relight::archive::Toc::parse(&std::fs::read(&file).unwrap()).unwrap();
+    assert!(toc.summary().has_offsets);
+    let unfinished = std::fs::read_dir(world.path().join("s3"))
+        .unwrap()
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(".upload"))
+        .count();
+    assert_eq!(unfinished, 0, "no part is left over");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn there_and_back_again() {
     let world = World::new().await;

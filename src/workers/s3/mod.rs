@@ -9,6 +9,7 @@ mod client;
 mod copy;
 mod download;
 mod error;
+mod grow;
 mod list;
 mod upload;
 mod verify;
@@ -17,6 +18,7 @@ pub use arrival::Arriving;
 pub use check::CheckS3;
 pub use copy::Guard;
 pub use download::Download;
+pub use grow::Growth;
 
 use std::collections::BTreeMap;
 

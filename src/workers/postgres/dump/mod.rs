@@ -1,28 +1,33 @@
 //! The safety dump: the database as it is now, off this host, before anything is replaced.
 
+mod moment;
+mod proof;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
 
+use crate::archive::Toc;
 use crate::incident::{Fact, Finding, Plan, TargetIdentity, clock};
 use crate::runbook::TargetRef;
 use crate::snapshots::size_text;
-use crate::workers::process::{self, Adopted, Rows, Spec};
-use crate::workers::s3::Place;
-use crate::workers::{Context, Done, Io, Probe, Ran, Worker, WorkerError};
+use crate::workers::process::{self, Adopted, Exit, Rows, Spec};
+use crate::workers::s3::{Growth, Place};
+use crate::workers::{Context, Io, Probe, Ran, Worker, WorkerError};
 
-use super::local_copy::{self, Thinned, room};
+use super::local_copy::{self, room};
 use super::server::{FOREIGN, Server, shell};
 use super::session::Session;
 use super::sessions::DUMP;
 use super::target_lock::TargetLock;
 use super::{identify, tools, unreadable_basis};
+use moment::Moment;
+use proof::{Manifest, read_back, rows};
 
 const WHAT: &str = "dump the database";
 const STOPPED: &str = "the database was only read; an incomplete dump was thrown away";
@@ -66,8 +71,9 @@ impl Worker for SafetyDump {
                 size_text(bytes),
                 cx.folder.join("work").display()
             ),
-            format!("uploads it to s3://{}/{key}, where nothing is overwritten", place.bucket()),
-            "reads it back: the same SHA-256, and readable by pg_restore to its end".to_owned(),
+            format!("uploads it as it is made to s3://{}/{key}, where nothing is overwritten", place.bucket()),
+            "reads it back: the same SHA-256, every table readable to its end; beside it a manifest with time, LSN and row counts".to_owned(),
+            "later writes are not in it: after a swap they are in the kept database only".to_owned(),
         ];
         let arguments: Vec<String> =
             arguments(&server, Path::new("safety.dump")).iter().map(|word| shell(word)).collect();
@@ -177,17 +183,14 @@ impl SafetyDump {
             tools::find("pg_dump", &server.settings, identity.major).await?,
             tools::find("pg_restore", &server.settings, identity.major).await?,
         );
-        let taken: i64 = session
-            .one("ask the server's clock", "SELECT extract(epoch FROM pg_catalog.clock_timestamp())::bigint", &[])
-            .await?
-            .get(0);
-        let taken_at = Timestamp::from_second(taken).unwrap_or_else(|_| Timestamp::now());
         let tables: i64 = session
             .one("count the tables", "SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'", &[])
             .await?
             .get(0);
-        session.close().await;
-        let mut argv = vec![pg_dump.path.display().to_string()];
+        // Held open until pg_dump has ended: the dump is of exactly this moment.
+        let moment = Moment::take(&session).await?;
+        io.line(format!("the dump is of {} (LSN {})", clock(moment.taken_at), moment.lsn));
+        let mut argv = vec![pg_dump.path.display().to_string(), format!("--snapshot={}", moment.snapshot)];
         argv.extend(arguments(&server, file));
         let mut spec = Spec::new(WHAT, server.name(), argv);
         spec.env = server.environment(incident, DUMP);
@@ -195,8 +198,34 @@ impl SafetyDump {
         spec.redact = server.secrets();
         spec.rows = Rows::Postgres;
         spec.on_line = Some(tables_dumped(io, u64::try_from(tables).unwrap_or(0)));
-        let exit = process::run(io, spec).await?;
-        if exit.stopped {
+        let place = Place::open(&cx.config, &self.to).await?;
+        io.line(format!("uploading it to s3://{}/{} as it is made", place.bucket(), basis.key));
+        let (grown, growth) = watch::channel(Growth::Growing);
+        let dumping = async {
+            let exit = process::run(io, spec).await;
+            let whole = exit.as_ref().is_ok_and(Exit::succeeded) && !io.cancel.is_cancelled();
+            grown.send_replace(if whole { Growth::Whole } else { Growth::Failed });
+            exit
+        };
+        let metadata = BTreeMap::from([
+            ("database".to_owned(), server.database.clone()),
+            ("incident".to_owned(), incident.to_string()),
+            ("taken-at".to_owned(), moment.taken_at.to_string()),
+            ("lsn".to_owned(), moment.lsn.clone()),
+        ]);
+        let progress = |done: u64, total: u64| {
+            // While it grows, pg_dump says more.
+            if *grown.borrow() == Growth::Whole {
+                io.progress("upload the dump", done, Some(total), "bytes");
+            }
+        };
+        let contents = || first_data(file);
+        let (exit, uploaded) = tokio::join!(
+            dumping,
+            place.upload_growing(&basis.key, file, &metadata, basis.bytes, &contents, growth, &progress)
+        );
+        let exit = exit?;
+        if exit.stopped || io.cancel.is_cancelled() {
             return stopped();
         }
         exit.require(
@@ -204,81 +233,44 @@ impl SafetyDump {
             &server.name(),
             "The database was only read. Mend the cause, then retry (r): without a safety dump there is no way back.",
         )?;
+        session.close().await;
+        let Some(object) = uploaded? else { return stopped() };
         let unusable = "Retry (r): a dump that cannot be read is no way back.";
         let toc = local_copy::local_toc(file).await?;
-        io.line(local_copy::walk_to_end(file, &toc, unusable).await?);
-        let checked = local_copy::read_to_end(io, &pg_restore, file).await?;
-        if checked.stopped {
-            return stopped();
+        // Every table's data is decompressed to its end and counted; only large objects need pg_restore for that.
+        let rows = rows(file, &toc)
+            .await
+            .map_err(|cause| WorkerError::new("read the safety dump to its end", server.name(), cause, unusable))?;
+        if toc.entries.iter().any(|entry| entry.has_data() && !entry.is_copy()) {
+            let checked = local_copy::read_to_end(io, &pg_restore, file).await?;
+            if checked.stopped {
+                return stopped();
+            }
+            checked.require("read the safety dump to its end", &server.name(), unusable)?;
         }
-        checked.require("read the safety dump to its end", &server.name(), unusable)?;
-        self.keep(cx, io, &server.database, basis, file, taken_at).await
+        let manifest = Manifest {
+            incident: incident.to_string(),
+            database: server.name(),
+            system: identity.system.clone(),
+            taken_at: moment.taken_at,
+            lsn: moment.lsn,
+            writes_stopped_at: cx.knowledge.writes_stopped_at,
+            later: "Whatever was written after taken_at is not in this dump. If the database was swapped, it is in the kept database only.".to_owned(),
+            rows,
+            sha256: String::new(),
+            crc32c: String::new(),
+            bytes: 0,
+        };
+        read_back(io, &place, object, file, manifest).await
     }
+}
 
-    /// Uploads a dump and reads it back.
-    async fn keep(
-        &self,
-        cx: &Context,
-        io: &Io,
-        database: &str,
-        basis: &Basis,
-        file: &Path,
-        taken_at: Timestamp,
-    ) -> Result<Ran, WorkerError> {
-        let (sha256, crc, bytes) = digests(file).await?;
-        let place = Place::open(&cx.config, &self.to).await?;
-        let metadata = BTreeMap::from([
-            ("sha256".to_owned(), sha256.clone()),
-            ("crc32c".to_owned(), crc.clone()),
-            ("database".to_owned(), database.to_owned()),
-            ("incident".to_owned(), cx.knowledge.incident.to_string()),
-            ("taken-at".to_owned(), taken_at.to_string()),
-        ]);
-        io.line(format!("uploading {} to s3://{}/{}", size_text(bytes), place.bucket(), basis.key));
-        let progress = |done: u64, total: u64| io.progress("upload the dump", done, Some(total), "bytes");
-        let object = match place.upload(&basis.key, file, &metadata, &Thinned::new(&progress).sink(), &io.cancel).await
-        {
-            Ok(object) => object,
-            Err(_) if io.cancel.is_cancelled() => return Ok(Ran::Stopped(STOPPED.to_owned())),
-            Err(error) => return Err(error),
-        };
-        let mut hash = Sha256::new();
-        let mut read = 0;
-        let back = |done: u64, total: u64| io.progress("read the dump back", done, Some(total), "bytes");
-        let back = Thinned::new(&back);
-        let tell = back.sink();
-        let mut each = |piece: &[u8]| {
-            hash.update(piece);
-            read += piece.len() as u64;
-            tell(read, bytes);
-        };
-        tokio::select! {
-            read = place.read(&object, &mut each) => read?,
-            () = io.cancel.cancelled() => return Ok(Ran::Stopped(format!(
-                "the database was only read; the dump lies at s3://{}/{} and was not read back", place.bucket(), basis.key
-            ))),
-        }
-        let got = hex(&hash.finalize());
-        if got != sha256 {
-            return Err(WorkerError::new(
-                "read the safety dump back",
-                format!("s3://{}/{}", place.bucket(), basis.key),
-                format!("What came back is not what was sent: SHA-256 {got}, not {sha256}."),
-                "Do not rest on this dump: retry (r), and look at the storage if it happens again.",
-            ));
-        }
-        let line = format!(
-            "s3://{}/{} holds {} as of {}: {}, read back, SHA-256 {sha256}",
-            place.bucket(),
-            basis.key,
-            database,
-            clock(taken_at),
-            size_text(bytes)
-        );
-        io.line(&line);
-        let evidence = vec![line, format!("pg_restore reads it to its end; CRC32C {crc}")];
-        Ok(Ran::Done(Done { evidence, facts: vec![Fact::SafetyDump { object, taken_at }] }))
-    }
+/// Where the data of a growing archive begins: what is before is written once more at the end, with the offsets.
+fn first_data(file: &Path) -> Option<u64> {
+    const MOST: u64 = 64 << 20;
+    let mut bytes = Vec::new();
+    File::open(file).ok()?.take(MOST).read_to_end(&mut bytes).ok()?;
+    Toc::parse(&bytes).ok().map(|toc| toc.data_start)
 }
 
 fn arguments(server: &Server, file: &Path) -> Vec<String> {
@@ -322,38 +314,5 @@ fn tables_dumped(io: &Io, tables: u64) -> Box<dyn FnMut(&str) + Send> {
             done += 1;
             io.progress(format!("dump {}", table.trim_matches('"')), done, Some(tables.max(done)), "tables");
         }
-    })
-}
-
-/// SHA-256 and CRC32C in hexadecimal, and the size.
-async fn digests(path: &Path) -> Result<(String, String, u64), WorkerError> {
-    let owned = path.to_owned();
-    let read = move || -> std::io::Result<(String, String, u64)> {
-        let mut file = File::open(&owned)?;
-        let mut buffer = vec![0; 1 << 20];
-        let (mut hash, mut crc, mut bytes) = (Sha256::new(), 0, 0);
-        loop {
-            let count = file.read(&mut buffer)?;
-            let piece = buffer.get(..count).unwrap_or_default();
-            if piece.is_empty() {
-                return Ok((hex(&hash.finalize()), format!("{crc:08x}"), bytes));
-            }
-            hash.update(piece);
-            crc = crc32c::crc32c_append(crc, piece);
-            bytes += count as u64;
-        }
-    };
-    let read = tokio::task::spawn_blocking(read).await.map_err(std::io::Error::other).and_then(|read| read);
-    read.map_err(|error| {
-        WorkerError::new("read the safety dump", path.display().to_string(), format!("{error}."), "Retry (r).")
-    })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
     })
 }
