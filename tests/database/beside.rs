@@ -3,7 +3,7 @@
 
 use relight::incident::{Fact, Gravity, ObjectRef};
 use relight::runbook::StepId;
-use relight::workers::postgres::{ProveTables, RestoreBeside};
+use relight::workers::postgres::{CheckPostgres, ProveTables, RestoreBeside};
 use relight::workers::process::{Adopted, adopt};
 use relight::workers::{Cancel, Probe, Ran, Worker};
 
@@ -164,6 +164,8 @@ async fn what_is_lacking_is_said_before_anything_is_made() {
     };
     world.as_super("postgres", "ALTER ROLE relight NOCREATEDB").await;
     blocked("ALTER ROLE relight CREATEDB").await;
+    let check = world.done("check.database", &CheckPostgres { target: database() }).await;
+    assert!(check.evidence.iter().any(|line| line.contains("relight may not create databases")), "{check:?}");
     world.as_super("postgres", "ALTER ROLE relight CREATEDB; REVOKE fc_app FROM relight; GRANT CONNECT ON DATABASE financecopilot TO relight").await;
     blocked("GRANT fc_app TO relight").await;
     world.as_super("postgres", "GRANT fc_app TO relight").await;

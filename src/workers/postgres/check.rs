@@ -97,7 +97,8 @@ async fn examine(server: &Server, session: &Session) -> Result<Vec<Finding>, Wor
             "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = $1), pg_catalog.pg_is_in_recovery(), \
              (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user), \
              (SELECT pg_catalog.pg_get_userbyid(datdba)::text FROM pg_catalog.pg_database WHERE datname = current_database()), \
-             current_setting('default_transaction_read_only') = 'on'",
+             current_setting('default_transaction_read_only') = 'on', \
+             (SELECT rolsuper OR rolcreatedb FROM pg_catalog.pg_roles WHERE rolname = current_user)",
             &[owner],
         )
         .await?;
@@ -112,6 +113,15 @@ async fn examine(server: &Server, session: &Session) -> Result<Vec<Finding>, Wor
             "default_transaction_read_only is on: a restore would fail unless the role has it off.",
         ));
     }
+    findings.push(if row.get(5) {
+        Finding::good(format!("{} may create databases", server.user))
+    } else {
+        Finding::warning(format!(
+            "{0} may not create databases, which a restore beside the live one takes. Run: ALTER ROLE {1} CREATEDB. Without it only a runbook with strategy in_place restores.",
+            server.user,
+            ident(&server.user)
+        ))
+    });
     if !exists {
         findings.push(Finding::blocking(format!("There is no role {owner}: correct `owner` in the config.")));
         return Ok(findings);
@@ -165,11 +175,18 @@ async fn examine(server: &Server, session: &Session) -> Result<Vec<Finding>, Wor
             "{foreign} tables, views or sequences belong to others than {owner}, which can therefore not replace them."
         )));
     }
-    for program in ["pg_restore", "pg_dump"] {
-        match tools::find(program, &server.settings, identity.major).await {
-            Ok(tool) => findings.push(Finding::good(format!("{} is of the server's version", tool.describe()))),
-            Err(error) => findings.push(Finding::blocking(format!("{} {}", error.cause, error.next))),
-        }
-    }
+    findings.extend(programs(server, identity.major).await);
     Ok(findings)
+}
+
+/// The programs of the server's version.
+async fn programs(server: &Server, major: u32) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for program in ["pg_restore", "pg_dump"] {
+        findings.push(match tools::find(program, &server.settings, major).await {
+            Ok(tool) => Finding::good(format!("{} is of the server's version", tool.describe())),
+            Err(error) => Finding::blocking(format!("{} {}", error.cause, error.next)),
+        });
+    }
+    findings
 }

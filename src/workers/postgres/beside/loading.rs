@@ -147,11 +147,12 @@ impl Watch<'_> {
             }
         } else if now.idle_s / AFTER_S != self.last.idle_s / AFTER_S || self.stalled.is_none() {
             // Asked once a minute: the reason may change.
-            let why = why(server, &cx.knowledge.incident).await.unwrap_or_else(|error| error.cause);
+            let why = why(server, &cx.knowledge.incident).await.unwrap_or_else(|error| Some(error.cause));
             let since = duration_text(jiff::SignedDuration::from_secs(i64::try_from(now.idle_s).unwrap_or(i64::MAX)));
-            let said = format!("no progress for {since}: {why}");
-            self.io.line(&said);
-            self.stalled = Some(said);
+            self.stalled = why.map(|why| format!("no progress for {since}: {why}"));
+            if let Some(said) = &self.stalled {
+                self.io.line(said);
+            }
         }
         let left = self.pace.left(Instant::now(), now.done, now.total).filter(|_| self.stalled.is_none());
         self.io.notice(Notice::Progress {

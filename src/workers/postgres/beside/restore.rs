@@ -82,6 +82,9 @@ impl Worker for RestoreBeside {
                  and going back takes seconds. It takes about {} on the server for a while",
                 size_text(live.bytes)
             ),
+            "other ways, for a server without that room or the right to make databases: in_place and runbook, each \
+             with a runbook of its own, since other steps must come before them"
+                .to_owned(),
         ];
         let tool = tools::find("pg_restore", &server.settings, identity.major).await;
         let local = local_copy::path(&cx.work()?, &object);

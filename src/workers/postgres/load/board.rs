@@ -48,6 +48,8 @@ pub(super) struct Board {
     seen: u64,
     /// When the last row was loaded.
     loaded: Option<Instant>,
+    /// Of an index that is being built, how much is done in thousandths.
+    built: BTreeMap<usize, u64>,
 }
 
 struct Loading {
@@ -61,7 +63,19 @@ impl Board {
         let spans = spans.iter().map(|span| (span.dump_id, *span)).collect();
         let states = vec![State::Waiting; units.len()];
         let (feeds, held) = (BTreeMap::new(), Vec::new());
-        Self { units, states, spans, feeds, held, busy: 0, lanes, moved: Instant::now(), seen: 0, loaded: None }
+        Self {
+            units,
+            states,
+            spans,
+            feeds,
+            held,
+            busy: 0,
+            lanes,
+            moved: Instant::now(),
+            seen: 0,
+            loaded: None,
+            built: BTreeMap::new(),
+        }
     }
 
     pub(super) fn unit(&self, at: usize) -> Option<&Unit> {
@@ -161,9 +175,17 @@ impl Board {
             *state = State::Done;
         }
         self.held.retain(|(unit, ..)| *unit != at);
+        self.built.remove(&at);
         let loaded = self.feeds.remove(&at)?;
         self.loaded = Some(self.moved);
         Some((loaded.rows, loaded.feed))
+    }
+
+    /// The server says how far an index is.
+    pub(super) fn builds(&mut self, at: usize, thousandths: u64) {
+        if self.states.get(at) == Some(&State::Running) {
+            self.built.insert(at, thousandths);
+        }
     }
 
     /// When the last row was loaded.
@@ -180,10 +202,10 @@ impl Board {
             total += whole;
             done += match self.states.get(at) {
                 Some(State::Done) => whole,
-                Some(State::Running) => self
-                    .feeds
-                    .get(&at)
-                    .map_or(0, |loading| bytes(unit).saturating_sub(loading.feed.left()) * unit.share / 100),
+                Some(State::Running) => match self.feeds.get(&at) {
+                    Some(loading) => bytes(unit).saturating_sub(loading.feed.left()) * unit.share / 100,
+                    None => whole * self.built.get(&at).copied().unwrap_or(0).min(1000) / 1000,
+                },
                 _ => 0,
             };
         }

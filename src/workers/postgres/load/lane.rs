@@ -1,5 +1,6 @@
 //! One session, and what it does unit by unit.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,14 @@ pub(super) struct Shared {
     pub(super) archive: Arriving,
     /// What was counted in the archive.
     pub(super) counts: Mutex<Vec<RowCount>>,
+    /// Which index each session builds, by the number of the session's process on the server.
+    pub(super) building: Mutex<BTreeMap<i32, usize>>,
+}
+
+/// A session, and the number of its process on the server.
+pub(super) struct Lane {
+    pub(super) session: Session,
+    pub(super) pid: i32,
 }
 
 impl Shared {
@@ -35,7 +44,7 @@ impl Shared {
 
 /// Opens a session with everything that pg_restore sets in one (`_doSetFixedOutputState`, pg_backup_archiver.c), and
 /// what the archive says of itself.
-pub(super) async fn open(order: &Order, toc: &Toc) -> Result<Session, String> {
+pub(super) async fn open(order: &Order, toc: &Toc) -> Result<Lane, String> {
     let server = order.address.server(&order.database, std::env::var("PGPASSWORD").ok());
     let session = server.connect_to(&order.database, &order.application).await.map_err(|error| error.to_string())?;
     let major = session.identity().await.map_err(|error| error.to_string())?.major;
@@ -63,11 +72,13 @@ pub(super) async fn open(order: &Order, toc: &Toc) -> Result<Session, String> {
     sql.push_str("SET ROLE ");
     sql.push_str(&ident(&order.role));
     session.batch("prepare a session", &sql).await.map_err(|error| error.to_string())?;
-    Ok(session)
+    let own = session.one("ask for the session's number", "SELECT pg_catalog.pg_backend_pid()", &[]).await;
+    let pid = own.map_err(|error| error.to_string())?.get(0);
+    Ok(Lane { session, pid })
 }
 
 /// Works until nothing is left.
-pub(super) async fn run(shared: &Shared, session: &Session) -> Result<(), String> {
+pub(super) async fn run(shared: &Shared, lane: &Lane) -> Result<(), String> {
     loop {
         // Registered before looking, so that nothing that moves in between is missed.
         let moved = shared.moved.notified();
@@ -80,18 +91,19 @@ pub(super) async fn run(shared: &Shared, session: &Session) -> Result<(), String
                 return Ok(());
             }
             Next::Wait => moved.await,
-            Next::Join(at, feed) => copy(shared, session, at, &feed).await?,
-            Next::Begin(at, workers) => begin(shared, session, at, workers).await?,
+            Next::Join(at, feed) => copy(shared, &lane.session, at, &feed).await?,
+            Next::Begin(at, workers) => begin(shared, lane, at, workers).await?,
         }
     }
 }
 
-async fn begin(shared: &Shared, session: &Session, at: usize, workers: u32) -> Result<(), String> {
+async fn begin(shared: &Shared, lane: &Lane, at: usize, workers: u32) -> Result<(), String> {
     let (unit, span) = {
         let board = shared.board();
         (board.unit(at).cloned(), board.span(at))
     };
     let Some(unit) = unit else { return Ok(()) };
+    let session = &lane.session;
     match &unit.task {
         Task::Copy { .. } => {
             let (Some(entry), Some(span)) = (shared.toc.entry(unit.dump_id), span) else { return Ok(()) };
@@ -104,7 +116,13 @@ async fn begin(shared: &Shared, session: &Session, at: usize, workers: u32) -> R
         Task::Run { sql, what } => {
             let began = Instant::now();
             prepare(session, &unit, *what, workers).await?;
-            session.batch(&doing(*what, &unit), sql).await.map_err(|error| error.to_string())?;
+            let building = || shared.building.lock().unwrap_or_else(PoisonError::into_inner);
+            if *what == What::Index {
+                building().insert(lane.pid, at);
+            }
+            let ran = session.batch(&doing(*what, &unit), sql).await;
+            building().remove(&lane.pid);
+            ran.map_err(|error| error.to_string())?;
             shared.board().left(at, 0);
             shared.moved.notify_waiters();
             tell(&unit, *what, began.elapsed());

@@ -15,7 +15,7 @@ use crate::workers::s3::Arriving;
 use super::super::session::Session;
 use super::board::Board;
 use super::ddl::Table;
-use super::lane::{self, Shared};
+use super::lane::{self, Lane, Shared};
 use super::list;
 use super::order::{Order, Standing};
 use super::units::{self, Units};
@@ -82,14 +82,15 @@ async fn load(order: &Path) -> Result<(), String> {
         toc,
         archive,
         counts: Mutex::default(),
+        building: Mutex::default(),
     });
-    let telling = tokio::spawn(tell(order.standing.clone(), Arc::clone(&shared)));
+    let telling = tokio::spawn(tell(looker(&order).await?, order.standing.clone(), Arc::clone(&shared)));
     let finding = find(&shared);
     let working =
-        async { futures_util::future::try_join_all(sessions.iter().map(|session| lane::run(&shared, session))).await };
+        async { futures_util::future::try_join_all(sessions.iter().map(|lane| lane::run(&shared, lane))).await };
     tokio::try_join!(finding, working)?;
-    for session in sessions {
-        session.close().await;
+    for lane in sessions {
+        lane.session.close().await;
     }
     let built = Instant::now();
     whole(&shared).await?;
@@ -129,15 +130,15 @@ async fn contents(archive: &Arriving) -> Result<Toc, String> {
     tokio::task::spawn_blocking(read).await.map_err(|error| error.to_string()).and_then(|read| read)
 }
 
-async fn sessions(order: &Order, toc: &Toc) -> Result<Vec<Session>, String> {
+async fn sessions(order: &Order, toc: &Toc) -> Result<Vec<Lane>, String> {
     futures_util::future::try_join_all((0..order.jobs.max(1)).map(|_| lane::open(order, toc))).await
 }
 
 /// The ordinary tables: those with rows of their own and no partitions.
-async fn plain(sessions: &[Session]) -> Result<BTreeSet<Table>, String> {
+async fn plain(sessions: &[Lane]) -> Result<BTreeSet<Table>, String> {
     let sql = "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE c.relkind = 'r'";
-    let Some(session) = sessions.first() else { return Ok(BTreeSet::new()) };
+    let Some(Lane { session, .. }) = sessions.first() else { return Ok(BTreeSet::new()) };
     let rows = session.query("list the tables", sql, &[]).await.map_err(|error| error.to_string())?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
@@ -194,13 +195,41 @@ async fn whole(shared: &Arc<Shared>) -> Result<(), String> {
     tokio::task::spawn_blocking(wait).await.map_err(|error| error.to_string())?
 }
 
+/// A session that asks the server how far indexes are.
+async fn looker(order: &Order) -> Result<Session, String> {
+    let server = order.address.server(&order.database, std::env::var("PGPASSWORD").ok());
+    let name = format!("{} looks", order.application);
+    server.connect_to(&order.database, &name).await.map_err(|error| error.to_string())
+}
+
 /// Tells how far it is, until the process ends.
-async fn tell(to: std::path::PathBuf, shared: Arc<Shared>) {
+async fn tell(looker: Session, to: std::path::PathBuf, shared: Arc<Shared>) {
     loop {
+        ask(&looker, &shared).await;
         let (done, total, label, idle_s) = shared.board().standing();
         // Who cannot be told how far it is will be told when it ends.
         let _ = Standing { label, done, total, idle_s }.put(&to);
         tokio::time::sleep(TELL).await;
+    }
+}
+
+/// An index is scanned for in the first half of its way and written in the second; a server that cannot say leaves it at
+/// what it was.
+async fn ask(looker: &Session, shared: &Shared) {
+    let building = shared.building.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if building.is_empty() {
+        return;
+    }
+    let sql = "SELECT pid, (500 * coalesce(blocks_done::float8 / nullif(blocks_total, 0), 0) \
+             + 500 * coalesce(tuples_done::float8 / nullif(tuples_total, 0), 0))::bigint \
+         FROM pg_catalog.pg_stat_progress_create_index WHERE datname = pg_catalog.current_database()";
+    let Ok(rows) = looker.query("ask how far the indexes are", sql, &[]).await else { return };
+    for row in rows {
+        if let (Some(unit), Ok(thousandths)) =
+            (building.get(&row.get::<_, i32>(0)), u64::try_from(row.get::<_, i64>(1)))
+        {
+            shared.board().builds(*unit, thousandths);
+        }
     }
 }
 
