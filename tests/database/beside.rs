@@ -170,6 +170,16 @@ async fn what_is_lacking_is_said_before_anything_is_made() {
     blocked("GRANT fc_app TO relight").await;
     world.as_super("postgres", "GRANT fc_app TO relight").await;
 
+    // What the swap will meet is named now.
+    world.as_super("financecopilot", "SELECT pg_create_logical_replication_slot('cdc', 'pgoutput')").await;
+    world.run_sql("BEGIN; INSERT INTO audit_log (line) VALUES ('half'); PREPARE TRANSACTION 'half'").await;
+    let plan = world.plan(STEP, &beside()).await.unwrap();
+    let warned = texts(&plan, Gravity::Warning).join("\n");
+    assert_eq!(plan.obstacle(), None);
+    assert!(warned.contains("cdc") && warned.contains("The prepared transaction `half`"), "{warned}");
+    world.run_sql("ROLLBACK PREPARED 'half'").await;
+    world.as_super("financecopilot", "SELECT pg_drop_replication_slot('cdc')").await;
+
     // A role that the dump gives rights to, and that is gone.
     world.as_super("financecopilot", "CREATE ROLE auditor; GRANT SELECT ON audit_log TO auditor").await;
     let object = world.put("postgres/d.dump", &world.pg_dump("financecopilot", &[])).await;

@@ -4,13 +4,14 @@
 use std::path::PathBuf;
 
 use relight::incident::Fact;
+use relight::workers::postgres::{Server, why_stalled};
 use relight::workers::process::{Adopted, adopt};
 use relight::workers::{Cancel, Probe, Worker as _};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio_postgres::Client;
 
 use super::beside::{beside, name_of, prove};
-use super::world::World;
+use super::world::{World, database};
 
 const STEP: &str = "restore.database";
 /// Rows, an index and a view each wait for as long as there is a session that is named after their gate.
@@ -132,4 +133,36 @@ async fn each_death_in_each_phase_ends_in_a_sentence_that_is_true() {
     let there: i64 = world.admin("postgres").await.query_one(databases, &[]).await.unwrap().get(0);
     assert!(there >= 1, "{}", name_of(&done.facts));
     assert!(world.done("restore.prove", &prove()).await.evidence[0].contains("equal to the dump"));
+}
+
+/// Who is in a restore's way is named with what ends that; a session that works is no stall.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_restore_waits_for_is_named() {
+    let world = World::new().await;
+    let server = Server::of(&world.config, &database()).await.unwrap();
+    let why = async || why_stalled(&server, &World::incident()).await.unwrap();
+    assert_eq!(why().await.as_deref(), Some("no session of it does anything on the server"));
+    let holder = world.app().await;
+    let pid: i32 = holder.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
+    holder.batch_execute("BEGIN; LOCK TABLE accounts").await.unwrap();
+    let restoring = world.app().await;
+    restoring.batch_execute("SET application_name = 'relight INC-TEST restore'").await.unwrap();
+    let waiting = tokio::spawn(async move { restoring.batch_execute("SELECT count(*) FROM accounts").await });
+    let watch = world.admin("postgres").await;
+    let blocked = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'relight INC-TEST restore' AND wait_event_type = 'Lock'";
+    while watch.query_one(blocked, &[]).await.unwrap().get::<_, i64>(0) == 0 {}
+    let said = why().await.expect("a stall");
+    assert!(said.contains("Lock/relation") && said.contains(&format!("SELECT pg_terminate_backend({pid})")), "{said}");
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    waiting.await.unwrap().unwrap();
+    // A loop in SQL works on the processor until it is cancelled.
+    let busy = world.app().await;
+    busy.batch_execute("SET application_name = 'relight INC-TEST restore'").await.unwrap();
+    let cancel = busy.cancel_token();
+    let works = tokio::spawn(async move { busy.batch_execute("DO $$ BEGIN LOOP END LOOP; END $$").await });
+    let at_work = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'relight INC-TEST restore' AND state = 'active' AND wait_event IS NULL";
+    while watch.query_one(at_work, &[]).await.unwrap().get::<_, i64>(0) == 0 {}
+    assert_eq!(why().await, None, "what works is no stall");
+    cancel.cancel_query(tokio_postgres::NoTls).await.unwrap();
+    assert!(works.await.unwrap().is_err());
 }

@@ -50,6 +50,7 @@ pub use prove::ProveTables;
 pub use restore::RestoreInPlace;
 pub use server::Server;
 pub use session::{Identity, Session};
+pub use stall::why as why_stalled;
 pub use swap::{DropKept, SwapBack, SwapDatabase, guard};
 pub use target_lock::TargetLock;
 

@@ -14,7 +14,7 @@ pub(super) const AFTER_S: u64 = 60;
 ///
 /// # Errors
 /// The server cannot be asked.
-pub(super) async fn why(server: &Server, incident: &IncidentId) -> Result<Option<String>, WorkerError> {
+pub async fn why(server: &Server, incident: &IncidentId) -> Result<Option<String>, WorkerError> {
     let sql = "SELECT r.wait_event_type || '/' || r.wait_event, b.pid, \
          coalesce(b.usename::text, '?') || ' \"' || coalesce(b.application_name, '') || '\"' \
          FROM pg_catalog.pg_stat_activity r LEFT JOIN pg_catalog.pg_stat_activity b ON b.pid = ANY (pg_catalog.pg_blocking_pids(r.pid)) \

@@ -185,6 +185,29 @@ impl Arriving {
         }
         Ok(())
     }
+
+    /// Waits until the download is `whole`: everything is there, it is what S3 keeps, and it bears its name. Before that
+    /// nothing may be written into it.
+    ///
+    /// # Errors
+    /// Nobody downloads any more.
+    pub fn settled(&self, whole: &Path) -> io::Result<()> {
+        let Some(map) = &self.map else { return Ok(()) };
+        self.wait(0, self.size)?;
+        let mut looks = 0;
+        while !whole.exists() {
+            looks += 1;
+            if looks % ASK == 0 && flock(map, FlockOperation::NonBlockingLockShared).is_ok() {
+                flock(map, FlockOperation::Unlock)?;
+                if whole.exists() {
+                    break;
+                }
+                return Err(io::Error::other("the download ended without its proof"));
+            }
+            std::thread::sleep(LOOK);
+        }
+        Ok(())
+    }
 }
 
 impl Read for Arriving {
@@ -265,6 +288,16 @@ mod tests {
         let bytes = reader.join().expect("joined").expect("read");
         assert_eq!((bytes.len() as u64, &bytes[..4]), (SIZE - GRAIN, &b"here"[..]));
 
+        arrival.mark(0, SIZE).expect("marked");
+        let settling = Arriving::open(&whole, SIZE).expect("opened");
+        let named = whole.clone();
+        let waits = std::thread::spawn(move || settling.settled(&named));
+        std::fs::hard_link(&part, &whole).expect("named");
+        waits.join().expect("joined").expect("settled");
+        std::fs::remove_file(&whole).expect("taken away");
+
+        drop(arrival);
+        let arrival = Arrival::begin(&map, "e", SIZE, true).expect("a map");
         let mut arriving = Arriving::open(&whole, SIZE).expect("opened");
         drop(arrival);
         let error = arriving.read(&mut [0; 10]).expect_err("the first grain never came");

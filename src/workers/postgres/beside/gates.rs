@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 
 use crate::archive::Toc;
-use crate::incident::Finding;
+use crate::incident::{Finding, IncidentId};
 use crate::snapshots::size_text;
 use crate::workers::WorkerError;
 
 use super::super::server::Server;
 use super::super::session::Session;
+use super::super::sessions::{others, prepared};
+use super::super::swap::hangs_on;
 use super::properties::Properties;
 
 /// Room that is wanted beside the live database, as a share of its size: the copy, the sorting of its indexes, and WAL.
@@ -112,6 +114,26 @@ pub(super) async fn room(session: &Session, server: &Server, live: &Properties) 
         ));
     }
     Finding::good(format!("{} are free on the server; about {} are needed", size_text(free), size_text(wanted)))
+}
+
+/// What the swap will meet, named while there is time for it: slots and subscriptions that stay with the old database,
+/// transactions that hold its name, and who is connected.
+pub(super) async fn swap_later(
+    session: &Session,
+    server: &Server,
+    live: &Properties,
+    incident: &IncidentId,
+) -> Result<Vec<Finding>, WorkerError> {
+    let mut findings = hangs_on(session, server, live.oid).await?;
+    // They stop the swap, and not this restore.
+    findings.extend(prepared(session, server).await?.into_iter().map(|found| Finding::warning(found.text)));
+    let connected = others(session, server, incident).await?;
+    findings.push(Finding::good(match connected.len() {
+        0 => "Nobody else is connected to the live database".to_owned(),
+        1 => "1 other session is connected to the live database; the swap ends it".to_owned(),
+        count => format!("{count} other sessions are connected to the live database; the swap ends them"),
+    }));
+    Ok(findings)
 }
 
 /// Jobs for pg_restore, and where the number comes from: the server's cores cannot be asked for in SQL.

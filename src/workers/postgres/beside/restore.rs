@@ -107,6 +107,7 @@ impl Worker for RestoreBeside {
         }
         plan.findings.extend(gates::rights(&session, &server, &live).await?);
         plan.findings.push(gates::room(&session, &server, &live).await);
+        plan.findings.extend(gates::swap_later(&session, &server, &live, &cx.knowledge.incident).await?);
         session.close().await;
         if let Some(last) = loading::history(cx).and_then(|root| Rehearsal::last(&root, &server.name())) {
             plan.findings.push(Finding::good(last.says(cx.knowledge.now)));

@@ -88,12 +88,13 @@ async fn load(order: &Path) -> Result<(), String> {
     let finding = find(&shared);
     let working =
         async { futures_util::future::try_join_all(sessions.iter().map(|lane| lane::run(&shared, lane))).await };
-    tokio::try_join!(finding, working)?;
+    let (found, _) = tokio::try_join!(finding, working)?;
     for lane in sessions {
         lane.session.close().await;
     }
     let built = Instant::now();
-    whole(&shared).await?;
+    settled(&shared, &order.archive).await?;
+    fill_in(&shared, &found).map_err(|error| format!("the offsets cannot be written into the copy: {error}"))?;
     say(&format!("restoring what is left: {} entries", rest.len()));
     list::restore(&order, &shared.toc, &file, "rest", &rest, order.jobs).await?;
     telling.abort();
@@ -143,14 +144,13 @@ async fn plain(sessions: &[Lane]) -> Result<BTreeSet<Table>, String> {
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
-/// Finds the data blocks of an archive that was written to a pipe, which does not say where they are, and writes it into
-/// the copy: pg_restore would look for each of them from the beginning.
-async fn find(shared: &Arc<Shared>) -> Result<(), String> {
+/// Finds the data blocks of an archive that was written to a pipe, which does not say where they are.
+async fn find(shared: &Arc<Shared>) -> Result<Vec<Span>, String> {
     if !shared.toc.entries.iter().any(|entry| entry.offset == Offset::NotSet) {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let own = Arc::clone(shared);
-    let walk = move || -> Result<(), String> {
+    let walk = move || -> Result<Vec<Span>, String> {
         let reader = own.archive.again().map_err(|error| error.to_string())?;
         let mut spans = Vec::new();
         let mut found = |span: Span| {
@@ -160,20 +160,19 @@ async fn find(shared: &Arc<Shared>) -> Result<(), String> {
         };
         let state = find_blocks(reader, &own.toc, &mut found).map_err(|error| error.to_string())?;
         match state.end {
-            End::Complete => {}
-            End::Cut { inside } => {
-                return Err(format!(
-                    "the dump is cut off: {} of {} data blocks are whole, and it ends inside {inside}",
-                    state.blocks, state.expected
-                ));
-            }
-            End::Corrupt { at, what } => return Err(format!("the dump is damaged at byte {at}: {what}")),
+            End::Complete => Ok(spans),
+            End::Cut { inside } => Err(format!(
+                "the dump is cut off: {} of {} data blocks are whole, and it ends inside {inside}",
+                state.blocks, state.expected
+            )),
+            End::Corrupt { at, what } => Err(format!("the dump is damaged at byte {at}: {what}")),
         }
-        fill_in(&own, &spans).map_err(|error| format!("the offsets cannot be written into the copy: {error}"))
     };
     tokio::task::spawn_blocking(walk).await.map_err(|error| error.to_string())?
 }
 
+/// Writes where the data blocks are into the copy: pg_restore would look for each of them from the beginning. Only into a
+/// copy that is proved to be what S3 keeps, for it is not that any more afterwards.
 fn fill_in(shared: &Shared, spans: &[Span]) -> std::io::Result<()> {
     use std::os::unix::fs::FileExt as _;
     for span in spans {
@@ -188,10 +187,10 @@ fn fill_in(shared: &Shared, spans: &[Span]) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Waits until the whole archive is here.
-async fn whole(shared: &Arc<Shared>) -> Result<(), String> {
-    let own = Arc::clone(shared);
-    let wait = move || own.archive.wait(0, own.archive.size()).map_err(|error| error.to_string());
+/// Waits until the whole archive is here, and proved.
+async fn settled(shared: &Arc<Shared>, whole: &Path) -> Result<(), String> {
+    let (own, whole) = (Arc::clone(shared), whole.to_owned());
+    let wait = move || own.archive.settled(&whole).map_err(|error| error.to_string());
     tokio::task::spawn_blocking(wait).await.map_err(|error| error.to_string())?
 }
 

@@ -223,7 +223,11 @@ async fn both(
 }
 
 /// What depends on the database's number and stays with the old one.
-pub(super) async fn hangs_on(session: &Session, server: &Server, oid: u32) -> Result<Vec<Finding>, WorkerError> {
+pub(in super::super) async fn hangs_on(
+    session: &Session,
+    server: &Server,
+    oid: u32,
+) -> Result<Vec<Finding>, WorkerError> {
     let doing = "look for what hangs on the database";
     let slots = "SELECT slot_name::text FROM pg_catalog.pg_replication_slots WHERE database = $1 ORDER BY 1";
     let slots = session.query(doing, slots, &[&server.database]).await?;
