@@ -1,11 +1,12 @@
 //! The loader: what it restores is what pg_dump dumped, whatever is in the dump and however it was made.
 
+use relight::incident::Gravity;
 use relight::workers::Worker as _;
 use relight::workers::postgres::RestoreBeside;
 use relight::workers::{Cancel, Ran};
 
 use super::beside::{beside, name_of, prove};
-use super::world::World;
+use super::world::{World, texts};
 
 const STEP: &str = "restore.database";
 
@@ -96,6 +97,33 @@ async fn what_is_restored_is_what_was_dumped_however_it_was() {
         let proof = world.done("restore.prove", &prove()).await;
         assert!(proof.evidence.contains(&"The catalogue is equal to the dump's".to_owned()), "{name}: {proof:?}");
     }
+}
+
+/// A cluster that came from an older version, with objects of the superuser: everything becomes the owner's, and that is
+/// no difference. A change that nobody meant is one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_owner_is_no_difference_and_a_lost_object_is() {
+    let world = World::new().await;
+    world
+        .as_super(
+            "financecopilot",
+            "ALTER SCHEMA public OWNER TO postgres; GRANT ALL ON SCHEMA public TO fc_app; COMMENT ON SCHEMA public IS 'ours'; \
+             CREATE TABLE theirs (x int); GRANT ALL ON theirs TO fc_app; ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO fc_app",
+        )
+        .await;
+    let object = world.put("postgres/a.dump", &world.pg_dump("financecopilot", &[])).await;
+    world.chosen(&object);
+    let plan = world.plan(STEP, &beside()).await.unwrap();
+    let warned = texts(&plan, Gravity::Warning).join("\n");
+    assert!(warned.contains("Default privileges of postgres are left out"), "{warned}");
+    let done = world.done(STEP, &beside()).await;
+    let proof = world.done("restore.prove", &prove()).await;
+    assert!(proof.evidence.contains(&"The catalogue is equal to the dump's".to_owned()), "{proof:?}");
+    world.as_super(&name_of(&done.facts), "DROP VIEW balances; CREATE INDEX stray ON accounts (id)").await;
+    let plan = world.plan("restore.prove", &prove()).await.unwrap();
+    let error = world.run("restore.prove", &prove(), &plan).await.unwrap_err();
+    assert!(error.cause.contains("Missing: VIEW public.balances"), "{error}");
+    assert!(error.cause.contains("More than the dump has: INDEX public.stray"), "{error}");
 }
 
 /// One table of several megabytes is loaded over more than one session; each row arrives once.

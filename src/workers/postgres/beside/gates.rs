@@ -116,6 +116,42 @@ pub(super) async fn room(session: &Session, server: &Server, live: &Properties) 
     Finding::good(format!("{} are free on the server; about {} are needed", size_text(free), size_text(wanted)))
 }
 
+/// Default privileges that the dump gives for roles that the restoring role may not act for: their entries are left out, for everything
+/// else would fail with them.
+pub(super) async fn left_out(session: &Session, server: &Server, toc: &Toc) -> Result<Vec<(i32, String)>, WorkerError> {
+    let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = $1 AND pg_catalog.pg_has_role($2, oid, 'MEMBER'))";
+    let mut found = Vec::new();
+    for entry in toc.entries.iter().filter(|entry| entry.desc == "DEFAULT ACL") {
+        let Some(role) = entry.definition.as_deref().and_then(role_of_defaults) else { continue };
+        if !session
+            .one("look whose defaults we may set", sql, &[&role, &server.settings.owner])
+            .await?
+            .get::<_, bool>(0)
+        {
+            found.push((entry.dump_id, role));
+        }
+    }
+    Ok(found)
+}
+
+/// `x` of `ALTER DEFAULT PRIVILEGES FOR ROLE x …`.
+fn role_of_defaults(sql: &str) -> Option<String> {
+    let rest = sql.strip_prefix("ALTER DEFAULT PRIVILEGES FOR ROLE ")?;
+    let Some(quoted) = rest.strip_prefix('"') else { return rest.split_whitespace().next().map(str::to_owned) };
+    let mut name = String::new();
+    let mut letters = quoted.chars().peekable();
+    while let Some(c) = letters.next() {
+        if c == '"' {
+            if letters.peek() != Some(&'"') {
+                return Some(name);
+            }
+            letters.next();
+        }
+        name.push(c);
+    }
+    None
+}
+
 /// What the swap will meet, named while there is time for it: slots and subscriptions that stay with the old database,
 /// transactions that hold its name, and who is connected.
 pub(super) async fn swap_later(
@@ -148,7 +184,19 @@ pub(in super::super) fn jobs(server: &Server) -> (u32, &'static str) {
 
 #[cfg(test)]
 mod tests {
-    use super::grantees;
+    use super::{grantees, role_of_defaults};
+
+    #[test]
+    fn whose_defaults_are_set_is_read_from_the_statement() {
+        for (sql, role) in [
+            ("ALTER DEFAULT PRIVILEGES FOR ROLE postgres GRANT SELECT ON TABLES  TO fc_app;\n", Some("postgres")),
+            ("ALTER DEFAULT PRIVILEGES FOR ROLE \"a \"\"b\" IN SCHEMA x GRANT ALL ON TABLES TO c;", Some("a \"b")),
+            ("ALTER DEFAULT PRIVILEGES FOR ROLE \"a", None),
+            ("GRANT x TO y;", None),
+        ] {
+            assert_eq!(role_of_defaults(sql).as_deref(), role, "{sql}");
+        }
+    }
 
     #[test]
     fn who_is_given_rights_is_read_from_the_statements() {

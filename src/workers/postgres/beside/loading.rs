@@ -38,8 +38,8 @@ pub(super) fn order(
     tool: &Tool,
     jobs: u32,
     name: &str,
-    local: &Path,
-    size: u64,
+    (local, size): (&Path, u64),
+    left_out: Vec<i32>,
 ) -> Result<PathBuf, WorkerError> {
     let work = cx.work()?;
     let of = |ending: &str| work.join(format!("{}.{ending}", io.attempt));
@@ -56,6 +56,7 @@ pub(super) fn order(
         standing: of("standing.json"),
         counts: counts(local),
         lists: of("load"),
+        left_out,
     };
     let path = of("load.json");
     let text = serde_json::to_vec(&order).unwrap_or_default();

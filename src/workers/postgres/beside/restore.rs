@@ -99,6 +99,12 @@ impl Worker for RestoreBeside {
             Ok(toc) => {
                 plan.findings.extend(judge::fits(&server, &toc, tool.as_ref()));
                 plan.findings.extend(gates::wants(&session, &toc).await?);
+                for (_, role) in gates::left_out(&session, &server, &toc).await? {
+                    plan.findings.push(Finding::warning(format!(
+                        "Default privileges of {role} are left out, since {} is not a member of it: they touch objects that {role} makes later. Set them by hand afterwards",
+                        server.settings.owner
+                    )));
+                }
             }
             Err(finding) => plan.findings.push(finding),
         }
@@ -137,7 +143,8 @@ impl Worker for RestoreBeside {
         let tool = tools::find("pg_restore", &server.settings, major).await?;
         clear_up(cx, io, &admin, &server).await?;
         let name = beside(&server.database, &cx.knowledge.incident, io.attempt);
-        let order = loading::order(cx, io, &server, &tool, basis.jobs, &name, &local, basis.object.size)?;
+        let left_out = gates::left_out(&admin, &server, &toc).await?.into_iter().map(|(entry, _)| entry).collect();
+        let order = loading::order(cx, io, &server, &tool, basis.jobs, &name, (&local, basis.object.size), left_out)?;
         let hushed = AtomicBool::new(false);
         let fetch = async {
             match fetching {

@@ -33,6 +33,8 @@ pub(in super::super) struct Order {
     pub(in super::super) counts: PathBuf,
     /// The beginning of the names of files that it makes for pg_restore.
     pub(in super::super) lists: PathBuf,
+    /// Entries that are not restored at all.
+    pub(in super::super) left_out: Vec<i32>,
 }
 
 /// How far it is. The work is weighed in bytes of the archive: data by its own, an index by its table's.

@@ -9,7 +9,6 @@ use tokio::process::Command;
 
 use crate::archive::{Toc, TocEntry};
 use crate::incident::IncidentId;
-use crate::workers::WorkerError;
 
 use super::super::server::{FOREIGN, Server};
 use super::super::tools;
@@ -28,15 +27,14 @@ pub(super) struct Differences {
     pub(super) other: Vec<String>,
 }
 
-/// Compares. The result is none where there is no pg_dump of the server's version.
+/// Compares; where it cannot be compared, why not.
 pub(super) async fn compare(
     server: &Server,
     incident: &IncidentId,
     major: u32,
     toc: &Toc,
-) -> Result<Option<Differences>, WorkerError> {
-    let Ok(tool) = tools::find("pg_dump", &server.settings, major).await else { return Ok(None) };
-    let fault = |cause: String| WorkerError::new("compare the catalogue", server.name(), cause, "Retry (r).");
+) -> Result<Differences, String> {
+    let tool = tools::find("pg_dump", &server.settings, major).await.map_err(|error| error.cause)?;
     let mut command = Command::new(&tool.path);
     command.args(["--format=custom", "--schema-only"]).arg(format!("--role={}", server.settings.owner));
     command.args(server.arguments());
@@ -47,36 +45,43 @@ pub(super) async fn compare(
         command.env(name, value.expose_secret());
     }
     let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await;
-    let output = output.map_err(|error| fault(format!("pg_dump cannot be started: {error}.")))?;
+    let output = output.map_err(|error| format!("pg_dump cannot be started: {error}."))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        let said = said
-            .lines()
-            .find(|line| line.contains("error:"))
-            .unwrap_or("pg_dump failed")
-            .trim_end_matches('.')
-            .to_owned();
-        return Err(fault(format!("{said}.")));
+        let said = said.lines().find(|line| line.contains("error:")).unwrap_or("pg_dump failed");
+        return Err(format!("{}.", said.trim_end_matches('.')));
     }
-    let now =
-        Toc::parse(&output.stdout).map_err(|error| fault(format!("What pg_dump says cannot be read: {error}.")))?;
-    // Another version of pg_dump may word the same otherwise.
-    let words = toc.header.pg_dump_major() == Some(tool.major) && toc.header.server_major() == Some(major);
-    Ok(Some(differences(toc, &now, words)))
+    let now = Toc::parse(&output.stdout).map_err(|error| format!("What pg_dump says cannot be read: {error}."))?;
+    Ok(differences(toc, &now))
 }
 
-/// Entries that say something about the schema, and not about data, rights of the moment, or the archive itself.
+/// Entries of which the same is there after a restore that gives everything to one owner. Left out are data, the
+/// archive's own, and what depends on owner and superuser: rights (a table's new owner needs no grant on it, and pg_dump
+/// writes none then), the schema `public` (written only where its owner was changed), subscriptions and user mappings.
 fn is_schema(entry: &TocEntry) -> bool {
+    const OTHERS: [&str; 10] = [
+        "ENCODING",
+        "STDSTRINGS",
+        "SEARCHPATH",
+        "DATABASE",
+        "DATABASE PROPERTIES",
+        "SEQUENCE SET",
+        "ACL",
+        "DEFAULT ACL",
+        "SUBSCRIPTION",
+        "USER MAPPING",
+    ];
     let desc = entry.desc.as_str();
-    let of_another_kind =
-        ["ENCODING", "STDSTRINGS", "SEARCHPATH", "DATABASE", "DATABASE PROPERTIES", "SEQUENCE SET"].contains(&desc);
-    let of_the_database = entry.tag.starts_with("DATABASE ") && ["ACL", "COMMENT", "SECURITY LABEL"].contains(&desc);
-    // A large object is data, with its rights and comments.
+    let of_the_database = entry.tag.starts_with("DATABASE ") && ["COMMENT", "SECURITY LABEL"].contains(&desc);
+    let public = (desc == "SCHEMA" && entry.tag == "public") || entry.tag == "SCHEMA public";
     let data = desc.starts_with("BLOB") || desc.ends_with(" DATA") || entry.tag.starts_with("LARGE OBJECT");
-    !(of_another_kind || of_the_database || data)
+    !(OTHERS.contains(&desc) || of_the_database || public || data)
 }
 
-fn differences(then: &Toc, now: &Toc, words: bool) -> Differences {
+fn differences(then: &Toc, now: &Toc) -> Differences {
+    // Another version of pg_dump or server may word the same otherwise, even another minor one.
+    let versions = |toc: &Toc| (toc.header.pg_dump_version.clone(), toc.header.server_version.clone());
+    let words = versions(then) == versions(now);
     let listed = |toc: &Toc| -> BTreeMap<(String, String, String), String> {
         let key =
             |entry: &TocEntry| (entry.desc.clone(), entry.namespace.clone().unwrap_or_default(), entry.tag.clone());
@@ -90,10 +95,7 @@ fn differences(then: &Toc, now: &Toc, words: bool) -> Differences {
     let name = |(desc, schema, tag): &(String, String, String)| {
         if schema.is_empty() || schema == "-" { format!("{desc} {tag}") } else { format!("{desc} {schema}.{tag}") }
     };
-    // Rights are written relative to an owner, who may be another one here.
-    let other = |key: &(String, String, String), sql: &String| {
-        words && !key.0.contains("ACL") && now.get(key).is_some_and(|found| found != sql)
-    };
+    let other = |key: &(String, String, String), sql: &String| words && now.get(key).is_some_and(|found| found != sql);
     Differences {
         missing: then.keys().filter(|key| !now.contains_key(*key)).map(name).collect(),
         more: now.keys().filter(|key| !then.contains_key(*key)).map(name).collect(),
@@ -107,5 +109,43 @@ pub(super) fn some(names: &[String]) -> String {
     match names.len().saturating_sub(NAMED) {
         0 => text,
         more => format!("{text} and {more} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fixture(name: &str) -> Toc {
+        let path = format!("{}/tests/fixtures/archives/{name}.dump", env!("CARGO_MANIFEST_DIR"));
+        Toc::parse(&std::fs::read(path).expect("a fixture")).expect("an archive")
+    }
+
+    #[test]
+    fn what_is_missing_more_and_other_is_named_and_rights_are_not() {
+        let then = fixture("pg15-gzip");
+        assert_eq!(differences(&then, &then), Differences::default());
+        let mut now = then.clone();
+        now.entries.retain(|entry| entry.desc != "ACL" && entry.desc != "FK CONSTRAINT");
+        for entry in &mut now.entries {
+            if entry.desc == "VIEW" {
+                entry.definition = Some("CREATE VIEW of something else".to_owned());
+            }
+        }
+        let found = differences(&then, &now);
+        assert!(found.missing.iter().all(|name| name.starts_with("FK CONSTRAINT app.")), "{found:?}");
+        assert!(!found.missing.is_empty() && found.more.is_empty(), "{found:?}");
+        assert!(matches!(&found.other[..], [only] if only.starts_with("VIEW app.")), "{found:?}");
+        assert_eq!(differences(&now, &then).more, found.missing);
+        // Another version's words say nothing.
+        now.header.pg_dump_version = Some("15.99".to_owned());
+        assert!(differences(&then, &now).other.is_empty());
+    }
+
+    #[test]
+    fn only_the_first_few_are_named() {
+        let names: Vec<String> = (0..10).map(|n| format!("TABLE t{n}")).collect();
+        assert!(some(&names).ends_with("TABLE t7 and 2 more"));
+        assert_eq!(some(&names[..1]), "TABLE t0");
     }
 }

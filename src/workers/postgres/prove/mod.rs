@@ -137,7 +137,7 @@ impl ProveTables {
             catalogue::compare(&server, incident, major, &toc)
         );
         let mut evidence = vec![same?];
-        evidence.push(told(catalogue?, beside, &mut wrong));
+        evidence.push(told(catalogue, beside, &mut wrong));
         evidence.push(sound::sound(session, &toc, &mut wrong).await?);
         evidence.push(sound::sequences(session, &server, &mut wrong).await?);
         let role = server.settings.app_role.clone().unwrap_or_else(|| server.settings.owner.clone());
@@ -159,9 +159,10 @@ impl ProveTables {
 }
 
 /// What the catalogues' comparison says. More than the dump has is wrong only in a database that was made for it.
-fn told(differences: Option<Differences>, beside: bool, wrong: &mut Vec<String>) -> String {
-    let Some(found) = differences else {
-        return "The catalogue was not compared: there is no pg_dump of the server's version here".to_owned();
+fn told(compared: Result<Differences, String>, beside: bool, wrong: &mut Vec<String>) -> String {
+    let found = match compared {
+        Ok(found) => found,
+        Err(why) => return format!("The catalogue was not compared with the dump's: {why}"),
     };
     if !found.missing.is_empty() {
         wrong.push(format!("Missing: {}.", catalogue::some(&found.missing)));
