@@ -27,8 +27,9 @@ fn card(screen: &str) -> Option<Card> {
     {
         return Some(Card::Bad(screen.to_owned()));
     }
-    let offered = screen.contains(" and press Enter to approve") || screen.contains("y approve this plan");
-    if let (true, Some((_, left))) = (offered, screen.split_once("\u{2193} more (")) {
+    // No key approves before everything was on screen; which part was shows in how much is left.
+    let unread = screen.contains("read on, there is more to see");
+    if let (true, Some((_, left))) = (unread, screen.split_once("\u{2193} more (")) {
         return Some(Card::Unread(left.split(')').next().unwrap_or_default().to_owned()));
     }
     if let Some((_, rest)) = screen.split_once("Type ") {
