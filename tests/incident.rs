@@ -230,6 +230,7 @@ fn a_plan_with_an_open_question_or_a_blocking_finding_cannot_be_approved() {
             kind: AskKind::YesNo,
             value: String::new(),
             required: true,
+            offered: false,
         });
     });
     let why = "Is regulated data concerned? is not answered yet".to_owned();
@@ -328,6 +329,7 @@ fn a_swap_is_taken_back_without_restoring_again() {
         object: object("postgres/a.dump"),
         taken_at: at(-180),
         at: world.now,
+        unchecked: Vec::new(),
     };
     let done = |facts: Vec<Fact>| Outcome::Succeeded { evidence: vec!["done".to_owned()], facts };
     world.finish("restore.database", done(vec![beside]));
@@ -351,6 +353,47 @@ fn a_swap_is_taken_back_without_restoring_again() {
     world.choose_in("rollback.older-snapshot", "postgres/older.dump");
     world.succeed("rollback.restore-older", Vec::new());
     assert!(matches!(world.status("restore.prove"), StepStatus::Succeeded(_)));
+}
+
+/// What serves before every row was checked is not called restored, by nobody and in no message.
+#[test]
+fn a_database_with_foreign_keys_left_to_check_serves_and_is_not_restored() {
+    let mut world = World::of(relight::runbook::BUILT_IN);
+    world.up_to_the_choice();
+    let object = object("postgres/a.dump");
+    let beside = Fact::RestoredBeside {
+        database: "db_restore".to_owned(),
+        oid: 7,
+        object: object.clone(),
+        taken_at: at(-180),
+        at: world.now,
+        unchecked: vec!["public.a a_b_fkey".to_owned()],
+    };
+    world.succeed("restore.safety-dump", Vec::new());
+    world.succeed("restore.database", vec![beside]);
+    assert!(world.state.unvalidated().is_empty(), "nobody is served by it yet");
+    for step in ["restore.prove", "restore.stop-writes", "restore.quiet"] {
+        world.succeed(step, Vec::new());
+    }
+    let swapped = Fact::Swapped {
+        live: "db".to_owned(),
+        live_oid: 7,
+        came_from: "db_restore".to_owned(),
+        kept: "db_pre".to_owned(),
+        kept_oid: 5,
+        written: 0,
+        at: world.now,
+    };
+    world.succeed("restore.swap", vec![swapped, Fact::Restored { object, taken_at: at(-180), at: world.now }]);
+    assert_eq!(world.state.unvalidated(), ["public.a a_b_fkey"]);
+    let says = |world: &World| {
+        let known = Knowledge::of(&world.state, &StepId::new("communicate.status"), world.now);
+        known.fill("{% if restored %}restored{% elif serving %}serving, {{ unvalidated }}{% endif %}").expect("a text")
+    };
+    assert_eq!(says(&world), "serving, 1");
+    world.succeed("verify.foreign-keys", vec![Fact::ForeignKeysChecked { oid: 7 }]);
+    assert!(world.state.unvalidated().is_empty());
+    assert_eq!(says(&world), "restored");
 }
 
 #[test]

@@ -171,17 +171,18 @@ fn approve(
     if let Some(why) = plan.obstacle() {
         return Err(Refusal::Obstacle { why });
     }
-    if step.approval == Approval::Type {
+    if step.approval == Approval::Type || plan.by_name {
         let expected = plan.type_name.clone().unwrap_or_else(|| plan.target.name.clone());
         if typed != Some(expected.as_str()) {
             return Err(Refusal::WrongName { expected });
         }
     }
-    if let Some(target) = state.destroys(step) {
+    if let Some(target) = state.destroys(step, &plan.inputs) {
         let busy = state
             .running()
-            .filter_map(|attempt| state.runbook.step(&attempt.step))
-            .find(|other| state.destroys(other).as_deref() == Some(target.as_str()));
+            .filter_map(|attempt| Some((state.runbook.step(&attempt.step)?, &attempt.plan.inputs)))
+            .find(|(other, inputs)| state.destroys(other, inputs).as_deref() == Some(target.as_str()))
+            .map(|(other, _)| other);
         if let Some(busy) = busy {
             return Err(Refusal::TargetBusy { running: busy.title.clone(), target });
         }

@@ -127,6 +127,14 @@ pub enum Fact {
         taken_at: Timestamp,
         /// When the restore ended.
         at: Timestamp,
+        /// Foreign keys that bind new rows and were not checked against those of the dump, as `schema.table name`.
+        #[serde(default)]
+        unchecked: Vec<String>,
+    },
+    /// Foreign keys that were left unchecked hold for every row.
+    ForeignKeysChecked {
+        /// The number of their database.
+        oid: u32,
     },
     /// A database took the live one's name; the former one is kept under another.
     Swapped {

@@ -49,6 +49,9 @@ pub struct Knowledge {
     pub writes_stopped_at: Option<Timestamp>,
     /// The time of the chosen snapshot.
     pub snapshot_time: Option<Timestamp>,
+    /// Foreign keys of the database that serves, not yet checked for its older rows.
+    #[serde(default)]
+    pub unvalidated: Vec<String>,
     /// When service should be back.
     pub rto_deadline: Option<Timestamp>,
     /// Facts, oldest first, of successes that stand and that do not.
@@ -110,6 +113,7 @@ impl Knowledge {
             regulated: state.regulated(),
             writes_stopped_at: state.writes_stopped_at(),
             snapshot_time: state.snapshot_time(),
+            unvalidated: state.unvalidated().to_vec(),
             rto_deadline: state.onset().and_then(|onset| onset.checked_add(state.rto).ok()),
             facts,
             past,
@@ -128,7 +132,8 @@ impl Knowledge {
     /// Fills in a template of the runbook from what is known.
     ///
     /// Variables: `database`, `incident`, `environment`, `onset`, `snapshot_time`, `snapshot_key`, `loses`, `done`,
-    /// `phase`, `restored`, `expected_downtime`, `last_failure`. Unknown ones are empty.
+    /// `phase`, `restored`, `serving` (restored, perhaps with foreign keys that are still to be checked), `unvalidated`
+    /// (how many of those), `expected_downtime`, `last_failure`. Unknown ones are empty.
     ///
     /// # Errors
     /// The template engine's words.
@@ -136,7 +141,7 @@ impl Knowledge {
         if !template.contains("{{") && !template.contains("{%") {
             return Ok(template.to_owned());
         }
-        let restored = self.facts.iter().any(|known| known.standing && matches!(known.fact, Fact::Restored { .. }));
+        let serving = self.facts.iter().any(|known| known.standing && matches!(known.fact, Fact::Restored { .. }));
         let key = self.facts.iter().rev().find_map(|known| match &known.fact {
             Fact::Snapshot { object, .. } if known.standing => Some(object.key.clone()),
             _ => None,
@@ -161,7 +166,9 @@ impl Knowledge {
             loses => self.snapshot_time.map(|taken| duration_text(loss(taken, self.writes_stopped_at, self.now))),
             done => if self.done.is_empty() { vec!["nothing yet".to_owned()] } else { self.done.clone() },
             phase => &self.phase,
-            restored => restored,
+            restored => serving && self.unvalidated.is_empty(),
+            serving => serving,
+            unvalidated => self.unvalidated.len(),
             expected_downtime => expected,
             last_failure => &self.last_failure,
         };

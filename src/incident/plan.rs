@@ -98,6 +98,9 @@ pub struct Ask {
     pub value: String,
     /// Without an answer the plan cannot be approved.
     pub required: bool,
+    /// The value is a choice already made that may be changed: nobody is asked before the plan is shown.
+    #[serde(default)]
+    pub offered: bool,
 }
 
 /// The exact effect of a step, as it would be now. A person approves one of these, by its digest.
@@ -123,6 +126,9 @@ pub struct Plan {
     pub inputs: Inputs,
     /// The name to type, for steps whose approval is `type`.
     pub type_name: Option<String>,
+    /// Takes the name whatever the runbook says of the step: what was chosen on the card is graver than its default.
+    #[serde(default)]
+    pub by_name: bool,
     /// Set where there is nothing to do; approving then skips the step with this as the evidence.
     pub nothing_to_do: Option<String>,
     /// What the worker found and will hold itself to when it runs: its own form.
@@ -178,6 +184,7 @@ impl Plan {
             asks: Vec::new(),
             inputs: Inputs::new(),
             type_name: None,
+            by_name: false,
             nothing_to_do: None,
             basis: serde_json::Value::Null,
             context: Digest::default(),

@@ -8,7 +8,9 @@ use jiff::{SignedDuration, Timestamp};
 use crate::runbook::{Action, Runbook, RunbookError, Step, StepId};
 
 use super::timeline::{self, TimelineEntry};
-use super::{Actor, AttemptId, Channel, Digest, Event, EventKind, Fact, IncidentId, MessageId, Outcome, Plan, Problem};
+use super::{
+    Actor, AttemptId, Channel, Digest, Event, EventKind, Fact, IncidentId, Inputs, MessageId, Outcome, Plan, Problem,
+};
 
 /// Where a step stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -342,15 +344,15 @@ impl State {
         self.attempts.values().filter(|attempt| attempt.outcome.is_none())
     }
 
-    /// The target that a step changes, resolved through the step whose results it uses.
+    /// The target that a step changes with these answers, resolved through the step whose results it uses.
     #[must_use]
-    pub fn destroys(&self, step: &Step) -> Option<String> {
+    pub fn destroys(&self, step: &Step, inputs: &Inputs) -> Option<String> {
         let resolve = |from: &StepId| self.runbook.step(from).and_then(|step| step.action.destroys());
         match &step.action {
             Action::StartWrites { from } | Action::PutBackObjects { from } | Action::RestoreFlag { from } => {
                 resolve(from)
             }
-            action => action.destroys(),
+            action => action.chosen(inputs).destroys(),
         }
     }
 
@@ -420,6 +422,25 @@ impl State {
             }
         }
         back
+    }
+
+    /// Foreign keys of the database that was swapped in, that do not yet hold for certain for its older rows.
+    #[must_use]
+    pub fn unvalidated(&self) -> &[String] {
+        let live = self.standing_facts().rev().find_map(|(_, fact)| match fact {
+            Fact::Swapped { live_oid, .. } => Some(*live_oid),
+            _ => None,
+        });
+        let facts = || self.all_facts().map(|(_, fact)| fact);
+        let left = live
+            .filter(|live| !facts().any(|fact| matches!(fact, Fact::ForeignKeysChecked { oid } if oid == live)))
+            .and_then(|live| {
+                facts().find_map(|fact| match fact {
+                    Fact::RestoredBeside { oid, unchecked, .. } if *oid == live => Some(unchecked.as_slice()),
+                    _ => None,
+                })
+            });
+        left.unwrap_or_default()
     }
 
     /// The chosen snapshot's time: of the last choice that stands.

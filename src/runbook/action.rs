@@ -17,6 +17,24 @@ pub enum Strategy {
     Runbook,
 }
 
+/// The answer by which a person chooses a [`Strategy`] on the card.
+pub const STRATEGY: &str = "strategy";
+
+impl Strategy {
+    /// Every strategy, the safest first.
+    pub const ALL: [Self; 3] = [Self::Beside, Self::InPlace, Self::Runbook];
+
+    /// As a runbook writes it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Beside => "beside",
+            Self::InPlace => "in_place",
+            Self::Runbook => "runbook",
+        }
+    }
+}
+
 /// The one thing that a step does. Strings may be templates over the incident's facts (`{{ … }}`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -127,6 +145,25 @@ pub enum Action {
         /// The step that swapped.
         swap: StepId,
     },
+    /// Ends sessions that keep one of ours waiting.
+    EndBlockers {
+        /// The database whose restore waits.
+        database: TargetRef,
+    },
+    /// Checks the foreign keys that a restore left for later.
+    CheckForeignKeys {
+        /// The database.
+        database: TargetRef,
+        /// The restoring step.
+        restore: StepId,
+    },
+    /// Reads every index and table of the restored database with `amcheck`.
+    CheckStorage {
+        /// The database.
+        database: TargetRef,
+        /// The restoring step.
+        restore: StepId,
+    },
     /// Proves that the database holds what the dump holds: tables, row counts, constraints, the app's role.
     ProveTables {
         /// The database.
@@ -188,6 +225,20 @@ pub enum Action {
 }
 
 impl Action {
+    /// The action with what a person chose for it.
+    #[must_use]
+    pub fn chosen(&self, inputs: &std::collections::BTreeMap<String, String>) -> Self {
+        let mut action = self.clone();
+        if let Self::RestoreDatabase { strategy, .. } = &mut action {
+            let wanted = inputs.get(STRATEGY);
+            *strategy = Strategy::ALL
+                .into_iter()
+                .find(|one| wanted.is_some_and(|name| name == one.name()))
+                .unwrap_or(*strategy);
+        }
+        action
+    }
+
     /// The target that the action changes in a way that must not overlap with another change of it.
     /// Two attempts on the same one never run at once.
     #[must_use]
@@ -208,6 +259,8 @@ impl Action {
             Self::FlushCache { cache } => Some(cache.to_string()),
             Self::SetFlag { flag, .. } => Some(format!("flag {flag}")),
             Self::RestoreFlag { from } => Some(format!("flag of {from}")),
+            Self::EndBlockers { database } => Some(format!("in the way of {database}")),
+            Self::CheckForeignKeys { database, .. } => Some(format!("foreign keys of {database}")),
             Self::RunCommand { command, changes: true, .. } => Some(command.to_string()),
             Self::DeclareIncident { .. } | Self::CallResponders { .. } | Self::CloseIncident { .. } => {
                 Some("pagerduty".to_owned())
@@ -218,6 +271,7 @@ impl Action {
             | Self::ChooseSnapshot { .. }
             | Self::RecordAgreement { .. }
             | Self::ProveTables { .. }
+            | Self::CheckStorage { .. }
             | Self::RunCommand { .. }
             | Self::CheckEndpoints { .. }
             | Self::ReviewDashboard { .. } => None,
@@ -234,7 +288,10 @@ impl Action {
             Self::RestoreFlag { from } => vec![(from, &["set_flag"])],
             Self::RecordAgreement { snapshot, .. } => vec![(snapshot, &["choose_snapshot"])],
             Self::RestoreDatabase { from, .. } => vec![(from, &["choose_snapshot", "safety_dump"])],
-            Self::ProveTables { restore, .. } | Self::SwapDatabase { restore, .. } => {
+            Self::ProveTables { restore, .. }
+            | Self::SwapDatabase { restore, .. }
+            | Self::CheckForeignKeys { restore, .. }
+            | Self::CheckStorage { restore, .. } => {
                 vec![(restore, &["restore_database"])]
             }
             Self::SwapBack { swap, .. } | Self::DropKept { swap, .. } => vec![(swap, &["swap_database"])],
@@ -262,6 +319,9 @@ impl Action {
             | Self::SwapDatabase { database, .. }
             | Self::SwapBack { database, .. }
             | Self::DropKept { database, .. }
+            | Self::EndBlockers { database }
+            | Self::CheckForeignKeys { database, .. }
+            | Self::CheckStorage { database, .. }
             | Self::ProveTables { database, .. } => vec![database.clone()],
             Self::SafetyDump { database, to } => vec![database.clone(), to.clone()],
             Self::RehydrateObjects { from, to, keep } => {
@@ -295,6 +355,9 @@ impl Action {
             Self::SwapDatabase { .. } => "swap_database",
             Self::SwapBack { .. } => "swap_back",
             Self::DropKept { .. } => "drop_kept",
+            Self::EndBlockers { .. } => "end_blockers",
+            Self::CheckForeignKeys { .. } => "check_foreign_keys",
+            Self::CheckStorage { .. } => "check_storage",
             Self::ProveTables { .. } => "prove_tables",
             Self::StartWrites { .. } => "start_writes",
             Self::RehydrateObjects { .. } => "rehydrate_objects",

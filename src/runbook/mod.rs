@@ -10,7 +10,7 @@ mod action;
 mod parse;
 mod target;
 
-pub use action::{Action, Strategy};
+pub use action::{Action, STRATEGY, Strategy};
 pub use parse::{Position, RunbookError};
 pub use target::{TargetRef, TargetRefError};
 

@@ -276,7 +276,7 @@ mod tests {
         assert_eq!(runbook.phases.len(), 9);
         assert_eq!(runbook.contacts.len(), 3);
         let written = Runbook::parse("in-place", include_str!("../../assets/runbooks/in-place.toml")).expect("sound");
-        assert_eq!(written.phases.len(), 8);
+        assert_eq!(written.phases.len(), 9);
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub(super) enum UiAction {
     ByHand,
     Undo,
     Stop,
+    Unblock,
     Details,
     Note,
     Copy,
@@ -45,13 +46,14 @@ pub(super) enum UiAction {
 
 impl UiAction {
     /// Every action, in the order of help and palette.
-    pub(super) const ALL: [Self; 38] = [
+    pub(super) const ALL: [Self; 39] = [
         Self::Approve,
         Self::Retry,
         Self::Skip,
         Self::ByHand,
         Self::Undo,
         Self::Stop,
+        Self::Unblock,
         Self::Details,
         Self::Note,
         Self::Copy,
@@ -104,6 +106,7 @@ impl UiAction {
             Self::ByHand => ("by hand", "the step was done outside relight; asks what was done"),
             Self::Undo => ("undo", "show the plan that takes the step back"),
             Self::Stop => ("stop", "stop a running step; says first what stops"),
+            Self::Unblock => ("unblock", "show who keeps a restore waiting; y on that card ends them"),
             Self::Details => ("details", "everything about the selected row; never acts"),
             Self::Note => ("write note", "write a note into the timeline"),
             Self::Copy => ("copy", "copy the step's commands, the output line, the key or the timeline"),

@@ -4,7 +4,7 @@
 //! everything typed before that has been read, and taken back whenever another plan arrives.
 
 use crate::incident::{Ask, Digest, Inputs, Plan, Problem};
-use crate::runbook::StepId;
+use crate::runbook::{Approval, Step, StepId};
 
 use super::edit::Editor;
 use super::form::Form;
@@ -67,6 +67,9 @@ impl Card {
 
     /// Questions that were not put to the person yet, or need an answer.
     pub(super) fn is_open(&self, ask: &Ask, plan: &Plan) -> bool {
+        if ask.offered && !ask.value.trim().is_empty() {
+            return false;
+        }
         let answered = self.inputs.contains_key(&ask.name) || plan.inputs.contains_key(&ask.name);
         !answered || (ask.required && ask.value.trim().is_empty())
     }
@@ -106,6 +109,11 @@ impl Card {
     pub(super) fn is_shown(&self) -> bool {
         self.stage == Stage::Review && self.plan.as_ref().is_some_and(|(_, digest)| self.shown.as_ref() == Some(digest))
     }
+}
+
+/// Whether a plan is approved by its name: so the runbook says of the step, or the plan itself.
+pub(super) fn takes_name(plan: &Plan, step: Option<&Step>) -> bool {
+    plan.by_name || step.is_none_or(|step| step.approval == Approval::Type)
 }
 
 /// The name that an approval by name takes.

@@ -179,7 +179,14 @@ mod tests {
     use crate::incident::Choice;
 
     fn ask(name: &str, kind: AskKind, value: &str) -> Ask {
-        Ask { name: name.to_owned(), label: name.to_owned(), kind, value: value.to_owned(), required: true }
+        Ask {
+            name: name.to_owned(),
+            label: name.to_owned(),
+            kind,
+            value: value.to_owned(),
+            required: true,
+            offered: false,
+        }
     }
 
     fn press(form: &mut Form, code: KeyCode) -> FormKey {

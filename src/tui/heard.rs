@@ -157,7 +157,9 @@ fn planned(app: &mut App, step: &StepId, result: Result<Box<Plan>, Problem>) -> 
     let mut card = Card::new(step.clone(), None, answers);
     match result {
         Ok(plan)
-            if plan.obstacle().is_none() && !plan.asks.iter().any(|ask| ask.required && card.is_open(ask, &plan)) =>
+            if plan.obstacle().is_none()
+                && !plan.by_name
+                && !plan.asks.iter().any(|ask| ask.required && card.is_open(ask, &plan)) =>
         {
             return vec![perform::approve(app, step.clone(), plan.digest(), None)];
         }

@@ -31,6 +31,7 @@ const KEYS: &[(Chord, UiAction)] = &[
     (key('m'), UiAction::ByHand),
     (key('u'), UiAction::Undo),
     (key('x'), UiAction::Stop),
+    (key('b'), UiAction::Unblock),
     (named(KeyCode::Enter), UiAction::Details),
     (key('w'), UiAction::Note),
     (key('c'), UiAction::Copy),

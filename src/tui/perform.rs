@@ -47,6 +47,7 @@ pub(super) fn perform(app: &mut App, action: UiAction) -> Vec<Out> {
             | UiAction::ByHand
             | UiAction::Undo
             | UiAction::Stop
+            | UiAction::Unblock
             | UiAction::Note
     );
     if changes && app.lost.is_some() {
@@ -60,6 +61,7 @@ pub(super) fn perform(app: &mut App, action: UiAction) -> Vec<Out> {
         UiAction::ByHand => on_step(app, Purpose::ByHand),
         UiAction::Undo => return undo(app),
         UiAction::Stop => stop(app),
+        UiAction::Unblock => return unblock(app),
         UiAction::Details => details(app),
         UiAction::Note => app.ui.overlay = Some(Overlay::Prompt(Prompt::new(Purpose::Note))),
         UiAction::Copy => return copy(app),
@@ -150,6 +152,21 @@ fn begin(app: &mut App) -> Vec<Out> {
     }
     let inputs = app.answers.get(&step.id).cloned().unwrap_or_default();
     vec![open_card(app, step.id, inputs, None)]
+}
+
+/// `b`: who keeps a restore waiting, and ending them once the person agrees.
+fn unblock(app: &mut App) -> Vec<Out> {
+    let Some(state) = &app.state else { return Vec::new() };
+    let Some(step) = state.runbook.steps().find(|step| matches!(step.action, Action::EndBlockers { .. })).cloned()
+    else {
+        app.warn("this runbook has no step that ends sessions in the way");
+        return Vec::new();
+    };
+    if let Some(why) = why_not(state, &step) {
+        app.warn(why);
+        return Vec::new();
+    }
+    vec![open_card(app, step.id, Inputs::new(), None)]
 }
 
 fn at_once(app: &mut App, step: StepId) -> Out {

@@ -4,7 +4,6 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use jiff::Timestamp;
 
 use crate::incident::Command;
-use crate::runbook::Approval;
 
 use super::action::UiAction;
 use super::app::{App, Asked, Pane};
@@ -220,11 +219,8 @@ const UNREAD: &str = "Not everything that will happen was on screen yet: scroll 
 
 fn review_key(app: &mut App, card: &mut Card, event: KeyEvent) -> (bool, Vec<Out>) {
     let Some((plan, digest)) = card.plan.clone() else { return (false, Vec::new()) };
-    let by_name = app
-        .state
-        .as_ref()
-        .and_then(|state| state.runbook.step(&card.step))
-        .is_none_or(|step| step.approval == Approval::Type);
+    let step = app.state.as_ref().and_then(|state| state.runbook.step(&card.step));
+    let by_name = card::takes_name(&plan, step);
     let open = plan.obstacle().is_none() && app.lost.is_none();
     let bare = !event.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
     let unread = view::is_unread(app, card);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::runbook::{Action, Strategy, TargetRef};
+use crate::runbook::{Action, TargetRef};
 
 use super::command::{CheckCommand, RunCommand};
 use super::endpoints::{CheckEndpoints, CheckHttp};
@@ -12,8 +12,8 @@ use super::launchdarkly::{CheckLaunchDarkly, Flags, RestoreFlag, SetFlag};
 use super::objects::{PutBackObjects, RehydrateObjects};
 use super::pagerduty::{CallResponders, CheckPagerDuty, CloseIncident, DeclareIncident, PostStatusUpdate};
 use super::postgres::{
-    CheckPostgres, DropKept, EndSessions, ProveTables, RestoreBeside, RestoreInPlace, SafetyDump, SwapBack,
-    SwapDatabase,
+    CheckForeignKeys, CheckPostgres, CheckStorage, DropKept, EndBlockers, EndSessions, ProveTables, RestoreDatabase,
+    SafetyDump, SwapBack, SwapDatabase,
 };
 use super::redis::{CheckRedis, FlushCache};
 use super::s3::CheckS3;
@@ -45,15 +45,10 @@ pub fn build(action: &Action) -> Result<Box<dyn Worker>, WorkerError> {
         Action::FlushCache { cache } => Box::new(FlushCache { cache }),
         Action::EndSessions { database } => Box::new(EndSessions { database }),
         Action::SafetyDump { database, to } => Box::new(SafetyDump { database, to }),
-        Action::RestoreDatabase { database, from, strategy: Strategy::Beside } => {
-            Box::new(RestoreBeside { database, from })
-        }
-        Action::RestoreDatabase { database, from, strategy: Strategy::InPlace } => {
-            Box::new(RestoreInPlace { database, from, atomic: true })
-        }
-        Action::RestoreDatabase { database, from, strategy: Strategy::Runbook } => {
-            Box::new(RestoreInPlace { database, from, atomic: false })
-        }
+        Action::RestoreDatabase { database, from, strategy } => Box::new(RestoreDatabase { database, from, strategy }),
+        Action::EndBlockers { database } => Box::new(EndBlockers { database }),
+        Action::CheckForeignKeys { database, restore } => Box::new(CheckForeignKeys { database, restore }),
+        Action::CheckStorage { database, restore } => Box::new(CheckStorage { database, restore }),
         Action::SwapDatabase { database, restore } => Box::new(SwapDatabase { database, restore }),
         Action::DropKept { database, swap } => Box::new(DropKept { database, swap }),
         Action::SwapBack { database, swap } => Box::new(SwapBack { database, swap }),

@@ -213,6 +213,7 @@ impl Worker for RunCommand {
                 kind: AskKind::Line,
                 value,
                 required: true,
+                offered: false,
             });
         }
         let argv = filled(&command.argv, &cx.inputs);

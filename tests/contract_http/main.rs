@@ -78,6 +78,7 @@ impl Bench {
                 regulated: None,
                 writes_stopped_at: None,
                 snapshot_time: None,
+                unvalidated: Vec::new(),
                 rto_deadline: None,
                 facts: Vec::new(),
                 past: Vec::new(),

@@ -2,6 +2,7 @@
 //!
 //! Every test has a cluster of its own, so the tests are few and long.
 
+mod after;
 mod beside;
 mod in_place;
 mod kills;

@@ -114,30 +114,30 @@ async fn the_kept_database_is_dropped_only_when_nothing_hangs_on_it() {
     let (world, _) = damaged().await;
     let drop_kept = || DropKept { database: database(), swap: StepId::new(SWAP) };
     world.done(RESTORE, &beside()).await;
-    let refused = world.plan("cleanup.drop", &drop_kept()).await.unwrap_err();
+    let refused = world.plan("demand.drop-kept", &drop_kept()).await.unwrap_err();
     assert!(refused.cause.contains("has swapped nothing"), "{refused}");
     world.done(SWAP, &swap()).await;
     // A slot without a reader would go with the database, and what it kept for its reader too.
     let kept = "financecopilot_pre_test";
     world.as_super("postgres", &format!("ALTER DATABASE {kept} ALLOW_CONNECTIONS true")).await;
     world.as_super(kept, "SELECT pg_create_logical_replication_slot('cdc', 'pgoutput')").await;
-    let plan = world.plan("cleanup.drop", &drop_kept()).await.unwrap();
+    let plan = world.plan("demand.drop-kept", &drop_kept()).await.unwrap();
     assert!(plan.obstacle().is_some_and(|why| why.contains("replication slots cdc would be lost")), "{plan:?}");
     // A plan from before the slot was there holds itself to what is there now.
-    let error = world.run("cleanup.drop", &drop_kept(), &plan).await.unwrap_err();
+    let error = world.run("demand.drop-kept", &drop_kept(), &plan).await.unwrap_err();
     assert!(error.next.contains("Nothing was dropped"), "{error}");
     assert_ne!(number_of(&world, kept).await, "none");
     world.as_super(kept, "SELECT pg_drop_replication_slot('cdc')").await;
     let guest = world.admin(kept).await;
-    let plan = world.plan("cleanup.drop", &drop_kept()).await.unwrap();
+    let plan = world.plan("demand.drop-kept", &drop_kept()).await.unwrap();
     assert!(plan.obstacle().is_some_and(|why| why.contains("Somebody is connected to it")), "{plan:?}");
     world.leave(guest).await;
-    let plan = world.plan("cleanup.drop", &drop_kept()).await.unwrap();
+    let plan = world.plan("demand.drop-kept", &drop_kept()).await.unwrap();
     assert_eq!((plan.obstacle(), plan.type_name.as_deref()), (None, Some(kept)));
-    assert!(matches!(drop_kept().probe(&world.context("cleanup.drop"), &plan).await.unwrap(), Probe::DidNot(_)));
-    world.done("cleanup.drop", &drop_kept()).await;
+    assert!(matches!(drop_kept().probe(&world.context("demand.drop-kept"), &plan).await.unwrap(), Probe::DidNot(_)));
+    world.done("demand.drop-kept", &drop_kept()).await;
     assert_eq!(number_of(&world, kept).await, "none");
-    assert!(matches!(drop_kept().probe(&world.context("cleanup.drop"), &plan).await.unwrap(), Probe::Happened(_)));
+    assert!(matches!(drop_kept().probe(&world.context("demand.drop-kept"), &plan).await.unwrap(), Probe::Happened(_)));
     assert_eq!(zeros(&world).await, 0, "the live one is what was restored");
     let back = world.plan(BACK, &back()).await.unwrap();
     assert!(back.obstacle().is_some_and(|why| why.contains("is not there any more")), "{back:?}");

@@ -57,6 +57,7 @@ pub(crate) struct World {
     pub(crate) config: Config,
     facts: Mutex<Vec<KnownFact>>,
     attempts: Mutex<u32>,
+    inputs: Mutex<Inputs>,
     pub(crate) seen: Arc<Seen>,
 }
 
@@ -157,6 +158,7 @@ impl World {
             config,
             facts: Mutex::default(),
             attempts: Mutex::new(0),
+            inputs: Mutex::default(),
             seen: Arc::default(),
             folder,
         };
@@ -275,6 +277,16 @@ impl World {
         self.facts.lock().unwrap().push(KnownFact { step: StepId::new(step), attempt, standing: true, fact });
     }
 
+    /// What the person says to every plan from now on; nothing takes it back.
+    pub(crate) fn answer(&self, name: &str, answer: &str) {
+        let mut inputs = self.inputs.lock().unwrap();
+        if answer.is_empty() {
+            inputs.remove(name);
+        } else {
+            inputs.insert(name.to_owned(), answer.to_owned());
+        }
+    }
+
     pub(crate) fn chosen(&self, object: &ObjectRef) {
         self.know(
             "select.snapshot",
@@ -291,7 +303,7 @@ impl World {
             step: StepId::new(step),
             title: step.to_owned(),
             attempt: Some(AttemptId(*self.attempts.lock().unwrap())),
-            inputs: Inputs::new(),
+            inputs: self.inputs.lock().unwrap().clone(),
             undoes: None,
             knowledge: Arc::new(Knowledge {
                 incident: Self::incident(),
@@ -301,6 +313,7 @@ impl World {
                 regulated: None,
                 writes_stopped_at: Some(Timestamp::now()),
                 snapshot_time: None,
+                unvalidated: Vec::new(),
                 rto_deadline: None,
                 facts: self.facts.lock().unwrap().clone(),
                 past: Vec::new(),
@@ -326,6 +339,7 @@ impl World {
         self.until_gone("pg_dump").await;
         let cx = self.context(step);
         let mut plan = worker.plan(&cx).await?;
+        plan.inputs.clone_from(&cx.inputs);
         let findings = worker.preflight(&cx, &plan).await?;
         plan.findings.extend(findings);
         Ok(plan)

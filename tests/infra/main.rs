@@ -82,6 +82,7 @@ fn context(config: &Arc<Config>, folder: &Path, name: &str) -> Context {
         regulated: None,
         writes_stopped_at: None,
         snapshot_time: None,
+        unvalidated: Vec::new(),
         rto_deadline: None,
         facts: Vec::new(),
         past: Vec::new(),

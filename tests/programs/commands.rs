@@ -71,6 +71,7 @@ fn knowledge(incident: IncidentId) -> Knowledge {
         regulated: None,
         writes_stopped_at: None,
         snapshot_time: None,
+        unvalidated: Vec::new(),
         rto_deadline: None,
         facts: Vec::new(),
         past: Vec::new(),

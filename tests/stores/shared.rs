@@ -41,6 +41,7 @@ pub(crate) fn context(config: &Arc<Config>, step: &str, folder: &Path) -> Contex
             regulated: None,
             writes_stopped_at: None,
             snapshot_time: None,
+            unvalidated: Vec::new(),
             rto_deadline: None,
             facts: Vec::new(),
             past: Vec::new(),

@@ -70,6 +70,23 @@ fn outcomes() {
 }
 
 #[test]
+fn a_stall_is_named_with_the_key_that_ends_it() {
+    let mut story = Story::restoring("production");
+    let why = "no progress for 1m00s: it waits for Lock/relation, held by session 4711 of fc_app \"psql\"; b shows and ends it";
+    story.notice(Notice::Progress {
+        attempt: AttemptId(19),
+        label: "loading public.transactions".to_owned(),
+        done: 2_744_000_000,
+        total: Some(4_499_000_000),
+        unit: "of the work".to_owned(),
+        left: None,
+        stalled: Some(why.to_owned()),
+    });
+    look("stalled", &mut story.app);
+    assert!(frame_text(&story.app, 80, 24).contains(" b unblock"), "the key is offered");
+}
+
+#[test]
 fn measured_numbers() {
     let mut story = Story::restoring("production");
     let step = StepId::new("verify.dashboard");

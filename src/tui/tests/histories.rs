@@ -288,6 +288,7 @@ pub(super) fn with_questions(step: &str) -> Plan {
         kind,
         value: value.to_owned(),
         required,
+        offered: false,
     };
     let choice = |value: &str, label: &str| Choice { value: value.to_owned(), label: label.to_owned() };
     plan.asks = vec![

@@ -4,9 +4,9 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use crate::incident::{Ask, AskKind, Gravity, Plan, clock};
-use crate::runbook::{Approval, Step};
+use crate::runbook::Step;
 use crate::tui::app::App;
-use crate::tui::card::{Card, Stage, expected_name};
+use crate::tui::card::{Card, Stage, expected_name, takes_name};
 use crate::tui::text;
 
 use super::form;
@@ -111,7 +111,7 @@ fn review(app: &App, card: &Card, step: Option<&Step>, width: usize) -> Sheet {
     }
     if !plan.commands.is_empty() {
         // On a card that takes a name, c is a letter of it.
-        let copies = step.is_some_and(|step| step.approval != Approval::Type);
+        let copies = !takes_name(plan, step);
         body.extend(heading(if copies { "The same by hand (c copies)" } else { "The same by hand" }, app));
         for command in &plan.commands {
             body.extend(hang("$", theme.dim(), command, theme.dim(), width));
@@ -207,7 +207,7 @@ fn foot(app: &App, card: &Card, plan: &Plan, step: Option<&Step>, width: usize, 
     if let Some(fault) = &card.fault {
         sheet.foot.extend(hang("!", theme.bad(), fault, theme.bad(), width));
     }
-    if step.is_none_or(|step| step.approval == Approval::Type) {
+    if takes_name(plan, step) {
         let name = expected_name(plan);
         let words = text::wrap(&format!("Type {name} and press Enter to approve; Esc cancels."), width);
         sheet.foot.extend(words.into_iter().map(|line| Line::from(Span::styled(line, theme.strong()))));

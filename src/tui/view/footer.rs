@@ -71,7 +71,12 @@ fn hints(app: &App) -> Vec<UiAction> {
             if let Some(step) = app.step() {
                 match app.status(&step.id) {
                     StepStatus::Pending => hints.extend([UiAction::Approve, UiAction::Skip, UiAction::ByHand]),
-                    StepStatus::Running(_) => hints.push(UiAction::Stop),
+                    StepStatus::Running(attempt) => {
+                        if app.progress.get(&attempt).is_some_and(|progress| progress.stalled.is_some()) {
+                            hints.push(UiAction::Unblock);
+                        }
+                        hints.push(UiAction::Stop);
+                    }
                     StepStatus::Failed(_) | StepStatus::Stopped(_) => {
                         hints.extend([UiAction::Retry, UiAction::Skip, UiAction::ByHand]);
                     }

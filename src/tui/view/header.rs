@@ -68,6 +68,10 @@ fn parts(app: &App) -> Vec<Part> {
     if let Some(taken_at) = state.snapshot_time() {
         parts.push(part(4, format!("loses {}", duration_text(app.loses(taken_at))), theme.warning()));
     }
+    if let left @ 1.. = state.unvalidated().len() {
+        let words = format!("serving, {left} {} unvalidated", if left == 1 { "constraint" } else { "constraints" });
+        parts.push(part(3, words, theme.warning()));
+    }
     if app.escalations().iter().any(|one| one.due.is_some()) {
         parts.push(part(2, "E call", theme.bad()));
     }

@@ -73,7 +73,7 @@ pub(super) fn ask_count(cx: &Context, deployment: &str) -> (Ask, Option<u32>) {
     let count = value.trim().parse().ok();
     let label =
         format!("{deployment} is at 0 already, and nobody remembers its count. What is the count to return to?");
-    (Ask { name, label, kind: AskKind::Count, value, required: true }, count)
+    (Ask { name, label, kind: AskKind::Count, value, required: true, offered: false }, count)
 }
 
 #[async_trait]

@@ -43,6 +43,7 @@ pub(super) mod testing {
                 regulated: None,
                 writes_stopped_at: None,
                 snapshot_time: None,
+                unvalidated: Vec::new(),
                 rto_deadline: None,
                 facts: Vec::new(),
                 past: Vec::new(),

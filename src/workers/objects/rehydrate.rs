@@ -125,6 +125,7 @@ impl Worker for RehydrateObjects {
                 kind: AskKind::YesNo,
                 value: if include { "yes" } else { "no" }.to_owned(),
                 required: false,
+                offered: false,
             });
         }
         let left = if include { 0 } else { found.changed.len() };

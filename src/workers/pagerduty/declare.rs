@@ -226,6 +226,7 @@ fn asks(cx: &Context, open: &[Incident], chosen: &str) -> Vec<Ask> {
             kind: AskKind::Choice(choices),
             value: chosen.to_owned(),
             required: true,
+            offered: false,
         },
         Ask {
             name: "regulated".to_owned(),
@@ -233,6 +234,7 @@ fn asks(cx: &Context, open: &[Incident], chosen: &str) -> Vec<Ask> {
             kind: AskKind::YesNo,
             value: cx.inputs.get("regulated").cloned().unwrap_or_default(),
             required: true,
+            offered: false,
         },
     ]
 }

@@ -49,6 +49,7 @@ impl Worker for PostStatusUpdate {
             kind: AskKind::Text,
             value: text.clone(),
             required: true,
+            offered: false,
         }];
         plan.effects = vec![format!("Sends to everybody who subscribed to {}: {text}", incident.label())];
         let url = format!("{}/incidents/{}/status_updates", api.base(), incident.id);

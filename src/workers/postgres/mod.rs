@@ -5,17 +5,21 @@
 //! | `server`, `pgpass`, `tls`, `session`, `error` | where the database is, connecting, and what it says |
 //! | `target_lock` | one incident at a time per database |
 //! | `tools` | pg_restore and pg_dump of the right version |
-//! | `check`, `sessions`, `end_sessions` | rights; who else is connected |
+//! | `check`, `sessions`, `end_sessions`, `blockers` | rights; who else is connected, and who is in the way |
 //! | `dump` | the safety dump |
 //! | `source`, `local_copy`, `judge` | a dump, fetched and judged |
 //! | `progress`, `pace`, `stall` | how far a restore is, how long it still takes, and what it waits for |
 //! | `load` | restoring an archive faster than pg_restore alone |
+//! | `strategy` | the way of restoring that was chosen |
 //! | `beside` | restoring into a new database beside the live one |
 //! | `swap` | exchanging the two, and back; dropping what was kept |
 //! | `catalogue`, `uses`, `restore` | restoring over the live database, as the written procedure does |
 //! | `count`, `prove` | the database holds what the dump holds |
+//! | `after` | what is checked while it serves already |
 
+mod after;
 mod beside;
+mod blockers;
 mod catalogue;
 mod check;
 mod count;
@@ -35,13 +39,16 @@ mod session;
 mod sessions;
 mod source;
 mod stall;
+mod strategy;
 mod swap;
 mod target_lock;
 mod tls;
 mod tools;
 mod uses;
 
+pub use after::{CheckForeignKeys, CheckStorage};
 pub use beside::{Rehearsal, RestoreBeside, discard};
+pub use blockers::EndBlockers;
 pub use check::CheckPostgres;
 pub use dump::SafetyDump;
 pub use end_sessions::EndSessions;
@@ -51,6 +58,7 @@ pub use restore::RestoreInPlace;
 pub use server::Server;
 pub use session::{Identity, Session};
 pub use stall::why as why_stalled;
+pub use strategy::RestoreDatabase;
 pub use swap::{DropKept, SwapBack, SwapDatabase, guard};
 pub use target_lock::TargetLock;
 

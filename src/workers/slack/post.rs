@@ -54,6 +54,7 @@ impl Worker for PostMessage {
             kind: AskKind::Text,
             value: text.clone(),
             required: true,
+            offered: false,
         }];
         if text.chars().count() > LONGEST {
             plan.findings.push(Finding::blocking(format!("The message is longer than the {LONGEST} that Slack takes")));

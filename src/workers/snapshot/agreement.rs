@@ -74,6 +74,7 @@ impl Worker for RecordAgreement {
             kind: AskKind::Line,
             value,
             required: true,
+            offered: false,
         };
         plan.asks = vec![
             ask("who", format!("Who in {} agrees? (name)", self.with), answer("who")),

@@ -68,6 +68,7 @@ impl Worker for ChooseSnapshot {
             kind: AskKind::Time,
             value: onset.map_or(said, |onset| onset.to_string()),
             required: true,
+            offered: false,
         });
         plan.commands = vec![format!("aws s3 ls {}", judged.place.url())];
         plan.undo = String::from("Choose another: retry (r) this step. Nothing is changed by choosing.");
@@ -147,6 +148,7 @@ fn choose(cx: &Context, judged: &Judged, onset: Timestamp, wanted: Option<&str>,
         kind: AskKind::Choice(choices),
         value: chosen.map(|snapshot| snapshot.listed.key.clone()).unwrap_or_default(),
         required: true,
+        offered: false,
     });
     let Some(chosen) = chosen else {
         let what = match wanted {

@@ -40,6 +40,7 @@ pub(super) fn order(
     name: &str,
     (local, size): (&Path, u64),
     left_out: Vec<i32>,
+    foreign_keys_later: bool,
 ) -> Result<PathBuf, WorkerError> {
     let work = cx.work()?;
     let of = |ending: &str| work.join(format!("{}.{ending}", io.attempt));
@@ -57,6 +58,7 @@ pub(super) fn order(
         counts: counts(local),
         lists: of("load"),
         left_out,
+        foreign_keys_later,
     };
     let path = of("load.json");
     let text = serde_json::to_vec(&order).unwrap_or_default();

@@ -9,13 +9,14 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::archive::Toc;
-use crate::incident::{Fact, Finding, ObjectRef, Plan, TargetIdentity, clock, duration_text};
+use crate::archive::{Toc, TocEntry};
+use crate::incident::{Ask, AskKind, Choice, Fact, Finding, ObjectRef, Plan, TargetIdentity, clock, duration_text};
 use crate::runbook::{StepId, TargetRef};
 use crate::snapshots::size_text;
 use crate::workers::process::{self, Adopted, Exit};
 use crate::workers::{Context, Done, Io, Probe, Ran, Worker, WorkerError};
 
+use super::super::after;
 use super::super::load::PHASES;
 use super::super::local_copy;
 use super::super::server::{Server, application, ident, shell};
@@ -29,6 +30,10 @@ use super::rehearsals::Rehearsal;
 use super::{gates, loading};
 
 pub(super) const WHAT: &str = "restore beside the live database";
+/// The answer that says when foreign keys are checked, and what it may be.
+const FOREIGN_KEYS: &str = "foreign_keys";
+const CHECKED: &str = "checked";
+const LATER: &str = "later";
 const INTACT: &str = "The old data is intact: the live database was not touched.";
 /// Where databases are made from: one that is never restored.
 const MAINTENANCE: &str = "postgres";
@@ -47,6 +52,9 @@ struct Basis {
     object: ObjectRef,
     taken_at: Timestamp,
     jobs: u32,
+    /// Foreign keys are checked after the swap.
+    #[serde(default)]
+    later: bool,
 }
 
 #[async_trait]
@@ -82,9 +90,6 @@ impl Worker for RestoreBeside {
                  and going back takes seconds. It takes about {} on the server for a while",
                 size_text(live.bytes)
             ),
-            "other ways, for a server without that room or the right to make databases: in_place and runbook, each \
-             with a runbook of its own, since other steps must come before them"
-                .to_owned(),
         ];
         let tool = tools::find("pg_restore", &server.settings, identity.major).await;
         let local = local_copy::path(&cx.work()?, &object);
@@ -95,8 +100,10 @@ impl Worker for RestoreBeside {
         ];
         plan.undo = String::from("Nothing to take back: the new database serves nobody until the swap.");
         plan.type_name = Some(server.database.clone());
+        let mut later = false;
         match judge::contents(cx, &object).await? {
             Ok(toc) => {
+                later = foreign_keys(cx, &toc, &mut plan);
                 plan.findings.extend(judge::fits(&server, &toc, tool.as_ref()));
                 plan.findings.extend(gates::wants(&session, &toc).await?);
                 for (_, role) in gates::left_out(&session, &server, &toc).await? {
@@ -118,7 +125,7 @@ impl Worker for RestoreBeside {
         if let Some(last) = loading::history(cx).and_then(|root| Rehearsal::last(&root, &server.name())) {
             plan.findings.push(Finding::good(last.says(cx.knowledge.now)));
         }
-        plan.basis = serde_json::to_value(Basis { object, taken_at, jobs }).unwrap_or_default();
+        plan.basis = serde_json::to_value(Basis { object, taken_at, jobs, later }).unwrap_or_default();
         Ok(plan)
     }
 
@@ -144,7 +151,8 @@ impl Worker for RestoreBeside {
         clear_up(cx, io, &admin, &server).await?;
         let name = beside(&server.database, &cx.knowledge.incident, io.attempt);
         let left_out = gates::left_out(&admin, &server, &toc).await?.into_iter().map(|(entry, _)| entry).collect();
-        let order = loading::order(cx, io, &server, &tool, basis.jobs, &name, (&local, basis.object.size), left_out)?;
+        let copy = (local.as_path(), basis.object.size);
+        let order = loading::order(cx, io, &server, &tool, basis.jobs, &name, copy, left_out, basis.later)?;
         let hushed = AtomicBool::new(false);
         let fetch = async {
             match fetching {
@@ -160,7 +168,7 @@ impl Worker for RestoreBeside {
         let fetched = fetched.filter(|_| !io.cancel.is_cancelled());
         match (fetched, restored) {
             (None | Some(Ok(())), Ok(exit)) if exit.succeeded() => {
-                done(&admin, &basis, &name, &toc, &exit, major).await.map(Ran::Done)
+                done(cx, (&admin, &server), &basis, &name, &toc, &exit, major).await.map(Ran::Done)
             }
             (Some(Err(error)), Ok(_)) => {
                 let left = throw_away(&admin, &name).await;
@@ -202,7 +210,7 @@ impl Worker for RestoreBeside {
                 if there && exit.what == WHAT && exit.succeeded() && local_copy::is_whole(&local, &basis.object) =>
             {
                 let toc = local_copy::local_toc(&local).await?;
-                Ok(Probe::Happened(done(&admin, &basis, &name, &toc, &exit, major).await?))
+                Ok(Probe::Happened(done(cx, (&admin, &server), &basis, &name, &toc, &exit, major).await?))
             }
             adopted => {
                 let how = match adopted {
@@ -215,6 +223,37 @@ impl Worker for RestoreBeside {
             }
         }
     }
+}
+
+/// Offers to check foreign keys after the swap, where the dump has any; whether that was chosen.
+fn foreign_keys(cx: &Context, toc: &Toc, plan: &mut Plan) -> bool {
+    let checked = |entry: &&TocEntry| {
+        entry.desc == "FK CONSTRAINT" && entry.definition.as_deref().is_some_and(|sql| !sql.contains(" NOT VALID"))
+    };
+    let count = toc.entries.iter().filter(checked).count();
+    if count == 0 {
+        return false;
+    }
+    let later = cx.inputs.get(FOREIGN_KEYS).is_some_and(|answer| answer == LATER);
+    let choice = |value: &str, label: &str| Choice { value: value.to_owned(), label: label.to_owned() };
+    plan.asks.push(Ask {
+        name: FOREIGN_KEYS.to_owned(),
+        label: format!("When are the {count} foreign keys checked for the dump's rows?"),
+        kind: AskKind::Choice(vec![
+            choice(CHECKED, "while restoring: what is swapped in is proved whole"),
+            choice(LATER, "after the swap, in the background: it serves sooner, and counts as restored only then"),
+        ]),
+        value: if later { LATER } else { CHECKED }.to_owned(),
+        required: false,
+        offered: true,
+    });
+    if later {
+        plan.effects.push(format!(
+            "Adds {count} foreign keys NOT VALID: they bind new rows at once, and the dump's rows are checked after \
+             the swap by a step of its own. Until then it serves and does not count as restored"
+        ));
+    }
+    later
 }
 
 fn stopped() -> Ran {
@@ -353,8 +392,24 @@ async fn throw_away(admin: &Session, name: &str) -> String {
     }
 }
 
+/// Foreign keys of a database that are not checked, and are in the dump as ones that were: `schema.table name`.
+async fn unchecked(cx: &Context, server: &Server, name: &str, toc: &Toc) -> Result<Vec<String>, WorkerError> {
+    let session = server.connect_to(name, &application(&cx.knowledge.incident, "looks")).await?;
+    let found = after::unchecked(&session).await?;
+    session.close().await;
+    let dumped = |key: &String| {
+        toc.entries.iter().any(|entry| {
+            entry.desc == "FK CONSTRAINT"
+                && entry.definition.as_deref().is_some_and(|sql| sql.contains(" NOT VALID"))
+                && *key == entry.name()
+        })
+    };
+    Ok(found.into_iter().filter(|key| !dumped(key)).collect())
+}
+
 async fn done(
-    admin: &Session,
+    cx: &Context,
+    (admin, server): (&Session, &Server),
     basis: &Basis,
     name: &str,
     toc: &Toc,
@@ -375,6 +430,10 @@ async fn done(
             toc.summary().tables_with_data
         ),
     ];
+    let unchecked = if basis.later { unchecked(cx, server, name, toc).await? } else { Vec::new() };
+    if !unchecked.is_empty() {
+        evidence.push(format!("{} foreign keys bind new rows, and the dump's are not checked yet", unchecked.len()));
+    }
     evidence.extend(exit.tail.iter().filter(|line| line.starts_with(PHASES)).cloned());
     let fact = Fact::RestoredBeside {
         database: name.to_owned(),
@@ -382,6 +441,7 @@ async fn done(
         object: basis.object.clone(),
         taken_at: basis.taken_at,
         at: exit.ended_at,
+        unchecked,
     };
     Ok(Done { evidence, facts: vec![fact] })
 }

@@ -73,7 +73,7 @@ async fn load(order: &Path) -> Result<(), String> {
     let made = Instant::now();
     let sessions = sessions(&order, &toc).await?;
     let plain = plain(&sessions).await?;
-    let Units { all, mut rest, .. } = units::divide(&toc, &plain);
+    let Units { all, mut rest, .. } = units::divide(&toc, &plain, order.foreign_keys_later);
     rest.retain(|entry| !order.left_out.contains(entry));
     let spans = toc.spans(order.size);
     let lanes = u32::try_from(sessions.len()).unwrap_or(1);

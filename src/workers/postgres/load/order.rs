@@ -35,6 +35,9 @@ pub(in super::super) struct Order {
     pub(in super::super) lists: PathBuf,
     /// Entries that are not restored at all.
     pub(in super::super) left_out: Vec<i32>,
+    /// Foreign keys bind new rows, and those of the dump are checked another time.
+    #[serde(default)]
+    pub(in super::super) foreign_keys_later: bool,
 }
 
 /// How far it is. The work is weighed in bytes of the archive: data by its own, an index by its table's.

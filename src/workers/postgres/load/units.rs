@@ -105,7 +105,8 @@ fn is_utf8(toc: &Toc) -> bool {
 }
 
 /// Divides the archive's entries. `plain` are the ordinary tables that are there now: those that have rows of their own.
-pub(super) fn divide(toc: &Toc, plain: &BTreeSet<Table>) -> Units {
+/// `later` leaves out what checks foreign keys.
+pub(super) fn divide(toc: &Toc, plain: &BTreeSet<Table>, later: bool) -> Units {
     let mut made = Units { before: before(toc), ..Units::default() };
     let done: BTreeSet<i32> = made.before.iter().copied().collect();
     // Rows that go in by their partitions' root belong to no table of their own.
@@ -118,7 +119,7 @@ pub(super) fn divide(toc: &Toc, plain: &BTreeSet<Table>) -> Units {
             extended.extend(entry.dependencies.iter().copied());
         }
         let after = if ours { needs(toc, entry, &done, &last) } else { None };
-        let taken = after.and_then(|after| take(entry, &after, plain, &mut data_of, &mut made.all));
+        let taken = after.and_then(|after| take(entry, (&after, later), plain, &mut data_of, &mut made.all));
         match taken {
             Some(unit) => {
                 last.insert(entry.dump_id, unit);
@@ -176,7 +177,7 @@ fn needs(toc: &Toc, entry: &TocEntry, done: &BTreeSet<i32>, last: &BTreeMap<i32,
 /// Makes the units of an entry; the last of them, or none where it is pg_restore's.
 fn take(
     entry: &TocEntry,
-    after: &[usize],
+    (after, later): (&[usize], bool),
     plain: &BTreeSet<Table>,
     data_of: &mut BTreeMap<Table, i32>,
     units: &mut Vec<Unit>,
@@ -215,7 +216,7 @@ fn take(
             let name = entry.tag.rsplit(' ').next().unwrap_or(&entry.tag);
             let locks = vec![(from.clone(), Lock::ShareRowExclusive), (to.clone(), Lock::ShareRowExclusive)];
             let added = push(run(add, What::Reference), name, data, after, locks, 0);
-            let Some(validate) = validate else { return Some(added) };
+            let Some(validate) = validate.filter(|_| !later) else { return Some(added) };
             let locks = vec![(from, Lock::ShareUpdateExclusive), (to, Lock::RowShare)];
             Some(push(run(validate, What::Validate), name, data, vec![added], locks, VALIDATE))
         }

@@ -21,6 +21,9 @@ use super::gate::{admin, bearer, names, open};
 
 const WHAT: &str = "swap the databases";
 
+/// What is typed besides the name where there is no way back off this server.
+const WITHOUT: &str = "without a safety dump";
+
 /// Swaps.
 #[derive(Debug)]
 pub struct SwapDatabase {
@@ -103,11 +106,19 @@ impl Worker for SwapDatabase {
                 "Writes are not stopped: what is written until the exchange stays in the kept database only.",
             ));
         }
-        plan.findings.push(if has_way_back(cx, &server) {
-            Finding::good("There is a safety dump besides the kept database")
+        if has_way_back(cx, &server) {
+            plan.findings.push(Finding::good("There is a safety dump besides the kept database"));
         } else {
-            Finding::warning("There is no safety dump off this server: the kept database is the only way back.")
-        });
+            plan.type_name = Some(format!("{} {WITHOUT}", server.database));
+            plan.findings.push(Finding::warning(
+                "There is no safety dump off this server: the kept database is the only way back. The name to type says so.",
+            ));
+        }
+        if let left @ 1.. = unchecked(cx, &self.restore) {
+            plan.findings.push(Finding::warning(format!(
+                "{left} foreign keys are not checked for the dump's rows yet: after the swap it serves, and counts as restored once they are."
+            )));
+        }
         session.close().await;
         let basis = Basis { beside: (beside, oid), live_oid: live.oid, kept, object, taken_at };
         plan.basis = serde_json::to_value(basis).unwrap_or_default();
@@ -187,6 +198,15 @@ fn restored(cx: &Context, step: &StepId) -> Option<(String, u32, ObjectRef, Time
         _ => None,
     });
     found.last()
+}
+
+/// How many foreign keys that step left for later.
+fn unchecked(cx: &Context, step: &StepId) -> usize {
+    let left = cx.knowledge.facts_of(step).filter_map(|fact| match fact {
+        Fact::RestoredBeside { unchecked, .. } => Some(unchecked.len()),
+        _ => None,
+    });
+    left.last().unwrap_or(0)
 }
 
 /// The server and the database that bears the live name, seen from outside of it.

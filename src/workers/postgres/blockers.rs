@@ -1,0 +1,146 @@
+//! Ending sessions that keep one of ours waiting: a forgotten transaction can hold a restore up for ever.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::incident::{Finding, IncidentId, Plan, TargetIdentity};
+use crate::runbook::TargetRef;
+use crate::workers::{Context, Done, Io, Probe, Ran, Worker, WorkerError};
+
+use super::server::{Server, application, shell};
+use super::session::Session;
+use super::{identify, unreadable_basis};
+
+/// Ends sessions that keep one of this incident's waiting.
+#[derive(Debug)]
+pub struct EndBlockers {
+    /// The database whose restore waits.
+    pub database: TargetRef,
+}
+
+/// A session in the way. Its beginning tells it from a later one with the same number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Blocker {
+    pid: i32,
+    began: String,
+    says: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Basis {
+    blockers: Vec<Blocker>,
+}
+
+#[async_trait]
+impl Worker for EndBlockers {
+    async fn identify(&self, cx: &Context) -> Result<TargetIdentity, WorkerError> {
+        identify(cx, &self.database).await
+    }
+
+    async fn plan(&self, cx: &Context) -> Result<Plan, WorkerError> {
+        let server = Server::of(&cx.config, &self.database).await?;
+        let mut plan = Plan::new(cx.step.clone(), identify(cx, &self.database).await?);
+        let session = open(cx, &server).await?;
+        let blockers = list(&session, &cx.knowledge.incident).await?;
+        session.close().await;
+        if blockers.is_empty() {
+            plan.nothing_to_do = Some("no session is in the way of this incident's".to_owned());
+            return Ok(plan);
+        }
+        plan.effects = blockers
+            .iter()
+            .map(|blocker| format!("Ends session {}; what it has not committed is rolled back", blocker.says))
+            .collect();
+        plan.commands = blockers
+            .iter()
+            .map(|blocker| {
+                let sql = format!("SELECT pg_terminate_backend({})", blocker.pid);
+                format!("psql -h {} -p {} postgres -c {}", shell(&server.host), server.port, shell(&sql))
+            })
+            .collect();
+        plan.undo = String::from("None: the client must do again what it had not committed.");
+        plan.basis = serde_json::to_value(Basis { blockers }).unwrap_or_default();
+        Ok(plan)
+    }
+
+    async fn preflight(&self, _cx: &Context, _plan: &Plan) -> Result<Vec<Finding>, WorkerError> {
+        Ok(Vec::new())
+    }
+
+    async fn run(&self, cx: &Context, plan: &Plan, io: &Io) -> Result<Ran, WorkerError> {
+        let basis = basis(plan)?;
+        let server = Server::of(&cx.config, &self.database).await?;
+        let session = open(cx, &server).await?;
+        let mut ended = 0;
+        for blocker in list(&session, &cx.knowledge.incident).await? {
+            // Who came into the way after the approval is somebody to look at first.
+            if !basis.blockers.iter().any(|known| known.pid == blocker.pid && known.began == blocker.began) {
+                continue;
+            }
+            let doing = format!("end session {}", blocker.pid);
+            session.query(&doing, "SELECT pg_catalog.pg_terminate_backend($1)", &[&blocker.pid]).await.map_err(
+                |error| WorkerError {
+                    next: "Grant pg_signal_backend to this user, or have a superuser end it, then retry (r)."
+                        .to_owned(),
+                    ..error
+                },
+            )?;
+            io.line(format!("ended {}", blocker.says));
+            ended += 1;
+        }
+        session.close().await;
+        Ok(Ran::Done(Done { evidence: vec![evidence(ended, basis.blockers.len())], facts: Vec::new() }))
+    }
+
+    async fn probe(&self, cx: &Context, plan: &Plan) -> Result<Probe, WorkerError> {
+        let basis = basis(plan)?;
+        let server = Server::of(&cx.config, &self.database).await?;
+        let session = open(cx, &server).await?;
+        let now = list(&session, &cx.knowledge.incident).await?;
+        session.close().await;
+        let left = now.iter().filter(|blocker| basis.blockers.iter().any(|known| known.pid == blocker.pid)).count();
+        Ok(if left == 0 {
+            let evidence = "none of the sessions is in the way any more".to_owned();
+            Probe::Happened(Done { evidence: vec![evidence], facts: Vec::new() })
+        } else {
+            Probe::DidNot(format!("{left} of them are still in the way"))
+        })
+    }
+}
+
+fn basis(plan: &Plan) -> Result<Basis, WorkerError> {
+    serde_json::from_value(plan.basis.clone()).map_err(|error| unreadable_basis(&plan.target, &error))
+}
+
+fn evidence(ended: usize, of: usize) -> String {
+    match ended {
+        0 => "none of them was in the way any more".to_owned(),
+        1 => "1 session that was in the way is ended".to_owned(),
+        ended => format!("{ended} of {of} sessions that were in the way are ended"),
+    }
+}
+
+async fn open(cx: &Context, server: &Server) -> Result<Session, WorkerError> {
+    server.connect_to("postgres", &application(&cx.knowledge.incident, "unblocks")).await
+}
+
+/// Clients' sessions that hold what a session of this incident waits for, themselves not of it.
+async fn list(session: &Session, incident: &IncidentId) -> Result<Vec<Blocker>, WorkerError> {
+    let sql = "SELECT DISTINCT b.pid, b.backend_start::text, b.pid || ' of ' || coalesce(b.usename::text, '?') || ' \"' \
+             || coalesce(b.application_name, '') || '\" from ' || coalesce(host(b.client_addr), 'a socket') || ', ' \
+             || coalesce(b.state, '?') || coalesce(', in a transaction since ' || to_char(b.xact_start AT TIME ZONE 'UTC', 'HH24:MI:SSZ'), '') \
+         FROM pg_catalog.pg_stat_activity r JOIN pg_catalog.pg_stat_activity b ON b.pid = ANY (pg_catalog.pg_blocking_pids(r.pid)) \
+         WHERE starts_with(coalesce(r.application_name, ''), $1) AND NOT starts_with(coalesce(b.application_name, ''), $1) \
+         AND (b.backend_type = 'client backend' OR (b.backend_type IS NULL AND b.usesysid IS NOT NULL)) ORDER BY 1";
+    let own = format!("relight {incident} ");
+    let rows = session.query("look who is in the way", sql, &[&own]).await?;
+    let clean = |text: String| text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
+    Ok(rows
+        .iter()
+        .map(|row| Blocker {
+            pid: row.get(0),
+            began: row.get::<_, Option<String>>(1).unwrap_or_default(),
+            says: clean(row.get(2)),
+        })
+        .collect())
+}
