@@ -1,13 +1,17 @@
 //! Whoever is killed, in whichever phase of a restore: it ends with the old data intact or the new data complete, and
 //! the next attempt succeeds.
 
+use std::fs::File;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use relight::incident::Fact;
 use relight::workers::postgres::{Server, why_stalled};
 use relight::workers::process::{Adopted, adopt};
-use relight::workers::{Cancel, Probe, Worker as _};
+use relight::workers::{Cancel, Probe, Ran, Worker as _, WorkerError};
+use rustix::fs::{FileType, Mode};
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
 use super::beside::{beside, name_of, prove};
@@ -61,37 +65,141 @@ enum Killed {
     Engine,
 }
 
+/// What keeps a restore in a phase until the test lets it go on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Phase {
+    /// An expression that the server works out waits: of rows, an index, a view.
+    Expression(&'static str),
+    /// A constraint waits for a lock that a session of the test holds.
+    Constraints,
+    /// pg_restore did what its list says, and has not ended yet: definitions first, what is left with its rights last.
+    List(&'static str),
+}
+
+/// What holds a restore in a phase; it goes on when this is dropped.
+enum Held {
+    Session { _client: Client },
+    Pipe { _end: File },
+}
+
+/// PostgreSQL's programs, with a pg_restore that waits after its work wherever a pipe of its list's name lies.
+fn waiting_programs(world: &World) -> PathBuf {
+    let bin = world.path().join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    let real = world.config.postgres["financecopilot"].bin_dir.clone().unwrap();
+    std::os::unix::fs::symlink(real.join("pg_dump"), bin.join("pg_dump")).unwrap();
+    let script = format!(
+        "#!/bin/sh\n{}/pg_restore \"$@\" || exit 1\nfor list in before rest; do\n\
+         case \"$*\" in *-$list.list*) if [ -p {bin}/$list ]; then read -r _ < {bin}/$list; fi;; esac\ndone\nexit 0\n",
+        real.display(),
+        bin = bin.display()
+    );
+    std::fs::write(bin.join("pg_restore"), script).unwrap();
+    std::fs::set_permissions(bin.join("pg_restore"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    bin
+}
+
+async fn named(world: &World, name: &str) -> Client {
+    let gate = world.app().await;
+    gate.batch_execute(&format!("SET application_name = '{name}'")).await.unwrap();
+    gate
+}
+
+/// Begins a restore and waits until it is in the phase; with a backend of the restore.
+async fn held(
+    world: &World,
+    phase: Phase,
+    begin: impl FnOnce() -> JoinHandle<Result<Ran, WorkerError>>,
+) -> (JoinHandle<Result<Ran, WorkerError>>, Held, i32) {
+    let watch = world.admin("postgres").await;
+    match phase {
+        Phase::Expression(name) => {
+            let gate = named(world, name).await;
+            let running = begin();
+            let backend = until_waiting(&watch).await;
+            (running, Held::Session { _client: gate }, backend)
+        }
+        Phase::Constraints => {
+            let gate = named(world, "gate index").await;
+            let running = begin();
+            until_waiting(&watch).await;
+            // The newest database is the one that is being restored into.
+            let newest = "SELECT datname FROM pg_database WHERE datname LIKE 'financecopilot_restore%' ORDER BY oid DESC LIMIT 1";
+            let name: String = watch.query_one(newest, &[]).await.unwrap().get(0);
+            let holder = world.admin(&name).await;
+            holder.batch_execute("BEGIN; LOCK TABLE accounts IN ACCESS SHARE MODE").await.unwrap();
+            drop(gate);
+            let waits = "SELECT pid FROM pg_stat_activity WHERE application_name = 'relight INC-TEST restore' AND wait_event_type = 'Lock' LIMIT 1";
+            let backend = loop {
+                if let Some(row) = watch.query_opt(waits, &[]).await.unwrap() {
+                    break row.get(0);
+                }
+            };
+            (running, Held::Session { _client: holder }, backend)
+        }
+        Phase::List(list) => {
+            let pipe = world.path().join("bin").join(list);
+            rustix::fs::mknodat(rustix::fs::CWD, &pipe, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+            let running = begin();
+            let (end, open) = (pipe.clone(), |path: PathBuf| File::options().write(true).open(path).unwrap());
+            let end = tokio::task::spawn_blocking(move || open(end)).await.unwrap();
+            std::fs::remove_file(pipe).unwrap();
+            // pg_restore's own session is gone by then: any other of ours brings the server down as well.
+            let ours = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'relight INC-TEST%' LIMIT 1";
+            let backend = watch.query_one(ours, &[]).await.unwrap().get(0);
+            (running, Held::Pipe { _end: end }, backend)
+        }
+    }
+}
+
+const ROWS: Phase = Phase::Expression("gate rows");
+const INDEX: Phase = Phase::Expression("gate index");
+const VIEW: Phase = Phase::Expression("gate view");
+const BEFORE: Phase = Phase::List("before");
+const REST: Phase = Phase::List("rest");
+const PHASES: [Phase; 6] = [BEFORE, ROWS, INDEX, Phase::Constraints, VIEW, REST];
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_death_in_each_phase_ends_in_a_sentence_that_is_true() {
-    let world = World::new().await;
+async fn a_loader_that_is_killed_in_any_phase_leaves_the_old_data_intact() {
+    sweep(&PHASES, Killed::Loader).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pg_restore_that_is_killed_leaves_the_old_data_intact() {
+    sweep(&[BEFORE, VIEW, REST], Killed::PgRestore).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restore_whose_engine_is_killed_in_any_phase_is_adopted_and_proved() {
+    sweep(&PHASES, Killed::Engine).await;
+}
+
+/// Each takes the whole server down and up again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backend_that_is_killed_in_any_phase_leaves_the_old_data_intact() {
+    sweep(&PHASES, Killed::Backend).await;
+}
+
+/// Kills in each phase, one after the other; then an attempt that nobody disturbs succeeds.
+async fn sweep(phases: &[Phase], killed: Killed) {
+    let mut world = World::new().await;
     world.run_sql(GATES).await;
     let object = world.put("postgres/a.dump", &world.pg_dump("financecopilot", &[])).await;
     world.chosen(&object);
+    let bin = waiting_programs(&world);
+    world.config.postgres.get_mut("financecopilot").unwrap().bin_dir = Some(bin);
     let live = "SELECT md5(string_agg(t::text, ',' ORDER BY id)) FROM transactions t";
     let before: String = world.app().await.query_one(live, &[]).await.unwrap().get(0);
     // Once without trouble, so that the dump is here.
     world.done(STEP, &beside()).await;
-    for (phase, killed) in [
-        ("gate rows", Killed::Loader),
-        ("gate rows", Killed::Engine),
-        ("gate index", Killed::Loader),
-        ("gate index", Killed::Engine),
-        ("gate view", Killed::Loader),
-        ("gate view", Killed::PgRestore),
-        ("gate view", Killed::Engine),
-        // These take the whole server down and up again.
-        ("gate rows", Killed::Backend),
-        ("gate index", Killed::Backend),
-    ] {
+    for phase in phases.iter().copied() {
         let plan = world.plan(STEP, &beside()).await.unwrap();
         let (cx, (_hand, cancel)) = (world.context(STEP), Cancel::new());
         let (io, planned, own) = (world.io(cancel), plan.clone(), cx.clone());
         let log = io.log.clone();
-        let (gate, watch) = (world.app().await, world.admin("postgres").await);
-        gate.batch_execute(&format!("SET application_name = '{phase}'")).await.unwrap();
-        let running = tokio::spawn(async move { beside().run(&own, &planned, &io).await });
-        let backend = until_waiting(&watch).await;
-        let case = format!("{killed:?} in {phase}");
+        let begin = || tokio::spawn(async move { beside().run(&own, &planned, &io).await });
+        let (running, gate, backend) = held(&world, phase, begin).await;
+        let case = format!("{killed:?} in {phase:?}");
         let program = if killed == Killed::PgRestore { "pg_restore" } else { "load" };
         match killed {
             Killed::Loader | Killed::PgRestore => {
@@ -118,9 +226,14 @@ async fn each_death_in_each_phase_ends_in_a_sentence_that_is_true() {
             assert!(proof.evidence[0].contains("equal to the dump"), "{case}: {proof:?}");
             continue;
         }
-        let error = running.await.unwrap().expect_err(&case);
-        assert!(error.cause.contains("The old data is intact"), "{case}: {error}");
-        drop((gate, watch));
+        if killed == Killed::Backend {
+            // A pg_restore whose work is done ends well, and what comes after finds the server gone.
+            drop(gate);
+            ended(&case, running.await.unwrap());
+        } else {
+            ended(&case, running.await.unwrap());
+            drop(gate);
+        }
         until_up(&world).await;
         let now: String = world.app().await.query_one(live, &[]).await.unwrap().get(0);
         assert_eq!(now, before, "{case}");
@@ -133,6 +246,12 @@ async fn each_death_in_each_phase_ends_in_a_sentence_that_is_true() {
     let there: i64 = world.admin("postgres").await.query_one(databases, &[]).await.unwrap().get(0);
     assert!(there >= 1, "{}", name_of(&done.facts));
     assert!(world.done("restore.prove", &prove()).await.evidence[0].contains("equal to the dump"));
+}
+
+/// The one sentence that an attempt which did not succeed ends in here.
+fn ended(case: &str, ran: Result<Ran, WorkerError>) {
+    let error = ran.expect_err(case);
+    assert!(error.cause.contains("The old data is intact"), "{case}: {error}");
 }
 
 /// Who is in a restore's way is named with what ends that; a session that works is no stall.

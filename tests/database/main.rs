@@ -44,13 +44,7 @@ fn sessions() -> EndSessions {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_safety_dump_is_of_one_moment_and_says_which() {
     let world = World::new().await;
-    // Random bytes do not compress: more than one part.
-    world
-        .run_sql(
-            "CREATE TABLE noise (id int PRIMARY KEY, x bytea); INSERT INTO noise SELECT i, decode(string_agg(md5(random()::text), ''), 'hex') \
-             FROM generate_series(1, 1500) i, generate_series(1, 1000 + i * 0) GROUP BY i; ALTER TABLE noise ALTER x SET STORAGE EXTERNAL",
-        )
-        .await;
+    world.run_sql(NOISE).await;
     let plan = world.plan("restore.safety-dump", &safety()).await.unwrap();
     let (_hand, cancel) = Cancel::new();
     let (cx, io) = (world.context("restore.safety-dump"), world.io(cancel));
@@ -81,12 +75,40 @@ async fn a_safety_dump_is_of_one_moment_and_says_which() {
     // It is the file that pg_dump wrote to its end, offsets included.
     let toc = relight::archive::Toc::parse(&std::fs::read(&file).unwrap()).unwrap();
     assert!(toc.summary().has_offsets);
-    let unfinished = std::fs::read_dir(world.path().join("s3"))
-        .unwrap()
-        .flatten()
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with(".upload"))
-        .count();
-    assert_eq!(unfinished, 0, "no part is left over");
+    assert_eq!(unfinished(&world), 0, "no part is left over");
+}
+
+/// Random bytes do not compress: more than one part of an upload.
+const NOISE: &str = "CREATE TABLE noise (id int PRIMARY KEY, x bytea); INSERT INTO noise SELECT i, decode(string_agg(md5(random()::text), ''), 'hex') \
+     FROM generate_series(1, 1500) i, generate_series(1, 1000 + i * 0) GROUP BY i; ALTER TABLE noise ALTER x SET STORAGE EXTERNAL";
+
+/// What the S3 server keeps of uploads that were neither ended nor given up.
+fn unfinished(world: &World) -> usize {
+    let entries = std::fs::read_dir(world.path().join("s3")).unwrap().flatten();
+    entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(".upload")).count()
+}
+
+/// An engine that dies while it uploads leaves nothing in the bucket once the next one has looked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_that_nobody_ends_is_given_up() {
+    let world = World::new().await;
+    world.run_sql(NOISE).await;
+    let plan = world.plan("restore.safety-dump", &safety()).await.unwrap();
+    let (_hand, cancel) = Cancel::new();
+    let (cx, io, planned) = (world.context("restore.safety-dump"), world.io(cancel), plan.clone());
+    let running = tokio::spawn(async move { safety().run(&cx, &planned, &io).await });
+    while unfinished(&world) == 0 {
+        tokio::task::yield_now().await;
+    }
+    running.abort();
+    assert!(running.await.unwrap_err().is_cancelled());
+    assert!(unfinished(&world) > 0, "it was begun");
+    let cx = world.context("restore.safety-dump");
+    assert!(matches!(safety().probe(&cx, &plan).await.unwrap(), Probe::DidNot(_)));
+    assert_eq!(unfinished(&world), 0);
+    let left: Vec<_> = std::fs::read_dir(cx.work().unwrap()).unwrap().flatten().map(|entry| entry.path()).collect();
+    assert!(left.is_empty(), "{left:?}");
+    world.done("restore.safety-dump", &safety()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -74,8 +74,11 @@ impl Place {
             .await
             .map_err(|error| self.fault(&format!("begin to write {key}"), error))?;
         let id = begun.upload_id().unwrap_or_default().to_owned();
+        // Who comes after a crash gives it up by this; without it, the bucket's lifecycle rules do.
+        let _ = std::fs::write(begun_at(from), &id);
         let sending = Sending { place: self, key, id: &id, from, part: PART.max(expected.div_ceil(MOST_PARTS)) };
         let size = sending.run(rewritten, growth, progress).await;
+        let _ = std::fs::remove_file(begun_at(from));
         let Ok(Some(size)) = size else {
             // What was sent is billed until it is given up. That this fails too changes nothing for the person.
             let _ = self.client.abort_multipart_upload().bucket(&self.bucket).key(key).upload_id(&id).send().await;
@@ -87,6 +90,23 @@ impl Place {
             WorkerError::new(format!("write {key}"), self.url(), cause, "Retry (r).")
         })
     }
+}
+
+/// Gives up what an earlier process had begun to upload of a file. What cannot be given up stays invisible, and is
+/// billed until the bucket's lifecycle rules end it.
+pub async fn give_up(place: &Place, key: &str, from: &Path) {
+    let note = begun_at(from);
+    let Ok(id) = std::fs::read_to_string(&note) else { return };
+    let given_up = place.client.abort_multipart_upload().bucket(&place.bucket).key(key).upload_id(&id).send().await;
+    match given_up {
+        Ok(_) => drop(std::fs::remove_file(note)),
+        Err(error) => tracing::warn!("an unfinished upload of {key} is left in {}: {error}", place.bucket),
+    }
+}
+
+/// Where the id of an upload that was begun is, while it lasts.
+fn begun_at(from: &Path) -> std::path::PathBuf {
+    from.with_extension("upload")
 }
 
 /// One upload.

@@ -18,7 +18,7 @@ pub use arrival::Arriving;
 pub use check::CheckS3;
 pub use copy::Guard;
 pub use download::Download;
-pub use grow::Growth;
+pub use grow::{Growth, give_up};
 
 use std::collections::BTreeMap;
 

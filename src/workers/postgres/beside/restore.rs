@@ -134,6 +134,53 @@ impl Worker for RestoreBeside {
     }
 
     async fn run(&self, cx: &Context, plan: &Plan, io: &Io) -> Result<Ran, WorkerError> {
+        // Whatever fails, and however early or late: the live database is the same.
+        self.restore(cx, plan, io).await.map_err(|error| {
+            if error.cause.contains(INTACT) {
+                return error;
+            }
+            WorkerError { cause: format!("{} {INTACT}", error.cause), ..error }
+        })
+    }
+
+    async fn probe(&self, cx: &Context, plan: &Plan) -> Result<Probe, WorkerError> {
+        let basis = basis(plan)?;
+        let (Some(log), Some(attempt)) = (cx.log(), cx.attempt) else {
+            return Ok(Probe::Unknown("The attempt has no log.".to_owned()));
+        };
+        let server = Server::of(&cx.config, &self.database).await?;
+        let adopted = match process::adopt(&log) {
+            Adopted::Running(running) => running.wait().await,
+            adopted => adopted,
+        };
+        let admin = server.connect_to(MAINTENANCE, &application(&cx.knowledge.incident, "probe")).await?;
+        let major = admin.identity().await?.major;
+        let name = beside(&server.database, &cx.knowledge.incident, attempt);
+        let there = Properties::read(&admin, &name, major).await?.is_some();
+        let local = local_copy::path(&cx.work()?, &basis.object);
+        match adopted {
+            // Without the whole file its checksum was not compared when the engine ended.
+            Adopted::Ended(exit)
+                if there && exit.what == WHAT && exit.succeeded() && local_copy::is_whole(&local, &basis.object) =>
+            {
+                let toc = local_copy::local_toc(&local).await?;
+                Ok(Probe::Happened(done(cx, (&admin, &server), &basis, &name, &toc, &exit, major).await?))
+            }
+            adopted => {
+                let how = match adopted {
+                    Adopted::Ended(exit) => exit.cause(),
+                    Adopted::Unknown(why) => why,
+                    Adopted::Nothing | Adopted::Running(_) => "pg_restore was not started.".to_owned(),
+                };
+                let left = if there { format!(" The next attempt throws {name} away.") } else { String::new() };
+                Ok(Probe::DidNot(format!("{how} {INTACT}{left}")))
+            }
+        }
+    }
+}
+
+impl RestoreBeside {
+    async fn restore(&self, cx: &Context, plan: &Plan, io: &Io) -> Result<Ran, WorkerError> {
         let basis = basis(plan)?;
         let server = Server::of(&cx.config, &self.database).await?;
         let local = local_copy::path(&cx.work()?, &basis.object);
@@ -185,42 +232,7 @@ impl Worker for RestoreBeside {
                 Err(WorkerError::new(WHAT, server.name(), cause, next))
             }
             // Nobody knows how it ended, so it is left for the probe.
-            (_, Err(error)) => Err(WorkerError { cause: format!("{} {INTACT}", error.cause), ..error }),
-        }
-    }
-
-    async fn probe(&self, cx: &Context, plan: &Plan) -> Result<Probe, WorkerError> {
-        let basis = basis(plan)?;
-        let (Some(log), Some(attempt)) = (cx.log(), cx.attempt) else {
-            return Ok(Probe::Unknown("The attempt has no log.".to_owned()));
-        };
-        let server = Server::of(&cx.config, &self.database).await?;
-        let adopted = match process::adopt(&log) {
-            Adopted::Running(running) => running.wait().await,
-            adopted => adopted,
-        };
-        let admin = server.connect_to(MAINTENANCE, &application(&cx.knowledge.incident, "probe")).await?;
-        let major = admin.identity().await?.major;
-        let name = beside(&server.database, &cx.knowledge.incident, attempt);
-        let there = Properties::read(&admin, &name, major).await?.is_some();
-        let local = local_copy::path(&cx.work()?, &basis.object);
-        match adopted {
-            // Without the whole file its checksum was not compared when the engine ended.
-            Adopted::Ended(exit)
-                if there && exit.what == WHAT && exit.succeeded() && local_copy::is_whole(&local, &basis.object) =>
-            {
-                let toc = local_copy::local_toc(&local).await?;
-                Ok(Probe::Happened(done(cx, (&admin, &server), &basis, &name, &toc, &exit, major).await?))
-            }
-            adopted => {
-                let how = match adopted {
-                    Adopted::Ended(exit) => exit.cause(),
-                    Adopted::Unknown(why) => why,
-                    Adopted::Nothing | Adopted::Running(_) => "pg_restore was not started.".to_owned(),
-                };
-                let left = if there { format!(" The next attempt throws {name} away.") } else { String::new() };
-                Ok(Probe::DidNot(format!("{how} {INTACT}{left}")))
-            }
+            (_, Err(error)) => Err(error),
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::incident::{Fact, Finding, Plan, TargetIdentity, clock};
 use crate::runbook::TargetRef;
 use crate::snapshots::size_text;
 use crate::workers::process::{self, Adopted, Exit, Rows, Spec};
-use crate::workers::s3::{Growth, Place};
+use crate::workers::s3::{Growth, Place, give_up};
 use crate::workers::{Context, Io, Probe, Ran, Worker, WorkerError};
 
 use super::local_copy::{self, room};
@@ -130,7 +130,9 @@ impl Worker for SafetyDump {
             let _ = running.stop();
             running.wait().await;
         }
-        let _ = std::fs::remove_file(dump_file(&cx.work()?, &basis.key));
+        let file = dump_file(&cx.work()?, &basis.key);
+        give_up(&Place::open(&cx.config, &self.to).await?, &basis.key, &file).await;
+        let _ = std::fs::remove_file(file);
         Ok(Probe::DidNot(format!(
             "it was not read back; if s3://…/{} exists, it may be incomplete. The database was only read: dump again",
             basis.key
