@@ -355,6 +355,31 @@ fn a_swap_is_taken_back_without_restoring_again() {
     assert!(matches!(world.status("restore.prove"), StepStatus::Succeeded(_)));
 }
 
+/// An agreement to lose something binds what loses it, not the way back from it; and a step that is opened again had its
+/// effect all the same.
+#[test]
+fn the_way_back_is_open_whenever_it_is_wanted() {
+    let mut world = World::of(relight::runbook::BUILT_IN);
+    world.up_to_the_choice();
+    for step in ["restore.safety-dump", "restore.database", "restore.prove"] {
+        world.succeed(step, Vec::new());
+    }
+    world.succeed("restore.stop-writes", vec![Fact::WritesStopped { at: world.now, replicas: Vec::new() }]);
+    for step in ["restore.quiet", "restore.swap", "dependents.objects", "dependents.cache"] {
+        world.succeed(step, Vec::new());
+    }
+    world.succeed("restore.start-writes", vec![Fact::WritesStarted { at: world.now }]);
+    world.now = at(600);
+    let stop = world.plan("restore.stop-writes", |plan| plan.undoes = Some(StepId::new("restore.start-writes")));
+    world.approve(&stop).expect("stopping writes again");
+    let outcome = Outcome::Succeeded { evidence: vec!["stopped".to_owned()], facts: Vec::new() };
+    world.finish("restore.stop-writes", outcome);
+    world.ask(&Command::Retry { step: StepId::new("restore.prove") }).expect("opened again");
+    assert_eq!(world.status("restore.swap"), &StepStatus::Pending);
+    let back = world.plan("rollback.swap", |plan| plan.undoes = Some(StepId::new("restore.swap")));
+    world.approve(&back).expect("swapping back");
+}
+
 /// What serves before every row was checked is not called restored, by nobody and in no message.
 #[test]
 fn a_database_with_foreign_keys_left_to_check_serves_and_is_not_restored() {

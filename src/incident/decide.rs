@@ -131,6 +131,8 @@ fn may_start(state: &State, step: &Step, undoes: Option<&StepId>) -> Result<(), 
         }
         return match state.status(&undone.id) {
             StepStatus::Succeeded(_) | StepStatus::Failed(_) | StepStatus::Stopped(_) => Ok(()),
+            // Opened again, because what it rests on was: what it did to the world is still so.
+            StepStatus::Pending if state.has_succeeded(&undone.id) => Ok(()),
             _ => Err(Refusal::WrongState {
                 why: format!("`{}` has had no effect that could be taken back", undone.title),
             }),
@@ -187,7 +189,10 @@ fn approve(
             return Err(Refusal::TargetBusy { running: busy.title.clone(), target });
         }
     }
-    agreement_holds(state, step, now)?;
+    // What takes something back loses nothing that anybody agreed to lose.
+    if plan.undoes.is_none() && !step.action.is_way_back() {
+        agreement_holds(state, step, now)?;
+    }
     if let Some(reason) = &plan.nothing_to_do {
         return Ok(Decision::events(vec![EventKind::Skipped { step: step.id.clone(), reason: reason.clone() }]));
     }

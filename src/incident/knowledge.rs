@@ -129,6 +129,12 @@ impl Knowledge {
         self.facts.iter().filter(move |known| known.standing && &known.step == step).map(|known| &known.fact)
     }
 
+    /// The newest fact of its kind that `step` ever found. That the step was opened again since takes nothing back in the
+    /// world, so whoever uses it looks there whether it is still so.
+    pub fn last_of<'a>(&'a self, step: &StepId, wanted: impl Fn(&Fact) -> bool) -> Option<&'a Fact> {
+        self.facts.iter().rev().filter(|known| &known.step == step).map(|known| &known.fact).find(|fact| wanted(fact))
+    }
+
     /// Fills in a template of the runbook from what is known.
     ///
     /// Variables: `database`, `incident`, `environment`, `onset`, `snapshot_time`, `snapshot_key`, `loses`, `done`,

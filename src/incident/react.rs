@@ -76,7 +76,9 @@ fn consequences(state: &State, attempt: AttemptId, outcome: &Outcome) -> Vec<Eve
             events.push(EventKind::Reopened { step: step.id.clone(), because });
         }
     }
-    if let Action::RestoreDatabase { database, strategy: Strategy::InPlace | Strategy::Runbook, .. } = &step.action {
+    if let Action::RestoreDatabase { database, strategy: Strategy::InPlace | Strategy::Runbook, .. } =
+        &step.action.chosen(&done.plan.inputs)
+    {
         for prove in state.runbook.steps() {
             let concerned = matches!(&prove.action, Action::ProveTables { database: proved, .. } if proved == database);
             let settled = !matches!(

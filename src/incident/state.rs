@@ -339,6 +339,12 @@ impl State {
         open && self.closed_at.is_none() && self.waits_for(step).is_empty()
     }
 
+    /// A step had its effect at least once, whatever became of it since.
+    #[must_use]
+    pub fn has_succeeded(&self, step: &StepId) -> bool {
+        self.attempts.values().any(|attempt| &attempt.step == step && attempt.facts().is_some())
+    }
+
     /// Attempts at work, oldest first.
     pub fn running(&self) -> impl Iterator<Item = &Attempt> {
         self.attempts.values().filter(|attempt| attempt.outcome.is_none())

@@ -239,6 +239,15 @@ impl Action {
         action
     }
 
+    /// The action takes back what another one did.
+    #[must_use]
+    pub fn is_way_back(&self) -> bool {
+        matches!(
+            self,
+            Self::SwapBack { .. } | Self::StartWrites { .. } | Self::RestoreFlag { .. } | Self::PutBackObjects { .. }
+        )
+    }
+
     /// The target that the action changes in a way that must not overlap with another change of it.
     /// Two attempts on the same one never run at once.
     #[must_use]

@@ -171,6 +171,68 @@ async fn what_would_be_lost_or_is_not_allowed_is_said_beforehand() {
     assert_eq!(zeros(&world).await, 1000);
 }
 
+/// A step that is opened again takes nothing back in the world: the swap stays known, and its way back open.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_swap_that_was_opened_again_is_recognised_and_can_be_taken_back() {
+    let (world, _) = damaged().await;
+    world.done(RESTORE, &beside()).await;
+    world.done(SWAP, &swap()).await;
+    let new = number_of(&world, "financecopilot").await;
+    world.reopened(SWAP);
+    world.done("restore.prove", &prove()).await;
+    let plan = world.plan(SWAP, &swap()).await.unwrap();
+    assert!(plan.effects[0].contains("nothing is exchanged"), "{plan:?}");
+    let again = world.done(SWAP, &swap()).await;
+    assert!(matches!(again.facts.first(), Some(Fact::Swapped { kept, .. }) if kept == "financecopilot_pre_test"));
+    assert_eq!(number_of(&world, "financecopilot").await, new);
+    world.reopened(SWAP);
+    world.done(BACK, &back()).await;
+    assert_eq!(zeros(&world).await, 1000, "the damage is back, as it was");
+    // What was taken back is not found to be so already.
+    let plan = world.plan(SWAP, &swap()).await;
+    assert!(plan.is_ok_and(|plan| !plan.effects.iter().any(|line| line.contains("nothing is exchanged"))));
+}
+
+/// Behind a forgotten statement on the database itself the swap gives up, with the live name open.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_swap_that_must_wait_for_a_lock_gives_up_and_opens_the_live_name() {
+    let (world, _) = damaged().await;
+    world.done(RESTORE, &beside()).await;
+    let forgotten = world.admin("postgres").await;
+    forgotten.batch_execute("BEGIN; COMMENT ON DATABASE financecopilot IS 'in the way'").await.unwrap();
+    let plan = world.plan(SWAP, &swap()).await.unwrap();
+    let error = world.run(SWAP, &swap(), &plan).await.unwrap_err();
+    assert!(error.cause.contains("lock timeout") && error.cause.contains("The old data is intact"), "{error}");
+    assert!(is_open(&world, "financecopilot").await);
+    forgotten.batch_execute("ROLLBACK").await.unwrap();
+    world.done(SWAP, &swap()).await;
+    assert_eq!(zeros(&world).await, 0);
+}
+
+/// A reader of changes holds the database as a client does, and is ended as one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_logical_reader_does_not_keep_the_name_from_changing_hands() {
+    let (world, _) = damaged().await;
+    world.as_super("postgres", &format!("CREATE ROLE cdc LOGIN REPLICATION PASSWORD '{PASSWORD}'")).await;
+    world.as_super("financecopilot", "SELECT pg_create_logical_replication_slot('cdc', 'test_decoding')").await;
+    world.done(RESTORE, &beside()).await;
+    let mut reader = Command::new(world.program("pg_recvlogical"))
+        .args(["-h", "127.0.0.1", "-p", &world.port.to_string(), "-U", "cdc", "-d", "financecopilot"])
+        .args(["--slot", "cdc", "--start", "--no-loop", "-f", "-"])
+        .env("PGPASSWORD", PASSWORD)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let reads =
+        "SELECT count(*)::text FROM pg_stat_activity WHERE backend_type = 'walsender' AND datname = 'financecopilot'";
+    while world.text(reads).await != "1" {}
+    world.done(SWAP, &swap()).await;
+    assert_eq!(zeros(&world).await, 0);
+    assert!(!reader.wait().unwrap().success(), "it was ended");
+}
+
 /// Fifty clients that connect again and again: none of them ever sees anything but one of the two databases, none is
 /// turned away but for the moment of the swap, and all are on the new one afterwards.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -277,6 +277,21 @@ impl World {
         self.facts.lock().unwrap().push(KnownFact { step: StepId::new(step), attempt, standing: true, fact });
     }
 
+    /// Opens a step again: what it found does not stand any more, and the world is as it was.
+    pub(crate) fn reopened(&self, step: &str) {
+        self.facts
+            .lock()
+            .unwrap()
+            .iter_mut()
+            .filter(|known| known.step.as_str() == step)
+            .for_each(|known| known.standing = false);
+    }
+
+    /// A program of the server's version.
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
+        self.bin.join(name)
+    }
+
     /// What the person says to every plan from now on; nothing takes it back.
     pub(crate) fn answer(&self, name: &str, answer: &str) {
         let mut inputs = self.inputs.lock().unwrap();

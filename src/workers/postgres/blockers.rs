@@ -9,7 +9,8 @@ use crate::workers::{Context, Done, Io, Probe, Ran, Worker, WorkerError};
 
 use super::server::{Server, application, shell};
 use super::session::Session;
-use super::{identify, unreadable_basis};
+use super::swap::identity;
+use super::unreadable_basis;
 
 /// Ends sessions that keep one of this incident's waiting.
 #[derive(Debug)]
@@ -34,12 +35,17 @@ struct Basis {
 #[async_trait]
 impl Worker for EndBlockers {
     async fn identify(&self, cx: &Context) -> Result<TargetIdentity, WorkerError> {
-        identify(cx, &self.database).await
+        let server = Server::of(&cx.config, &self.database).await?;
+        // From outside the database: its fence may be up, or itself be what is waited for.
+        let session = open(cx, &server).await?;
+        let identity = identity(&session, &server).await?;
+        session.close().await;
+        Ok(identity)
     }
 
     async fn plan(&self, cx: &Context) -> Result<Plan, WorkerError> {
         let server = Server::of(&cx.config, &self.database).await?;
-        let mut plan = Plan::new(cx.step.clone(), identify(cx, &self.database).await?);
+        let mut plan = Plan::new(cx.step.clone(), self.identify(cx).await?);
         let session = open(cx, &server).await?;
         let blockers = list(&session, &cx.knowledge.incident).await?;
         session.close().await;

@@ -22,6 +22,8 @@ use super::server::{Server, application};
 use super::tls;
 
 const CONNECT: Duration = Duration::from_secs(5);
+/// What was sent and is not acknowledged for so long went nowhere.
+const DEAD: Duration = Duration::from_mins(1);
 
 /// A session. It ends when this is dropped.
 #[derive(Debug)]
@@ -61,6 +63,8 @@ impl Server {
         let mut config = PgConfig::new();
         config.port(self.port).user(&self.user).dbname(database).application_name(application);
         config.connect_timeout(CONNECT).keepalives_idle(Duration::from_secs(30));
+        // A way that dies without a word is noticed, whether or not there is something to send.
+        config.keepalives_interval(Duration::from_secs(10)).keepalives_retries(3).tcp_user_timeout(DEAD);
         if self.local() {
             config.host_path(&self.host);
         } else {

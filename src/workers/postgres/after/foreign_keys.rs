@@ -7,10 +7,11 @@ use crate::incident::{Fact, Finding, Notice, Plan, TargetIdentity};
 use crate::runbook::{StepId, TargetRef};
 use crate::workers::{Context, Done, Io, Probe, Ran, Worker, WorkerError};
 
+use super::super::beside::made;
 use super::super::server::{Server, ident};
 use super::super::session::Session;
 use super::super::{identify, unreadable_basis};
-use super::{is_still, open, restored};
+use super::{is_still, open};
 
 const WHAT: &str = "check the foreign keys";
 const LEFT: &str = "What was checked stays checked; the rest can be checked at any time.";
@@ -69,7 +70,7 @@ impl Worker for CheckForeignKeys {
     async fn plan(&self, cx: &Context) -> Result<Plan, WorkerError> {
         let live = Server::of(&cx.config, &self.database).await?;
         let mut plan = Plan::new(cx.step.clone(), identify(cx, &self.database).await?);
-        let Some(made) = restored(cx, &live, &self.restore).await?.filter(|made| !made.unchecked.is_empty()) else {
+        let Some(made) = made(cx, &live, &self.restore).await?.filter(|made| !made.unchecked.is_empty()) else {
             plan.nothing_to_do = Some("every foreign key was checked while it was restored".to_owned());
             return Ok(plan);
         };

@@ -11,10 +11,11 @@ use crate::runbook::{StepId, TargetRef};
 use crate::snapshots::size_text;
 use crate::workers::{Context, Done, Io, Probe, Ran, Worker, WorkerError};
 
+use super::super::beside::made;
 use super::super::server::{Server, shell};
 use super::super::session::Session;
 use super::super::{identify, unreadable_basis};
-use super::{is_still, open, restored};
+use super::{is_still, open};
 
 const WHAT: &str = "check indexes and tables";
 const BEGIN: &str = "BEGIN; CREATE EXTENSION IF NOT EXISTS amcheck";
@@ -51,7 +52,7 @@ impl Worker for CheckStorage {
     async fn plan(&self, cx: &Context) -> Result<Plan, WorkerError> {
         let live = Server::of(&cx.config, &self.database).await?;
         let mut plan = Plan::new(cx.step.clone(), identify(cx, &self.database).await?);
-        let (server, oid) = match restored(cx, &live, &self.restore).await? {
+        let (server, oid) = match made(cx, &live, &self.restore).await? {
             Some(made) => (made.server, made.oid),
             None => (live.clone(), 0),
         };

@@ -7,10 +7,12 @@
 //! | `gates` | what is proved before anything is made |
 //! | `rehearsals` | how long it took when it was rehearsed |
 //! | `loading` | the process that restores into it, beside the download that it reads from |
+//! | `made` | where it is by now |
 //! | `restore` | making it, restoring into it, and throwing it away where that fails |
 
 mod gates;
 mod loading;
+mod made;
 mod names;
 mod properties;
 mod rehearsals;
@@ -18,6 +20,7 @@ mod restore;
 
 pub(super) use gates::jobs;
 pub(super) use loading::counts;
+pub(super) use made::{Made, made};
 pub(super) use names::{aside, kept, mark};
 pub(super) use properties::{Properties, literal};
 pub use rehearsals::Rehearsal;

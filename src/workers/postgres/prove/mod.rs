@@ -18,6 +18,7 @@ use crate::workers::{Context, Done, Io, Probe, Ran, Worker, WorkerError};
 
 use catalogue::Differences;
 
+use super::beside::{Made, made};
 use super::count::count;
 use super::server::Server;
 use super::{identify, local_copy, unreadable_basis};
@@ -51,7 +52,7 @@ impl Worker for ProveTables {
 
     async fn plan(&self, cx: &Context) -> Result<Plan, WorkerError> {
         let server = Server::of(&cx.config, &self.database).await?;
-        let (object, database, later) = self.restored(cx, &server)?;
+        let (object, database, later) = self.restored(cx, &server).await?;
         let server = Server { database, ..server };
         let mut plan = Plan::new(cx.step.clone(), identify(cx, &self.database).await?);
         let app = server.settings.app_role.as_deref().unwrap_or(&server.settings.owner);
@@ -108,20 +109,11 @@ fn restored_last(cx: &Context, server: &Server) -> Result<ObjectRef, WorkerError
 impl ProveTables {
     /// The dump that the restoring step brought back, the database that holds it now, and the foreign keys that it left
     /// for later.
-    fn restored(&self, cx: &Context, server: &Server) -> Result<(ObjectRef, String, Vec<String>), WorkerError> {
-        let beside = cx.knowledge.facts_of(&self.restore).filter_map(|fact| match fact {
-            Fact::RestoredBeside { database, oid, object, unchecked, .. } => Some((database, *oid, object, unchecked)),
-            _ => None,
-        });
-        let Some((database, oid, object, unchecked)) = beside.last() else {
-            return Ok((restored_last(cx, server)?, server.database.clone(), Vec::new()));
-        };
-        let swapped_in =
-            cx.knowledge.facts.iter().any(
-                |known| matches!(&known.fact, Fact::Swapped { live_oid, .. } if known.standing && *live_oid == oid),
-            );
-        let database = if swapped_in { &server.database } else { database };
-        Ok((object.clone(), database.clone(), unchecked.clone()))
+    async fn restored(&self, cx: &Context, server: &Server) -> Result<(ObjectRef, String, Vec<String>), WorkerError> {
+        Ok(match made(cx, server, &self.restore).await? {
+            Some(Made { server, object, unchecked, .. }) => (object, server.database, unchecked),
+            None => (restored_last(cx, server)?, server.database.clone(), Vec::new()),
+        })
     }
 
     async fn prove(

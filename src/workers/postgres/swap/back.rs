@@ -48,7 +48,7 @@ impl Worker for SwapBack {
         let server = Server::of(&cx.config, &self.database).await?;
         let session = admin(&server, &cx.knowledge.incident, "plan").await?;
         let target = identity(&session, &server).await?;
-        let swapped = cx.knowledge.facts_of(&self.swap).filter(|fact| matches!(fact, Fact::Swapped { .. })).last();
+        let swapped = cx.knowledge.last_of(&self.swap, |fact| matches!(fact, Fact::Swapped { .. }));
         let Some(Fact::Swapped { live_oid, came_from, kept, kept_oid, written: before, at, .. }) = swapped else {
             return Err(WorkerError::new(
                 "find the kept database",
@@ -114,8 +114,17 @@ impl Worker for SwapBack {
         let live = Properties::read(&session, &server.database, own.major).await?;
         let marked =
             format!("COMMENT ON DATABASE {} IS {}", ident(&server.database), literal(&mark(&cx.knowledge.incident)));
+        let kept = bearer(&session, &basis.kept.0).await?;
         session.close().await;
-        let rights = if live.is_some_and(|live| live.oid == basis.live_oid) { vec![marked] } else { Vec::new() };
+        if live.is_none_or(|live| live.oid != basis.live_oid) || kept.is_none_or(|(oid, _)| oid != basis.kept.1) {
+            return Err(WorkerError::new(
+                "swap back",
+                server.name(),
+                "The databases are not any more what the plan was made for.",
+                "Nothing was changed. Prepare the step again (a).",
+            ));
+        }
+        let rights = vec![marked];
         let of = Exchange {
             server: &server,
             live: (&server.database, basis.live_oid),

@@ -45,7 +45,7 @@ impl Worker for DropKept {
     async fn plan(&self, cx: &Context) -> Result<Plan, WorkerError> {
         let server = Server::of(&cx.config, &self.database).await?;
         let session = admin(&server, &cx.knowledge.incident, "plan").await?;
-        let swapped = cx.knowledge.facts_of(&self.swap).filter(|fact| matches!(fact, Fact::Swapped { .. })).last();
+        let swapped = cx.knowledge.last_of(&self.swap, |fact| matches!(fact, Fact::Swapped { .. }));
         let Some(Fact::Swapped { live_oid, kept, kept_oid, .. }) = swapped else {
             return Err(WorkerError::new(
                 "find the kept database",

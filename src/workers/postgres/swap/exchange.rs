@@ -15,6 +15,11 @@ const WHAT: &str = "exchange the databases";
 /// Sessions that do not end within this time make the swap give up, with the old database open again.
 const ENDING: Duration = Duration::from_secs(20);
 
+/// Nothing with the fence up waits longer for a lock, say behind a forgotten `ALTER DATABASE` in an open transaction.
+const LOCK: &str = "SET lock_timeout = '3s'; SET statement_timeout = '15s'";
+/// However the network behaves, after this time the fence is taken down.
+const MOST: Duration = Duration::from_secs(45);
+
 /// Who takes whose name.
 pub(super) struct Exchange<'a> {
     pub(super) server: &'a Server,
@@ -37,13 +42,16 @@ pub(super) async fn exchange(cx: &Context, io: &Io, of: &Exchange<'_>) -> Result
     let (server, live) = (of.server, of.live.0);
     let name = application(&cx.knowledge.incident, "swaps");
     let session = admin(server, &cx.knowledge.incident, "swaps").await?;
+    session.batch(WHAT, LOCK).await?;
     let pid: i32 = session.one(WHAT, "SELECT pg_catalog.pg_backend_pid()", &[]).await?.get(0);
     let mut guard = Guard::start(server, live, (pid, &name)).await?;
     if io.cancel.is_cancelled() {
         guard.dismiss().await;
         return Err(given_up(server, "It was stopped before anything was changed."));
     }
-    let error = match fenced(&session, io, of, &mut guard).await {
+    let late = || WorkerError::new(WHAT, server.name(), "The server did not answer in time.", "");
+    let tried = tokio::time::timeout(MOST, fenced(&session, io, of, &mut guard)).await;
+    let error = match tried.unwrap_or_else(|_| Err(late())) {
         Ok(()) => {
             guard.dismiss().await;
             session.close().await;
@@ -110,10 +118,10 @@ async fn fenced(session: &Session, io: &Io, of: &Exchange<'_>, guard: &mut Guard
 async fn end_sessions(session: &Session, io: &Io, databases: &[&str]) -> Result<usize, WorkerError> {
     let doing = "end the sessions";
     // Who may not see a session fully sees no backend_type of it; background workers have no user then. The server ends
-    // its own workers by itself when a database is renamed.
+    // its own workers by itself when a database is renamed, and not those that send changes to a logical reader.
     let sql = "SELECT pid, coalesce(usename::text, '?'), coalesce(application_name, '') FROM pg_catalog.pg_stat_activity \
          WHERE datname = ANY ($1) AND pid <> pg_catalog.pg_backend_pid() \
-         AND (backend_type = 'client backend' OR (backend_type IS NULL AND usesysid IS NOT NULL))";
+         AND (backend_type IN ('client backend', 'walsender') OR (backend_type IS NULL AND usesysid IS NOT NULL))";
     let deadline = Instant::now() + ENDING;
     let mut ended = std::collections::BTreeSet::new();
     loop {

@@ -41,6 +41,9 @@ struct Basis {
     kept: String,
     object: ObjectRef,
     taken_at: Timestamp,
+    /// It bears the live name already: the step was opened again after it had swapped.
+    #[serde(default)]
+    already: bool,
 }
 
 #[async_trait]
@@ -63,6 +66,20 @@ impl Worker for SwapDatabase {
                 Some(format!("{} was not restored beside, so there is nothing to exchange", server.name()));
             return Ok(plan);
         };
+        if let Some(already) = self.already(cx, &session, &server, oid).await? {
+            plan.effects = vec![format!(
+                "{} is the restored database already, and {} is kept: nothing is exchanged, this is looked at and recorded",
+                server.name(),
+                already.0
+            )];
+            plan.type_name = Some(server.database.clone());
+            plan.undo = String::from("Back by the same exchange (u): a few milliseconds.");
+            let (kept, live_oid) = already;
+            let basis = Basis { beside: (beside, oid), live_oid, kept, object, taken_at, already: true };
+            plan.basis = serde_json::to_value(basis).unwrap_or_default();
+            session.close().await;
+            return Ok(plan);
+        }
         let major = session.identity().await?.major;
         let (live, new) = both(&session, &server, &beside, major).await?;
         let there = names(&session).await?;
@@ -120,7 +137,7 @@ impl Worker for SwapDatabase {
             )));
         }
         session.close().await;
-        let basis = Basis { beside: (beside, oid), live_oid: live.oid, kept, object, taken_at };
+        let basis = Basis { beside: (beside, oid), live_oid: live.oid, kept, object, taken_at, already: false };
         plan.basis = serde_json::to_value(basis).unwrap_or_default();
         Ok(plan)
     }
@@ -139,6 +156,19 @@ impl Worker for SwapDatabase {
         let session = admin(&server, &cx.knowledge.incident, "swap").await?;
         let own = session.identity().await?;
         let _lock = TargetLock::take_on(&server, &own, &cx.knowledge.incident).await?;
+        if basis.already {
+            return match self.already(cx, &session, &server, basis.beside.1).await? {
+                Some((kept, oid)) if kept == basis.kept && oid == basis.live_oid => {
+                    Ok(Ran::Done(done(&server, &basis, 0)))
+                }
+                _ => Err(WorkerError::new(
+                    WHAT,
+                    server.name(),
+                    "The databases are not any more what the plan was made for.",
+                    "Nothing was changed. Prepare the step again (a).",
+                )),
+            };
+        }
         let (live, new) = both(&session, &server, &basis.beside.0, own.major).await?;
         let lacking = live.settings_for(&basis.beside.0, &new);
         let written = written(cx, &server, &basis.beside.0).await;
@@ -185,6 +215,26 @@ impl Worker for SwapDatabase {
     }
 }
 
+impl SwapDatabase {
+    /// The kept database's name and number, where the restored one bears the live name already, by an earlier success of
+    /// this step.
+    async fn already(
+        &self,
+        cx: &Context,
+        session: &Session,
+        server: &Server,
+        oid: u32,
+    ) -> Result<Option<(String, u32)>, WorkerError> {
+        let swapped =
+            cx.knowledge.last_of(&cx.step, |fact| matches!(fact, Fact::Swapped { live_oid, .. } if *live_oid == oid));
+        let Some(Fact::Swapped { kept, kept_oid, .. }) = swapped else { return Ok(None) };
+        let bears = |found: Option<(u32, bool)>, number: u32| found.is_some_and(|(found, _)| found == number);
+        let there =
+            bears(bearer(session, &server.database).await?, oid) && bears(bearer(session, kept).await?, *kept_oid);
+        Ok(there.then(|| (kept.clone(), *kept_oid)))
+    }
+}
+
 fn basis(plan: &Plan) -> Result<Basis, WorkerError> {
     serde_json::from_value(plan.basis.clone()).map_err(|error| unreadable_basis(&plan.target, &error))
 }
@@ -210,7 +260,7 @@ fn unchecked(cx: &Context, step: &StepId) -> usize {
 }
 
 /// The server and the database that bears the live name, seen from outside of it.
-pub(super) async fn identity(session: &Session, server: &Server) -> Result<TargetIdentity, WorkerError> {
+pub(in super::super) async fn identity(session: &Session, server: &Server) -> Result<TargetIdentity, WorkerError> {
     let mut identity = session.identity().await?;
     let Some((oid, _)) = bearer(session, &server.database).await? else {
         return Err(WorkerError::new(
@@ -301,9 +351,10 @@ fn commands(server: &Server, beside: &str, kept: &str, rights: &[String]) -> Vec
     renames.extend_from_slice(rights);
     renames.push(format!("ALTER DATABASE {live} RENAME TO {}", ident(kept)));
     renames.push(format!("ALTER DATABASE {} RENAME TO {live}", ident(beside)));
+    renames.push(format!("ALTER DATABASE {live} ALLOW_CONNECTIONS true"));
     renames.push("COMMIT".to_owned());
     let end = format!(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}' AND backend_type = 'client backend'",
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}' AND backend_type IN ('client backend', 'walsender')",
         server.database.replace('\'', "''")
     );
     vec![psql(&format!("ALTER DATABASE {live} ALLOW_CONNECTIONS false")), psql(&end), psql(&renames.join("; "))]

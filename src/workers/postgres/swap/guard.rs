@@ -65,7 +65,6 @@ impl Guard {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
-            .process_group(0)
             .spawn()
             .map_err(|error| fault(format!("It cannot be started: {error}.")))?;
         let (Some(mut input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
