@@ -4,6 +4,7 @@
 
 mod after;
 mod beside;
+mod disk;
 mod in_place;
 mod kills;
 mod later;

@@ -71,7 +71,7 @@ impl Drop for World {
 }
 
 /// An account that PostgreSQL runs as when we are root, which it refuses to be.
-fn account() -> Option<(u32, u32)> {
+pub(crate) fn account() -> Option<(u32, u32)> {
     if !rustix::process::geteuid().is_root() {
         return None;
     }
