@@ -175,7 +175,7 @@ impl Flag {
             ),
             Self::Unread => "its content has not been read yet".to_owned(),
             Self::EndUnverified => {
-                "only its head was read so far; the restore reads it to its end before it changes anything".to_owned()
+                "only its head was read so far; the rest is proved before the live database is changed".to_owned()
             }
             Self::NewerPgDump { pg_dump } => {
                 format!("pg_dump {pg_dump} wrote it, which is newer than the pg_restore here")

@@ -105,12 +105,22 @@ async fn named(world: &World, name: &str) -> Client {
     gate
 }
 
+type Running = JoinHandle<Result<Ran, WorkerError>>;
+
+/// Begins a restore and waits until pg_restore has done what this list says; it ends when the pipe's end is dropped.
+async fn waiting_list(world: &World, list: &str, begin: impl FnOnce() -> Running) -> (File, Running) {
+    let pipe = world.path().join("bin").join(list);
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    let running = begin();
+    let there = pipe.clone();
+    let open = move || File::options().write(true).open(there).unwrap();
+    let end = tokio::task::spawn_blocking(open).await.unwrap();
+    std::fs::remove_file(pipe).unwrap();
+    (end, running)
+}
+
 /// Begins a restore and waits until it is in the phase; with a backend of the restore.
-async fn held(
-    world: &World,
-    phase: Phase,
-    begin: impl FnOnce() -> JoinHandle<Result<Ran, WorkerError>>,
-) -> (JoinHandle<Result<Ran, WorkerError>>, Held, i32) {
+async fn held(world: &World, phase: Phase, begin: impl FnOnce() -> Running) -> (Running, Held, i32) {
     let watch = world.admin("postgres").await;
     match phase {
         Phase::Expression(name) => {
@@ -120,15 +130,15 @@ async fn held(
             (running, Held::Session { _client: gate }, backend)
         }
         Phase::Constraints => {
-            let gate = named(world, "gate index").await;
-            let running = begin();
-            until_waiting(&watch).await;
+            // The tables are there, and nobody works on them yet.
+            let (end, running) = waiting_list(world, "before", begin).await;
             // The newest database is the one that is being restored into.
             let newest = "SELECT datname FROM pg_database WHERE datname LIKE 'financecopilot_restore%' ORDER BY oid DESC LIMIT 1";
             let name: String = watch.query_one(newest, &[]).await.unwrap().get(0);
             let holder = world.admin(&name).await;
+            // Rows and indexes go past this, and no constraint that takes its index.
             holder.batch_execute("BEGIN; LOCK TABLE accounts IN ACCESS SHARE MODE").await.unwrap();
-            drop(gate);
+            drop(end);
             let waits = "SELECT pid FROM pg_stat_activity WHERE application_name = 'relight INC-TEST restore' AND wait_event_type = 'Lock' LIMIT 1";
             let backend = loop {
                 if let Some(row) = watch.query_opt(waits, &[]).await.unwrap() {
@@ -138,12 +148,7 @@ async fn held(
             (running, Held::Session { _client: holder }, backend)
         }
         Phase::List(list) => {
-            let pipe = world.path().join("bin").join(list);
-            rustix::fs::mknodat(rustix::fs::CWD, &pipe, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
-            let running = begin();
-            let (end, open) = (pipe.clone(), |path: PathBuf| File::options().write(true).open(path).unwrap());
-            let end = tokio::task::spawn_blocking(move || open(end)).await.unwrap();
-            std::fs::remove_file(pipe).unwrap();
+            let (end, running) = waiting_list(world, list, begin).await;
             // pg_restore's own session is gone by then: any other of ours brings the server down as well.
             let ours = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'relight INC-TEST%' LIMIT 1";
             let backend = watch.query_one(ours, &[]).await.unwrap().get(0);

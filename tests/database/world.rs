@@ -84,7 +84,11 @@ pub(crate) fn account() -> Option<(u32, u32)> {
     of("postgres").or_else(|| of("nobody"))
 }
 
+/// PostgreSQL's programs: of the newest version that is installed, or where the environment says.
 fn bin() -> PathBuf {
+    if let Some(bin) = std::env::var_os("RELIGHT_TEST_POSTGRES_BIN") {
+        return bin.into();
+    }
     let mut found: Vec<PathBuf> =
         std::fs::read_dir("/usr/lib/postgresql").unwrap().flatten().map(|entry| entry.path().join("bin")).collect();
     found.sort();
