@@ -71,7 +71,10 @@ fn summary(state: &State) -> Vec<(&'static str, String)> {
         _ => None,
     });
     if let (Some(taken), Some(stopped)) = (state.snapshot_time(), stopped) {
-        rows.push(("Restored to", clock(taken)));
+        rows.push(match state.unvalidated().len() {
+            0 => ("Restored to", clock(taken)),
+            left => ("Serving", format!("the data of {}, {left} constraints unvalidated", clock(taken))),
+        });
         rows.push(("Writes lost (RPO)", duration_text(loss(taken, Some(stopped), stopped))));
     }
     for (_, fact) in state.standing_facts() {

@@ -75,6 +75,9 @@ async fn foreign_keys_that_are_left_for_later_bind_at_once_and_are_checked_after
     busy.batch_execute("COMMIT").await.unwrap();
     assert!(matches!(checked.facts[..], [Fact::ForeignKeysChecked { .. }]), "{checked:?}");
     assert_eq!(not_valid(&world, "financecopilot").await, 0);
+    // Somebody who checked them by hand has it recorded.
+    let by_hand = world.plan(KEYS, &keys()).await.unwrap();
+    assert!(by_hand.effects[0].contains("is checked already"), "{by_hand:?}");
     assert!(matches!(keys().probe(&world.context(KEYS), &plan).await.unwrap(), Probe::Happened(_)));
 }
 

@@ -79,6 +79,13 @@ impl Worker for CheckForeignKeys {
         session.close().await;
         keys.retain(|key| made.unchecked.contains(&key.name));
         let names: Vec<String> = keys.iter().map(|key| key.name.clone()).collect();
+        if keys.is_empty() {
+            plan.effects =
+                vec![format!("Every foreign key of {} is checked already: this is recorded", made.server.name())];
+            let basis = Basis { database: made.server.database, oid: made.oid, keys: Vec::new() };
+            plan.basis = serde_json::to_value(basis).unwrap_or_default();
+            return Ok(plan);
+        }
         plan.effects = vec![
             format!(
                 "Looks at every row of {} for {} foreign keys: {}",
@@ -174,8 +181,9 @@ fn basis(plan: &Plan) -> Result<Basis, WorkerError> {
 }
 
 fn done(basis: &Basis) -> Done {
-    Done {
-        evidence: vec![format!("{} foreign keys hold for every row: {}", basis.keys.len(), basis.keys.join(", "))],
-        facts: vec![Fact::ForeignKeysChecked { oid: basis.oid }],
-    }
+    let evidence = match basis.keys.len() {
+        0 => "every foreign key was checked already".to_owned(),
+        count => format!("{count} foreign keys hold for every row: {}", basis.keys.join(", ")),
+    };
+    Done { evidence: vec![evidence], facts: vec![Fact::ForeignKeysChecked { oid: basis.oid }] }
 }
