@@ -302,9 +302,6 @@ fn errors_travel_as_json_and_fit_their_column() {
         let json = serde_json::to_string(&error).expect("JSON");
         assert_eq!(serde_json::from_str::<ArchiveError>(&json).expect("back"), error);
     }
-    let toc = toc("pg15-gzip");
-    let json = serde_json::to_string(&toc).expect("JSON");
-    assert_eq!(serde_json::from_str::<Toc>(&json).expect("back"), toc);
 }
 
 proptest! {

@@ -406,7 +406,7 @@ fn a_database_with_foreign_keys_left_to_check_serves_and_is_not_restored() {
         came_from: "db_restore".to_owned(),
         kept: "db_pre".to_owned(),
         kept_oid: 5,
-        written: 0,
+        written: Some(0),
         at: world.now,
     };
     world.succeed("restore.swap", vec![swapped, Fact::Restored { object, taken_at: at(-180), at: world.now }]);

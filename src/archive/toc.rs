@@ -1,5 +1,6 @@
 //! The table of contents: what is in the archive, and where.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -118,7 +119,7 @@ pub struct Span {
 }
 
 /// The table of contents.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Toc {
     /// The header before it.
     pub header: Header,
@@ -126,6 +127,10 @@ pub struct Toc {
     pub entries: Vec<TocEntry>,
     /// The first byte behind it, where the data begins.
     pub data_start: u64,
+    /// Places in `entries` by number: archives may have a hundred thousand of them.
+    by_id: HashMap<i32, usize>,
+    /// Places of the data of tables, by the table's number.
+    data_of: HashMap<i32, usize>,
 }
 
 /// The few facts of a table of contents that are worth sending around.
@@ -165,13 +170,32 @@ impl Toc {
             })?;
             entries.push(entry);
         }
-        Ok(Self { header, entries, data_start: at.position() })
+        Ok(Self::of(header, entries, at.position()))
+    }
+
+    fn of(header: Header, entries: Vec<TocEntry>, data_start: u64) -> Self {
+        let (mut by_id, mut data_of) = (HashMap::with_capacity(entries.len()), HashMap::new());
+        for (at, entry) in entries.iter().enumerate() {
+            by_id.entry(entry.dump_id).or_insert(at);
+            if entry.desc == "TABLE DATA" {
+                for table in &entry.dependencies {
+                    data_of.entry(*table).or_insert(at);
+                }
+            }
+        }
+        Self { header, entries, data_start, by_id, data_of }
     }
 
     /// The entry with this number.
     #[must_use]
     pub fn entry(&self, dump_id: i32) -> Option<&TocEntry> {
-        self.entries.iter().find(|entry| entry.dump_id == dump_id)
+        self.entries.get(*self.by_id.get(&dump_id)?)
+    }
+
+    /// The entry with the data of the table with this number.
+    #[must_use]
+    pub fn data_of(&self, table: i32) -> Option<&TocEntry> {
+        self.entries.get(*self.data_of.get(&table)?)
     }
 
     /// Where each data block lies in a file of `file_len` bytes, in the order of the file: from its offset to the next

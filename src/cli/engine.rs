@@ -119,8 +119,9 @@ async fn run(id: &IncidentId, folder: PathBuf, config: Arc<Config>, log: Lines) 
         Ok(listener) => {
             server = Ok(wire::serve(listener, handle.clone()));
             tokio::spawn(log.tell(handle.clone()));
+            let ending = signals::asked_to_end();
             tokio::spawn(async move {
-                signals::asked_to_end().await;
+                ending.await;
                 handle.send(Input::Shutdown).await;
             });
             say(READY);

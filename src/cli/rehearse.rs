@@ -16,10 +16,10 @@ use crate::incident::{
     AttemptId, Digest, Fact, Gravity, Inputs, Knowledge, KnownFact, Notice, ObjectRef, State, duration_text,
 };
 use crate::runbook::{Action, Runbook, StepId, TargetRef};
-use crate::workers::postgres::{ProveTables, Rehearsal, RestoreBeside, Server, discard};
+use crate::workers::postgres::{Phases, ProveTables, Rehearsal, RestoreBeside, Server, discard};
 use crate::workers::s3::Place;
 use crate::workers::snapshot::list_snapshots;
-use crate::workers::{Cancel, Context, Io, Ran, Sink, Worker, WorkerError};
+use crate::workers::{Cancel, Context, Disposition, Io, Ran, Sink, Worker, WorkerError};
 
 use super::arguments::{Common, RehearseOptions};
 use super::check::scratch_state;
@@ -32,7 +32,7 @@ use super::{Exit, signals};
 enum Fault {
     /// A guard refused it beforehand.
     Refused(String),
-    /// It failed.
+    /// It failed, or could not be looked at.
     Failed(String),
     /// It was restored, and is not what the dump holds.
     Unproved(String),
@@ -42,7 +42,11 @@ enum Fault {
 
 impl From<WorkerError> for Fault {
     fn from(error: WorkerError) -> Self {
-        Self::Failed(error.to_string())
+        match error.disposition {
+            // Only what was looked at and is not so is beyond another try.
+            Disposition::Fatal => Self::Unproved(error.to_string()),
+            _ => Self::Failed(error.to_string()),
+        }
     }
 }
 
@@ -50,6 +54,13 @@ impl From<WorkerError> for Fault {
 struct Teller {
     quiet: bool,
     fetched: Mutex<Option<Instant>>,
+    phases: Mutex<Option<Phases>>,
+}
+
+impl Teller {
+    fn phases(&self) -> Option<Phases> {
+        *self.phases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Sink for Teller {
@@ -63,7 +74,13 @@ impl Sink for Teller {
     }
 
     // What pg_restore prints is in the log; a nightly run needs no bars.
-    fn notice(&self, _notice: Notice) {}
+    fn notice(&self, notice: Notice) {
+        if let Notice::Output { text, .. } = notice
+            && let Some(phases) = text.lines().find_map(Phases::read)
+        {
+            *self.phases.lock().unwrap_or_else(PoisonError::into_inner) = Some(phases);
+        }
+    }
 }
 
 pub(super) fn rehearse(common: &Common, options: &RehearseOptions) -> Result<Exit> {
@@ -164,6 +181,8 @@ impl Run {
             fetch_ms: 0,
             restore_ms: 0,
             prove_ms: 0,
+            phases: None,
+            real: false,
             passed: false,
             fault: None,
         };
@@ -177,6 +196,14 @@ impl Run {
     }
 
     async fn phases(&self, wanted: &str, rehearsal: &mut Rehearsal) -> Result<(), Fault> {
+        let (hand, cancel) = Cancel::new();
+        let ending = signals::asked_to_end();
+        let asked = tokio::spawn(async move {
+            ending.await;
+            hand.send_replace(true);
+            // The hand is kept: without it nobody could ask any more.
+            std::future::pending::<()>().await;
+        });
         let server = Server::of(&self.config, &self.database).await?;
         rehearsal.database = server.name();
         let (object, taken_at) = self.choose(wanted).await?;
@@ -184,15 +211,8 @@ impl Run {
         rehearsal.bytes = object.size;
         self.say(&format!("Rehearsing with {} of {}", object.key, server.name()));
         let chosen = Fact::Snapshot { object, taken_at };
-        let teller = Arc::new(Teller { quiet: self.quiet, fetched: Mutex::new(None) });
-        let (hand, cancel) = Cancel::new();
-        let asked = tokio::spawn(async move {
-            signals::asked_to_end().await;
-            hand.send_replace(true);
-            // The hand is kept: without it nobody could ask any more.
-            std::future::pending::<()>().await;
-        });
-        let worker = RestoreBeside { database: self.database.clone(), from: self.step.clone() };
+        let teller = Arc::new(Teller { quiet: self.quiet, fetched: Mutex::new(None), phases: Mutex::default() });
+        let worker = RestoreBeside { database: self.database.clone(), from: self.step.clone(), rehearsal: true };
         let began = Instant::now();
         let restored =
             self.run(&worker, "rehearse.restore", 1, vec![self.fact(chosen.clone())], &teller, &cancel).await;
@@ -200,7 +220,14 @@ impl Run {
         let fetched = teller.fetched.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or(ended);
         rehearsal.fetch_ms = millis(fetched - began);
         rehearsal.restore_ms = millis(ended - fetched);
-        let facts = restored?;
+        rehearsal.phases = teller.phases();
+        let facts = match restored {
+            Ok(facts) => facts,
+            Err(fault) => {
+                let _ = std::fs::remove_dir_all(self.folder.join("work"));
+                return Err(fault);
+            }
+        };
         let beside = facts.iter().find_map(|fact| match fact {
             Fact::RestoredBeside { database, .. } => Some(database.clone()),
             _ => None,
@@ -216,16 +243,13 @@ impl Run {
         // Whatever came of it, nothing is left.
         if let Some(beside) = beside {
             let cx = self.context("rehearse.restore", 3, Vec::new());
-            discard(&cx, &self.database, &beside).await?;
+            let thrown = discard(&cx, &self.database, &beside).await;
+            // The dump may be of any size, and the next rehearsal takes another.
+            let _ = std::fs::remove_dir_all(self.folder.join("work"));
+            thrown?;
             self.say(&format!("  {beside} is thrown away"));
         }
-        // The dump may be of any size, and the next rehearsal takes another.
-        let _ = std::fs::remove_dir_all(self.folder.join("work"));
-        match proved {
-            Ok(_) => Ok(()),
-            Err(Fault::Failed(why)) => Err(Fault::Unproved(why)),
-            Err(other) => Err(other),
-        }
+        proved.map(|_| ())
     }
 
     fn say(&self, line: &str) {

@@ -6,10 +6,10 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use crate::incident::{AttemptId, Notice};
+use crate::incident::{AttemptId, Notice, Report};
 use crate::workers::Sink;
 
-use super::Handle;
+use super::{Handle, Input};
 
 /// The log of an attempt: `output/<attempt>.log` in the incident's folder.
 pub(super) fn log_path(folder: &Path, attempt: AttemptId) -> PathBuf {
@@ -60,5 +60,12 @@ impl Sink for AttemptSink {
 
     fn notice(&self, notice: Notice) {
         self.handle.notice(notice);
+    }
+
+    fn remark(&self, text: &str) {
+        let (handle, attempt) = (self.handle.clone(), self.attempt);
+        let text = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        // It is an event, so it waits for room in the loop; the work does not.
+        tokio::spawn(async move { handle.send(Input::Report(Report::Remarked { attempt, text })).await });
     }
 }

@@ -134,6 +134,10 @@ impl Supervisor {
             let outcome = match guarded(&step.title, work).await {
                 Ok(Ok(Probe::Happened(done))) => Outcome::Succeeded { evidence: done.evidence, facts: done.facts },
                 Ok(Ok(Probe::DidNot(why))) => Outcome::Stopped { detail: format!("it had no effect: {why}") },
+                Ok(Ok(Probe::Broken(why, next))) => {
+                    let (what, target) = (step.title.clone(), plan.target.name.clone());
+                    Outcome::Failed { problem: Problem { what, target, why, next } }
+                }
                 Ok(Ok(Probe::Unknown(why))) => Outcome::InDoubt { problem: doubt(&step, &plan, why) },
                 Ok(Err(error)) => Outcome::InDoubt { problem: error.into_problem() },
                 Err(problem) => Outcome::InDoubt { problem },

@@ -116,6 +116,13 @@ pub enum EventKind {
         /// What was approved, whole.
         plan: Box<Plan>,
     },
+    /// Something about an attempt at work, for the timeline: it stands still, it goes on.
+    Remarked {
+        /// Which.
+        attempt: AttemptId,
+        /// What.
+        text: String,
+    },
     /// An attempt ended.
     Finished {
         /// Which.

@@ -148,8 +148,10 @@ pub enum Fact {
         kept: String,
         /// Its number.
         kept_oid: u32,
-        /// Rows that had been written into the new database by then, by the server's own counters.
-        written: u64,
+        /// Rows that had been written into the new database by then, by the server's own counters; none where they could
+        /// not be read.
+        #[serde(default)]
+        written: Option<u64>,
         /// When.
         at: Timestamp,
     },

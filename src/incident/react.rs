@@ -9,11 +9,13 @@ use super::{AttemptId, EventKind, MessageState, Outcome, Report, Settlement, Sta
 #[must_use]
 pub fn react(state: &State, report: &Report) -> Vec<EventKind> {
     match report {
+        Report::Remarked { attempt, text } if at_work(state, *attempt) => {
+            vec![EventKind::Remarked { attempt: *attempt, text: text.clone() }]
+        }
         // A plan is no event: it changes nothing until it is approved.
-        Report::Planned { .. } => Vec::new(),
+        Report::Planned { .. } | Report::Remarked { .. } => Vec::new(),
         Report::Finished { attempt, outcome } => {
-            let at_work = state.attempts.get(attempt).is_some_and(|attempt| attempt.outcome.is_none());
-            if !at_work {
+            if !at_work(state, *attempt) {
                 return Vec::new();
             }
             let mut events = vec![EventKind::Finished { attempt: *attempt, outcome: outcome.clone() }];
@@ -45,6 +47,10 @@ pub fn react(state: &State, report: &Report) -> Vec<EventKind> {
         }
         Report::Alarm { step, text } => vec![EventKind::Alarm { step: step.clone(), text: text.clone() }],
     }
+}
+
+fn at_work(state: &State, attempt: AttemptId) -> bool {
+    state.attempts.get(&attempt).is_some_and(|attempt| attempt.outcome.is_none())
 }
 
 /// A success that takes another step back, or replaces the database, puts what rested on the former state

@@ -37,6 +37,13 @@ pub enum Report {
         /// The receiver's id of it, or why it was given up.
         result: Result<String, Problem>,
     },
+    /// Something about an attempt at work belongs into the timeline.
+    Remarked {
+        /// Which.
+        attempt: AttemptId,
+        /// What.
+        text: String,
+    },
     /// Something happened on a watched target.
     Alarm {
         /// The step that watches.

@@ -279,6 +279,7 @@ impl State {
             | EventKind::EngineStarted { .. }
             | EventKind::JournalRepaired { .. }
             | EventKind::Noted { .. }
+            | EventKind::Remarked { .. }
             | EventKind::Alarm { .. } => {}
         }
         Ok(())
@@ -343,6 +344,21 @@ impl State {
     #[must_use]
     pub fn has_succeeded(&self, step: &StepId) -> bool {
         self.attempts.values().any(|attempt| &attempt.step == step && attempt.facts().is_some())
+    }
+
+    /// What must be taken back before a step is: nobody may write into a database that gives its name away. The step that
+    /// takes back, and the one that is taken back by it.
+    #[must_use]
+    pub fn undo_first(&self, step: &StepId) -> Option<(&Step, &Step)> {
+        let swaps = self.runbook.step(step).is_some_and(|step| matches!(step.action, Action::SwapDatabase { .. }));
+        if !swaps || self.writes_stopped_at().is_some() {
+            return None;
+        }
+        let started = self.runbook.steps().find(|step| {
+            matches!(step.action, Action::StartWrites { .. })
+                && matches!(self.status(&step.id), StepStatus::Succeeded(_))
+        })?;
+        Some((self.runbook.step(started.undo.as_ref()?)?, started))
     }
 
     /// Attempts at work, oldest first.

@@ -82,6 +82,9 @@ fn words(state: &State, event: &Event) -> Option<(String, bool, Level)> {
             };
             (format!("{text} ({how})"), milestone, level)
         }
+        EventKind::Remarked { attempt, text } => {
+            (format!("{}: {text}", step_of(state, *attempt)?.title), false, Level::Warning)
+        }
         EventKind::StopRequested { attempt } => {
             (format!("{by} asked to stop {}", step_of(state, *attempt)?.title), false, Level::Warning)
         }

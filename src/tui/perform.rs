@@ -266,7 +266,14 @@ fn undo(app: &mut App) -> Vec<Out> {
     match step.undo.clone() {
         None => app.warn(format!("{title} has no undo")),
         Some(_) if !had_effect => app.warn(format!("{title} has had no effect that could be taken back")),
-        Some(undo) => return vec![open_card(app, undo, Inputs::new(), Some(id))],
+        Some(undo) => {
+            if let Some((first, undone)) = state.undo_first(&id) {
+                let (first, undone, after) = (first.id.clone(), undone.id.clone(), title);
+                app.warn(format!("Writes run: they are stopped first. Then u on {after} again"));
+                return vec![open_card(app, first, Inputs::new(), Some(undone))];
+            }
+            return vec![open_card(app, undo, Inputs::new(), Some(id))];
+        }
     }
     Vec::new()
 }

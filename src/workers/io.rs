@@ -40,6 +40,8 @@ pub trait Sink: Send + Sync {
     fn line(&self, text: &str);
     /// Shows something that is not kept.
     fn notice(&self, notice: Notice);
+    /// Records something about the attempt that belongs into the timeline; without one its line in the log is all.
+    fn remark(&self, _text: &str) {}
 }
 
 /// What a running attempt may use.
@@ -63,6 +65,12 @@ impl Io {
     /// Writes a line into the attempt's log.
     pub fn line(&self, text: impl AsRef<str>) {
         self.sink.line(text.as_ref());
+    }
+
+    /// Writes a line into the attempt's log and into the timeline.
+    pub fn remark(&self, text: impl AsRef<str>) {
+        self.sink.line(text.as_ref());
+        self.sink.remark(text.as_ref());
     }
 
     /// Shows how far the attempt is.

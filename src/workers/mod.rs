@@ -112,6 +112,8 @@ pub enum Probe {
     Happened(Done),
     /// It did not; why that is certain.
     DidNot(String),
+    /// It had an effect, and not the one that was wanted: what it left, and what to do now.
+    Broken(String, String),
     /// The target cannot tell; what it does say.
     Unknown(String),
 }

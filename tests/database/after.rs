@@ -194,7 +194,7 @@ async fn sessions_in_the_way_are_ended_after_the_approval_and_no_others() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_swap_without_a_safety_dump_is_typed_as_one() {
     let world = dumped("").await;
-    let worker = RestoreBeside { database: database(), from: StepId::new("select.snapshot") };
+    let worker = RestoreBeside { database: database(), from: StepId::new("select.snapshot"), rehearsal: false };
     world.done(STEP, &worker).await;
     let plan = world.plan("restore.swap", &swap()).await.unwrap();
     assert_eq!(plan.type_name.as_deref(), Some("financecopilot without a safety dump"));

@@ -35,7 +35,7 @@ async fn one_transaction_brings_all_of_it_back_or_nothing() {
     assert_eq!(plan.obstacle(), None);
     assert!(plan.commands.iter().any(|line| line.contains("--single-transaction")), "{:?}", plan.commands);
     let error = world.run(STEP, &in_place(), &plan).await.unwrap_err();
-    assert!(error.next.starts_with("Nothing was changed in the database"), "{error}");
+    assert!(error.cause.contains("The old data is intact: nothing was changed"), "{error}");
 
     // What breaks in the middle is rolled back, which the target confirms.
     world.run_sql("CREATE FUNCTION refuse() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RETURN current_setting('app.refuse', true) IS DISTINCT FROM 'yes'; END $$; ALTER TABLE audit_log ADD CHECK (refuse())").await;

@@ -19,7 +19,7 @@ use super::world::{World, database};
 
 const STEP: &str = "restore.database";
 /// Rows, an index and a view each wait for as long as there is a session that is named after their gate.
-const GATES: &str = "CREATE FUNCTION gate(name text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN \
+pub(super) const GATES: &str = "CREATE FUNCTION gate(name text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN \
      WHILE EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE application_name = name) LOOP \
        PERFORM pg_catalog.pg_sleep(0.01); PERFORM pg_catalog.pg_stat_clear_snapshot(); END LOOP; RETURN true; END $$; \
      ALTER TABLE audit_log ADD CHECK (line IS NULL OR gate('gate rows')); \
@@ -27,7 +27,7 @@ const GATES: &str = "CREATE FUNCTION gate(name text) RETURNS boolean LANGUAGE pl
      CREATE MATERIALIZED VIEW gated_view AS SELECT id FROM accounts WHERE gate('gate view' || left(email, 0)) LIMIT 1";
 
 /// The processes of this world's loader: those that have its files on their command line.
-fn processes(world: &World, program: &str) -> Vec<Pid> {
+pub(super) fn processes(world: &World, program: &str) -> Vec<Pid> {
     let own = world.path().display().to_string();
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
@@ -41,7 +41,7 @@ fn processes(world: &World, program: &str) -> Vec<Pid> {
     found
 }
 
-async fn until_waiting(watch: &Client) -> i32 {
+pub(super) async fn until_waiting(watch: &Client) -> i32 {
     let waits = "SELECT pid FROM pg_stat_activity WHERE application_name = 'relight INC-TEST restore' AND wait_event = 'PgSleep'";
     loop {
         if let Some(row) = watch.query_opt(&format!("{waits} LIMIT 1"), &[]).await.unwrap() {
@@ -51,7 +51,7 @@ async fn until_waiting(watch: &Client) -> i32 {
 }
 
 /// The server takes connections again.
-async fn until_up(world: &World) {
+pub(super) async fn until_up(world: &World) {
     let mut config = tokio_postgres::Config::new();
     config.host("127.0.0.1").port(world.port).user("relight").password(super::world::PASSWORD).dbname("financecopilot");
     while config.connect(tokio_postgres::NoTls).await.is_err() {}

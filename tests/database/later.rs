@@ -1,6 +1,6 @@
 //! What came after the dump and stops `pg_restore --clean`: told beforehand, one by one, and with what helps.
 
-use relight::incident::{Fact, Gravity};
+use relight::incident::{Fact, Gravity, Plan};
 
 use super::world::{World, texts};
 use super::{restore_from, safety};
@@ -11,6 +11,12 @@ const SHARED: &str = "CREATE TYPE status AS ENUM ('open', 'done'); CREATE DOMAIN
     CREATE TABLE jobs (id int PRIMARY KEY, state status, owner email); \
     CREATE TRIGGER touched BEFORE UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION touch()";
 
+/// What is warned of, but for the room on a server that cannot be looked at here.
+fn warnings(plan: &Plan) -> Vec<String> {
+    let warned = texts(plan, Gravity::Warning).into_iter();
+    warned.filter(|line| !line.starts_with("Free space on the server cannot be seen from here")).collect()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_later_use_is_told_before_it_stops_the_restore() {
     let world = World::new().await;
@@ -20,13 +26,13 @@ async fn every_later_use_is_told_before_it_stops_the_restore() {
     let restore = restore_from("select.snapshot");
     // The way back comes first, so that nothing but the later objects is left to warn of.
     let plan = world.plan("restore.database", &restore).await.unwrap();
-    let warned = texts(&plan, Gravity::Warning);
+    let warned = warnings(&plan);
     assert!(matches!(&warned[..], [only] if only.contains("There is no safety dump of financecopilot@")), "{warned:?}");
     let dumped = world.done("restore.safety-dump", &safety()).await;
     assert!(matches!(&dumped.facts[..], [Fact::SafetyDump { .. }]));
     assert!(dumped.evidence[1].contains("rows read to their end"), "{dumped:?}");
     let plan = world.plan("restore.database", &restore).await.unwrap();
-    assert!(texts(&plan, Gravity::Warning).is_empty(), "{:?}", texts(&plan, Gravity::Warning));
+    assert!(warnings(&plan).is_empty(), "{:?}", warnings(&plan));
 
     // What is made; what is told of it; the statement that takes it out of the way.
     let cases = [
@@ -78,7 +84,7 @@ async fn every_later_use_is_told_before_it_stops_the_restore() {
     // On a dumped table they go with it, and nothing is told of them.
     world.run_sql("CREATE TRIGGER again BEFORE INSERT ON jobs FOR EACH ROW EXECUTE FUNCTION touch(); ALTER TABLE jobs ADD COLUMN was status DEFAULT 'open'").await;
     let plan = world.plan("restore.database", &restore).await.unwrap();
-    assert!(texts(&plan, Gravity::Warning).is_empty(), "{:?}", texts(&plan, Gravity::Warning));
+    assert!(warnings(&plan).is_empty(), "{:?}", warnings(&plan));
     world.done("restore.database", &restore).await;
     assert_eq!(world.number("SELECT count(*) FROM pg_trigger WHERE tgname IN ('again', 'touched')").await, 1);
 }

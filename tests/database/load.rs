@@ -1,8 +1,10 @@
 //! The loader: what it restores is what pg_dump dumped, whatever is in the dump and however it was made.
 
+use std::sync::atomic::Ordering;
+
 use relight::incident::Gravity;
 use relight::workers::Worker as _;
-use relight::workers::postgres::RestoreBeside;
+use relight::workers::process::{Adopted, adopt};
 use relight::workers::{Cancel, Ran};
 
 use super::beside::{beside, name_of, prove};
@@ -72,14 +74,19 @@ async fn what_is_restored_is_what_was_dumped_however_it_was() {
     let piped = |options: &[&str]| world.pg_dump("financecopilot", options);
     let seekable = world.path().join("seekable.dump");
     piped(&["--file", seekable.to_str().unwrap()]);
-    for (name, bytes) in [
+    let mut dumps = vec![
         ("offsets", std::fs::read(&seekable).unwrap()),
         ("pipe", piped(&[])),
         ("plain", piped(&["-Z0"])),
         ("inserts", piped(&["--inserts"])),
         ("root", piped(&["--load-via-partition-root"])),
         ("latin1", piped(&["--encoding=LATIN1"])),
-    ] {
+    ];
+    // From 16 on, where this pg_dump was built with them.
+    for (name, method) in [("lz4", "--compress=lz4"), ("zstd", "--compress=zstd")] {
+        dumps.extend(world.try_pg_dump("financecopilot", &[method]).map(|bytes| (name, bytes)));
+    }
+    for (name, bytes) in dumps {
         let object = world.put(&format!("postgres/{name}.dump"), &bytes).await;
         world.chosen(&object);
         let done = world.done(STEP, &beside()).await;
@@ -164,45 +171,117 @@ async fn a_dominant_table_is_loaded_by_all_sessions_at_once() {
     assert!(of_work.windows(2).all(|pair| pair[0].1 <= pair[1].1), "it never goes back: {of_work:?}");
 }
 
-/// The engine ends in the middle of the download: the loader notices, and the next attempt fetches only what is missing.
+/// A large dump that does not compress, in parts that are fetched one by one.
+async fn noisy(world: &World) -> relight::incident::ObjectRef {
+    world
+        .run_sql("CREATE TABLE noise (x text); INSERT INTO noise SELECT md5(random()::text) || md5(random()::text) FROM generate_series(1, 600000)")
+        .await;
+    let path = world.path().join("noise.dump");
+    world.pg_dump("financecopilot", &["-Z0", "--file", path.to_str().unwrap()]);
+    let object = world.put("postgres/noise.dump", &std::fs::read(&path).unwrap()).await;
+    assert!(object.size > 32 << 20, "{}", object.size);
+    world.chosen(&object);
+    object
+}
+
+/// The engine is gone in the middle of the download: the next attempt fetches what is missing, and not 2 % of what was
+/// there already.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_download_that_was_cut_short_goes_on_where_it_was() {
     let world = World::new().await;
-    world
-        .run_sql("CREATE TABLE noise (x text); INSERT INTO noise SELECT md5(random()::text) || md5(random()::text) FROM generate_series(1, 200000)")
-        .await;
-    let bytes = world.pg_dump("financecopilot", &["-Z0"]);
-    let object = world.put("postgres/a.dump", &bytes).await;
-    world.chosen(&object);
+    let object = noisy(&world).await;
+    world.front.hold_from(16 << 20);
     let plan = world.plan(STEP, &beside()).await.unwrap();
-    // Half of it has arrived when the engine dies.
-    let cx = world.context(STEP);
-    let work = cx.work().unwrap();
-    let (hand, cancel) = Cancel::new();
+    let (cx, (_hand, cancel)) = (world.context(STEP), Cancel::new());
     let io = world.io(cancel);
-    hand.send_replace(true);
-    let stopped = RestoreBeside::run(&beside(), &cx, &plan, &io).await.unwrap();
-    assert!(matches!(stopped, Ran::Stopped(_)), "{stopped:?}");
-    let map = std::fs::read_dir(&work)
-        .unwrap()
-        .flatten()
-        .map(|entry| entry.path())
-        .find(|path| path.extension().is_some_and(|end| end == "map"));
-    let map = map.expect("what has arrived");
-    let part = map.with_extension("part");
-    let grain = 256 << 10;
-    let (mut marks, mut file) = (std::fs::read(&map).unwrap(), std::fs::read(&part).unwrap());
-    // The first half is there, as this process wrote it; a byte of it is not what S3 has, to be known again.
-    let half = marks[512..].len() / 2;
-    marks[512..512 + half].fill(1);
-    file[..half * grain].copy_from_slice(&bytes[..half * grain]);
-    std::fs::write(&map, &marks).unwrap();
-    std::fs::write(&part, &file).unwrap();
+    let log = io.log.clone();
+    let running = tokio::spawn(async move { beside().run(&cx, &plan, &io).await });
+    while world.front.sent.load(Ordering::SeqCst) < 14 << 20 {
+        tokio::task::yield_now().await;
+    }
+    running.abort();
+    assert!(running.await.unwrap_err().is_cancelled());
+    // What was sent may still be in the pipes of those that are gone; what arrived is in the map.
+    let work = world.context(STEP).work().unwrap();
+    let map = std::fs::read_dir(&work).unwrap().flatten().map(|entry| entry.path());
+    let map = map.into_iter().find(|path| path.extension().is_some_and(|end| end == "map")).expect("what has arrived");
+    let grains = std::fs::read(&map).unwrap()[512..].iter().map(|mark| u64::from(*mark)).sum::<u64>();
+    let there = grains * (256 << 10);
+    assert!(there > 8 << 20, "{there}");
+    world.front.release();
+    // The loader that was adopted by nobody notices that nothing comes any more.
+    if let Adopted::Running(shim) = adopt(&log) {
+        shim.wait().await;
+    }
+    let before = world.front.sent.load(Ordering::SeqCst);
     let done = world.done(STEP, &beside()).await;
+    let fetched = world.front.sent.load(Ordering::SeqCst) - before;
+    let missing = object.size - there;
+    assert!(fetched <= missing + object.size / 50, "{fetched} fetched, {missing} of {} were missing", object.size);
     let restored = world.admin(&name_of(&done.facts)).await;
     let rows: i64 = restored.query_one("SELECT count(*) FROM noise", &[]).await.unwrap().get(0);
-    assert_eq!(rows, 200_000);
-    let least =
-        world.progress().iter().filter(|(label, ..)| label == "download the dump").map(|(_, done, _)| *done).min();
-    assert!(least.is_none_or(|least| least > (half * grain) as u64), "what was there was not fetched again: {least:?}");
+    assert_eq!(rows, 600_000);
+}
+
+/// Rows are loaded while the rest of the dump has not been sent yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_are_loaded_before_the_download_ends() {
+    let world = World::new().await;
+    noisy(&world).await;
+    world.front.hold_from(24 << 20);
+    let plan = world.plan(STEP, &beside()).await.unwrap();
+    let (cx, (_hand, cancel)) = (world.context(STEP), Cancel::new());
+    let io = world.io(cancel);
+    let running = tokio::spawn(async move { beside().run(&cx, &plan, &io).await });
+    let watch = world.admin("postgres").await;
+    let loaded = "SELECT coalesce(sum(tuples_processed), 0)::bigint FROM pg_stat_progress_copy WHERE datname LIKE 'financecopilot_restore%'";
+    while watch.query_one(loaded, &[]).await.unwrap().get::<_, i64>(0) < 100_000 {
+        assert!(!running.is_finished());
+    }
+    assert!(world.front.holding.load(Ordering::SeqCst), "the rest is still held back");
+    world.front.release();
+    let Ran::Done(_) = running.await.unwrap().unwrap() else { panic!("it is done") };
+}
+
+/// One connection of eight that breaks is asked for again from there, and nobody notices.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_breaks_costs_no_restore() {
+    let world = World::new().await;
+    noisy(&world).await;
+    world.front.cuts.store(3, Ordering::SeqCst);
+    let done = world.done(STEP, &beside()).await;
+    assert_eq!(world.front.cuts.load(Ordering::SeqCst), 0, "they were cut");
+    let restored = world.admin(&name_of(&done.facts)).await;
+    let rows: i64 = restored.query_one("SELECT count(*) FROM noise", &[]).await.unwrap().get(0);
+    assert_eq!(rows, 600_000);
+}
+
+/// An extension that takes a superuser is made by the login role where that is one, and not by the owner; what would act
+/// beside the live database is left out, and said.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_takes_a_superuser_is_made_by_one_or_left_out_and_said() {
+    let world = World::new().await;
+    world
+        .as_super(
+            "financecopilot",
+            "CREATE SCHEMA ext AUTHORIZATION fc_app; CREATE EXTENSION amcheck WITH SCHEMA ext; CREATE FUNCTION noop() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN END $$; \
+             ALTER FUNCTION noop() OWNER TO fc_app; CREATE EVENT TRIGGER watch ON ddl_command_end EXECUTE FUNCTION noop()",
+        )
+        .await;
+    let object = world.put("postgres/a.dump", &world.pg_dump("financecopilot", &[])).await;
+    world.chosen(&object);
+    let plan = world.plan(STEP, &beside()).await.unwrap();
+    let warned = texts(&plan, Gravity::Warning).join("\n");
+    assert!(warned.contains("needs amcheck, which take a superuser"), "{warned}");
+    assert!(warned.contains("EVENT TRIGGER watch is left out"), "{warned}");
+    // Without the right it ends, and nothing is touched.
+    let error = world.run(STEP, &beside(), &plan).await.unwrap_err();
+    assert!(error.cause.contains("The old data is intact") && error.operation.contains("amcheck"), "{error}");
+    world.as_super("postgres", "ALTER ROLE relight SUPERUSER").await;
+    let plan = world.plan(STEP, &beside()).await.unwrap();
+    assert!(texts(&plan, Gravity::Good).iter().any(|line| line.contains("relight makes the extensions")), "{plan:?}");
+    let done = world.done(STEP, &beside()).await;
+    assert!(done.evidence.iter().any(|line| line.contains("EVENT TRIGGER watch is left out")), "{done:?}");
+    let proof = world.done("restore.prove", &prove()).await;
+    assert!(proof.evidence.iter().any(|line| line.contains("amcheck 1.")), "{proof:?}");
 }

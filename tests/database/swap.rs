@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use relight::incident::{Fact, Gravity, Plan};
 use relight::runbook::StepId;
-use relight::workers::postgres::{DropKept, SwapBack, SwapDatabase};
+use relight::workers::postgres::{DropKept, RestoreBeside, SwapBack, SwapDatabase};
 use relight::workers::{Cancel, Probe, Worker};
 use serde_json::json;
 use tokio_postgres::NoTls;
@@ -32,7 +32,7 @@ fn back() -> SwapBack {
 async fn belongs(world: &World) -> String {
     world
         .text(
-            "SELECT concat_ws(' | ', pg_get_userbyid(datdba), datconnlimit, shobj_description(d.oid, 'pg_database'), \
+            "SELECT concat_ws(' | ', pg_get_userbyid(datdba), encoding, datcollate, datctype, (SELECT spcname FROM pg_tablespace t WHERE t.oid = dattablespace), datconnlimit, shobj_description(d.oid, 'pg_database'), \
                (SELECT string_agg(coalesce(g.rolname, 'PUBLIC') || ' ' || a.privilege_type || a.is_grantable, ',' ORDER BY g.rolname, a.privilege_type) \
                 FROM aclexplode(coalesce(datacl, acldefault('d', datdba))) a LEFT JOIN pg_roles g ON g.oid = a.grantee), \
                (SELECT string_agg(coalesce(r.rolname, 'all') || ' ' || line, ',' ORDER BY r.rolname, line) \
@@ -96,6 +96,7 @@ async fn the_name_changes_hands_with_all_that_belongs_to_it_and_back() {
     let plan = world.plan(BACK, &back()).await.unwrap();
     assert_eq!(plan.obstacle(), None);
     assert!(plan.effects[1].contains(&format!("stays as {name}")), "{:?}", plan.effects);
+    assert!(plan.effects[2].starts_with("About 25 rows were written"), "{:?}", plan.effects);
     world.done(BACK, &back()).await;
     assert_eq!(zeros(&world).await, 1000, "the damage is back, as it was");
     assert_eq!((number_of(&world, "financecopilot").await, belongs(&world).await), (old, before));
@@ -114,8 +115,13 @@ async fn the_kept_database_is_dropped_only_when_nothing_hangs_on_it() {
     let (world, _) = damaged().await;
     let drop_kept = || DropKept { database: database(), swap: StepId::new(SWAP) };
     world.done(RESTORE, &beside()).await;
-    let refused = world.plan("demand.drop-kept", &drop_kept()).await.unwrap_err();
-    assert!(refused.cause.contains("has swapped nothing"), "{refused}");
+    // What was restored and never swapped in is offered too, and nothing that serves.
+    let restored = world.plan("demand.drop-kept", &drop_kept()).await.unwrap();
+    assert!(
+        restored.type_name.is_some_and(|name| name.starts_with("financecopilot_restore_test_")),
+        "{:?}",
+        restored.effects
+    );
     world.done(SWAP, &swap()).await;
     // A slot without a reader would go with the database, and what it kept for its reader too.
     let kept = "financecopilot_pre_test";
@@ -141,6 +147,97 @@ async fn the_kept_database_is_dropped_only_when_nothing_hangs_on_it() {
     assert_eq!(zeros(&world).await, 0, "the live one is what was restored");
     let back = world.plan(BACK, &back()).await.unwrap();
     assert!(back.obstacle().is_some_and(|why| why.contains("is not there any more")), "{back:?}");
+    let nothing = world.plan("demand.drop-kept", &drop_kept()).await.unwrap();
+    assert!(nothing.nothing_to_do.is_some(), "{nothing:?}");
+}
+
+/// An older snapshot on top of the first, and back: each database is kept, and which one is dropped is asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_snapshot_is_swapped_in_over_the_first_and_all_of_them_are_kept() {
+    let (world, object) = damaged().await;
+    let first = name_of(&world.done(RESTORE, &beside()).await.facts);
+    world.done(SWAP, &swap()).await;
+    // The older dump has one row less.
+    let source = world.app().await;
+    source.batch_execute("DELETE FROM transactions WHERE id = 20000").await.unwrap();
+    world.leave(source).await;
+    let older = world.put("postgres/older.dump", &world.pg_dump("financecopilot", &[])).await;
+    assert_ne!(older, object);
+    let old_step = "rollback.older-snapshot";
+    world.know(old_step, Fact::Snapshot { object: older, taken_at: "2026-11-23T03:00:00Z".parse().unwrap() });
+    let restore = RestoreBeside { database: database(), from: StepId::new(old_step), rehearsal: false };
+    let second = name_of(&world.done("rollback.restore-older", &restore).await.facts);
+    let older = SwapDatabase { database: database(), restore: StepId::new("rollback.restore-older") };
+    world.done("rollback.swap-older", &older).await;
+    assert_eq!(world.number("SELECT count(*) FROM transactions").await, 19_999);
+    let back = SwapBack { database: database(), swap: StepId::new("rollback.swap-older") };
+    world.done("rollback.swap-older-back", &back).await;
+    assert_eq!(world.number("SELECT count(*) FROM transactions").await, 19_999, "the one that was swapped in first");
+    assert_eq!(zeros(&world).await, 0);
+    // Three databases: the live one, and two that are kept; nobody is dropped without being named.
+    let drop_kept = DropKept { database: database(), swap: StepId::new(SWAP) };
+    let asked = world.plan("demand.drop-kept", &drop_kept).await.unwrap();
+    assert!(asked.obstacle().is_some_and(|why| why.contains("Which database?")), "{asked:?}");
+    world.answer("database", &second);
+    let plan = world.plan("demand.drop-kept", &drop_kept).await.unwrap();
+    assert_eq!((plan.obstacle(), plan.type_name.as_deref()), (None, Some(second.as_str())));
+    assert!(!plan.effects.iter().any(|line| line.contains("Swapping back")), "{:?}", plan.effects);
+    world.done("demand.drop-kept", &drop_kept).await;
+    world.answer("database", "");
+    assert_eq!(number_of(&world, &second).await, "none");
+    assert_ne!(number_of(&world, "financecopilot_pre_test").await, "none");
+    assert_eq!(number_of(&world, &first).await, "none", "it bears the live name");
+}
+
+/// Nothing is written into a database that gives its name away: while the writers run, there is no swap back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writers_that_run_are_stopped_before_a_swap_back() {
+    let (world, _) = damaged().await;
+    world.done(RESTORE, &beside()).await;
+    world.done(SWAP, &swap()).await;
+    world.know("restore.start-writes", Fact::WritesStarted { at: jiff::Timestamp::now() });
+    let cx = world.context(BACK);
+    let mut running = (*cx.knowledge).clone();
+    running.writes_stopped_at = None;
+    let cx = relight::workers::Context { knowledge: Arc::new(running), ..cx };
+    let plan = back().plan(&cx).await.unwrap();
+    assert!(plan.obstacle().is_some_and(|why| why.contains("stop them first (u on Start writes)")), "{plan:?}");
+    let plan = world.plan(BACK, &back()).await.unwrap();
+    assert_eq!(plan.obstacle(), None, "they are stopped");
+}
+
+/// A worker of the server that is no client keeps a name too, and does not end when it is renamed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscription_that_works_is_named_before_the_fence_is_raised() {
+    let (world, _) = damaged().await;
+    world
+        .as_super("postgres", "CREATE TABLE changes (id int PRIMARY KEY); CREATE PUBLICATION p FOR TABLE changes")
+        .await;
+    world.as_super("financecopilot", "CREATE TABLE changes (id int PRIMARY KEY)").await;
+    world.as_super("postgres", "SELECT pg_create_logical_replication_slot('sub', 'pgoutput')").await;
+    let from = format!("host=127.0.0.1 port={} user=postgres password=pw-of-postgres dbname=postgres", world.port);
+    world
+        .as_super(
+            "financecopilot",
+            &format!("CREATE SUBSCRIPTION sub CONNECTION '{from}' PUBLICATION p WITH (create_slot = false, copy_data = false)"),
+        )
+        .await;
+    let works = "SELECT count(*)::text FROM pg_stat_activity WHERE datname = 'financecopilot' AND backend_type LIKE 'logical replication%'";
+    while world.text(works).await == "0" {}
+    world.done(RESTORE, &beside()).await;
+    let plan = world.plan(SWAP, &swap()).await.unwrap();
+    assert!(plan.obstacle().is_some_and(|why| why.contains("ALTER SUBSCRIPTION … DISABLE")), "{plan:?}");
+    assert!(
+        texts(&plan, Gravity::Warning).iter().any(|line| line.contains("Subscriptions stay with the old database"))
+    );
+    world.as_super("financecopilot", "ALTER SUBSCRIPTION sub DISABLE").await;
+    while world.text(works).await != "0" {}
+    world.done(SWAP, &swap()).await;
+    assert_eq!(zeros(&world).await, 0);
+    world.as_super("postgres", "ALTER DATABASE financecopilot_pre_test ALLOW_CONNECTIONS true").await;
+    world
+        .as_super("financecopilot_pre_test", "ALTER SUBSCRIPTION sub SET (slot_name = NONE); DROP SUBSCRIPTION sub")
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -266,14 +363,23 @@ async fn come_and_go(port: u16, stop: Arc<AtomicBool>) -> Vec<String> {
     let mut seen = Vec::new();
     loop {
         let last = stop.load(Ordering::SeqCst);
-        if let Ok((client, connection)) = config.connect(NoTls).await {
+        let asked = async {
+            let (client, connection) = config.connect(NoTls).await?;
             tokio::spawn(connection);
             let sql = "SELECT oid::text FROM pg_database WHERE datname = current_database()";
-            if let Ok(row) = client.query_one(sql, &[]).await {
-                seen.push(row.get(0));
+            client.query_one(sql, &[]).await.map(|row| row.get(0))
+        };
+        match asked.await {
+            Ok(number) => {
+                seen.push(number);
                 if last {
                     return seen;
                 }
+            }
+            // The moment of the swap, and nothing else: closed to new sessions, or this one was ended.
+            Err(error) => {
+                let code = error.code().map(tokio_postgres::error::SqlState::code);
+                assert!(error.is_closed() || matches!(code, Some("55000" | "57P01")), "{error:?}");
             }
         }
     }
@@ -311,7 +417,7 @@ async fn a_swap_that_dies_at_any_point_leaves_the_name_open() {
                 assert!(matches!(&done.facts[0], Fact::Swapped { .. }));
                 break;
             }
-            Probe::Unknown(why) => panic!("{why}"),
+            other => panic!("{other:?}"),
         }
     }
     assert_eq!(through, 1, "the last one goes through");

@@ -16,6 +16,8 @@ use relight::workers::{Cancel, Context, Done, Io, Ran, Sink, Worker, WorkerError
 use rustix::process::{Pid, Signal, kill_process};
 use tokio_postgres::{Client, NoTls};
 
+use super::front::Front;
+
 pub(crate) const PASSWORD: &str = "pw-of-relight";
 const SUPER: &str = "pw-of-postgres";
 
@@ -38,6 +40,7 @@ ANALYZE;";
 pub(crate) struct Seen {
     lines: Mutex<Vec<String>>,
     notices: Mutex<Vec<Notice>>,
+    remarks: Mutex<Vec<String>>,
 }
 
 impl Sink for Seen {
@@ -46,6 +49,9 @@ impl Sink for Seen {
     }
     fn notice(&self, notice: Notice) {
         self.notices.lock().unwrap().push(notice);
+    }
+    fn remark(&self, text: &str) {
+        self.remarks.lock().unwrap().push(text.to_owned());
     }
 }
 
@@ -59,6 +65,8 @@ pub(crate) struct World {
     attempts: Mutex<u32>,
     inputs: Mutex<Inputs>,
     pub(crate) seen: Arc<Seen>,
+    /// What stands before the S3 server.
+    pub(crate) front: Arc<Front>,
 }
 
 impl Drop for World {
@@ -152,7 +160,8 @@ impl World {
         }
         // Nobody reads on, so it must not be made to wait for us either.
         std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
-        let s3 = serve_s3(&path.join("s3")).await;
+        let front = Arc::new(Front::default());
+        let s3 = serve_s3(&path.join("s3"), Arc::clone(&front)).await;
         let config = config(path, &bin, port, &s3);
         std::fs::create_dir_all(path.join("incident/output")).unwrap();
         let world = Self {
@@ -164,6 +173,7 @@ impl World {
             attempts: Mutex::new(0),
             inputs: Mutex::default(),
             seen: Arc::default(),
+            front,
             folder,
         };
         world.make_database().await;
@@ -255,6 +265,11 @@ impl World {
 
     /// A dump as the backup job makes it.
     pub(crate) fn pg_dump(&self, database: &str, options: &[&str]) -> Vec<u8> {
+        self.try_pg_dump(database, options).expect("pg_dump dumps")
+    }
+
+    /// A dump, where pg_dump knows these options.
+    pub(crate) fn try_pg_dump(&self, database: &str, options: &[&str]) -> Option<Vec<u8>> {
         let output = Command::new(self.bin.join("pg_dump"))
             .args(["-Fc", "-h", "127.0.0.1", "-U", "postgres", "-p", &self.port.to_string()])
             .args(options)
@@ -262,8 +277,11 @@ impl World {
             .env("PGPASSWORD", SUPER)
             .output()
             .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        output.stdout
+        if !output.status.success() {
+            eprintln!("{}", String::from_utf8_lossy(&output.stderr));
+            return None;
+        }
+        Some(output.stdout)
     }
 
     /// Puts an object where snapshots are, and pins it.
@@ -431,7 +449,7 @@ struct S3Login {
     secret: PathBuf,
 }
 
-async fn serve_s3(root: &Path) -> S3Login {
+async fn serve_s3(root: &Path, front: Arc<Front>) -> S3Login {
     std::fs::create_dir_all(root.join("backups")).unwrap();
     let write = |name: &str, text: &str| {
         let path = root.with_file_name(name);
@@ -446,8 +464,13 @@ async fn serve_s3(root: &Path) -> S3Login {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let answer = move |request: axum::extract::Request| {
-        let service = service.clone();
-        async move { service.call(request.map(s3s::Body::http_body_unsync)).await.unwrap().map(axum::body::Body::new) }
+        let (service, front) = (service.clone(), Arc::clone(&front));
+        async move {
+            let answer = async move |request: axum::extract::Request| {
+                service.call(request.map(s3s::Body::http_body_unsync)).await.unwrap().map(axum::body::Body::new)
+            };
+            front.pass(request, answer).await
+        }
     };
     tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(answer)).await });
     S3Login { endpoint, key: write("key", "AKIATEST"), secret: write("secret", "secret-key") }

@@ -131,7 +131,8 @@ fn below(app: &App, state: &State, step: &Step, selected: bool, width: usize) ->
             let mut lines = Vec::new();
             if let Some(progress) = app.progress.get(id) {
                 lines.push(bar(app, progress, room));
-                lines.push(dim(&progress.label));
+                let rate = rate(progress, app.now).map_or_else(String::new, |rate| format!("  {rate}"));
+                lines.push(dim(&format!("{}{rate}", progress.label)));
                 if let Some(why) = &progress.stalled {
                     let why = text::fit(why, room, app.theme.ellipsis());
                     lines.push(Line::from(Span::styled(format!("     {why}"), app.theme.warning())));
@@ -175,6 +176,17 @@ fn bar(app: &App, progress: &Progress, room: usize) -> Line<'static> {
         Span::styled(empty.repeat(cells - full), app.theme.dim()),
         Span::raw(words),
     ])
+}
+
+/// `12.3 MiB/s`: the pace so far, where what is counted are bytes: of a file, or of the archive that weighs the work.
+fn rate(progress: &Progress, now: Timestamp) -> Option<String> {
+    if !matches!(progress.unit.as_str(), "bytes" | "of the work") {
+        return None;
+    }
+    let (since, before) = progress.since;
+    let seconds = u64::try_from(now.duration_since(since).as_secs()).ok().filter(|seconds| *seconds >= 3)?;
+    let made = progress.done.checked_sub(before).filter(|made| *made > 0)?;
+    Some(format!("{}/s", text::bytes(made / seconds)))
 }
 
 /// How long it still takes, at the pace so far.

@@ -6,17 +6,20 @@ use crate::archive::Toc;
 use crate::incident::{Fact, Finding, ObjectRef};
 use crate::workers::{Context, Io, WorkerError};
 
+use super::beside::Properties;
 use super::server::Server;
 use super::session::Session;
 use super::tools::Tool;
-use super::{catalogue, local_copy};
+use super::{catalogue, gates, local_copy};
 
 /// Whether this incident made a safety dump of the database. A dump stays good even where its step was undone.
 pub(super) fn has_way_back(cx: &Context, server: &Server) -> bool {
     cx.knowledge.facts.iter().any(|known| match &known.fact {
         Fact::SafetyDump { object, .. } => {
+            // `financecopilot-20261123T085500Z.dump`: the name, and then nothing but the time.
             let name = object.key.rsplit('/').next().unwrap_or_default();
-            name.starts_with(&format!("{}-", server.database))
+            let rest = name.strip_prefix(&server.database).and_then(|rest| rest.strip_prefix('-'));
+            rest.is_some_and(|time| time.chars().next().is_some_and(|c| c.is_ascii_digit()) && !time.contains('-'))
         }
         _ => false,
     })
@@ -30,14 +33,22 @@ pub(super) async fn judge(
     object: &ObjectRef,
     tool: Result<&Tool, &WorkerError>,
     atomic: bool,
-) -> Result<(Vec<Finding>, Option<Toc>), WorkerError> {
+) -> Result<Vec<Finding>, WorkerError> {
     let toc = match contents(cx, object).await? {
         Ok(toc) => toc,
-        Err(finding) => return Ok((vec![finding], None)),
+        Err(finding) => return Ok(vec![finding]),
     };
     let mut findings = fits(server, &toc, tool);
+    findings.extend(gates::wants(session, &toc).await?);
+    let major = session.identity().await?.major;
+    if let Some(live) = Properties::read(session, &server.database, major).await? {
+        findings.extend(gates::alike(&live, &toc));
+        // Until it is through, the old files and the new ones are both there.
+        findings.push(gates::room(session, server, &live).await);
+    }
+    findings.extend(gates::readers(session, server).await?);
     findings.extend(catalogue::findings(session, &toc, atomic).await?);
-    Ok((findings, Some(toc)))
+    Ok(findings)
 }
 
 /// The dump's table of contents, or what speaks against a dump that has none.

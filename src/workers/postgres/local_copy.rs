@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::archive::{ArchiveError, End, Toc, verify_end};
+use crate::archive::{ArchiveError, End, Offset, Span, Toc, find_blocks};
 use crate::incident::{Digest, ObjectRef};
 use crate::runbook::TargetRef;
 use crate::snapshots::size_text;
@@ -175,19 +175,31 @@ pub(super) async fn local_toc(path: &Path) -> Result<Toc, WorkerError> {
     })
 }
 
+/// A dump that was walked to its end.
+pub(super) struct Walked {
+    /// A sentence about it.
+    pub(super) says: String,
+    /// Where its data lies.
+    pub(super) spans: Vec<Span>,
+}
+
 /// Walks a dump's data blocks to its end: every table that its table of contents promises is there.
 ///
 /// # Errors
 /// The file ends too early, is damaged, or cannot be read; `next` is what the person can do.
-pub(super) async fn walk_to_end(path: &Path, toc: &Toc, next: &str) -> Result<String, WorkerError> {
+pub(super) async fn walk_to_end(path: &Path, toc: &Toc, next: &str) -> Result<Walked, WorkerError> {
     let (owned, contents) = (path.to_owned(), toc.clone());
-    let walk = move || -> Result<Result<String, String>, String> {
+    let walk = move || -> Result<Result<Walked, String>, String> {
         let file = File::open(&owned).map_err(|error| error.to_string())?;
+        let mut spans = Vec::new();
         // The walk reads a few bytes before every piece of a table.
-        let state = verify_end(std::io::BufReader::with_capacity(64 << 10, file), &contents)
-            .map_err(|error| error.to_string())?;
+        let reader = std::io::BufReader::with_capacity(64 << 10, file);
+        let state = find_blocks(reader, &contents, &mut |span| spans.push(span)).map_err(|error| error.to_string())?;
         Ok(match state.end {
-            End::Complete => Ok(format!("{} of {} data blocks are whole", state.blocks, state.expected)),
+            End::Complete => {
+                let says = format!("{} of {} data blocks are whole", state.blocks, state.expected);
+                Ok(Walked { says, spans })
+            }
             End::Cut { inside } => Err(format!(
                 "The dump is cut off: {} of {} data blocks are whole, and it ends inside {inside}.",
                 state.blocks, state.expected
@@ -198,6 +210,22 @@ pub(super) async fn walk_to_end(path: &Path, toc: &Toc, next: &str) -> Result<St
     let walked = tokio::task::spawn_blocking(walk).await.map_err(|error| error.to_string()).and_then(|walked| walked);
     let verdict = walked.unwrap_or_else(|cause| Err(format!("It cannot be read: {cause}.")));
     verdict.map_err(|cause| WorkerError::new(READ_TO_END, path.display().to_string(), cause, next))
+}
+
+/// Writes where the data blocks are into a copy of an archive that does not say: pg_restore would look for each of them
+/// from the beginning. Only into a copy that is proved to be what S3 keeps, for it is not that any more afterwards.
+pub(super) fn fill_in(file: &File, toc: &Toc, spans: &[Span]) -> std::io::Result<()> {
+    use std::os::unix::fs::FileExt as _;
+    for span in spans {
+        let Some(entry) = toc.entry(span.dump_id) else { continue };
+        if entry.offset == Offset::NotSet {
+            // K_OFFSET_POS_SET of pg_backup_archiver.h, and the offset.
+            let mut nine = vec![2];
+            nine.extend(span.start.to_le_bytes());
+            file.write_all_at(&nine, entry.offset_at)?;
+        }
+    }
+    Ok(())
 }
 
 /// Reads a dump to its end with pg_restore, which decompresses everything and writes nothing.

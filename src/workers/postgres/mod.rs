@@ -7,13 +7,13 @@
 //! | `tools` | pg_restore and pg_dump of the right version |
 //! | `check`, `sessions`, `end_sessions`, `blockers` | rights; who else is connected, and who is in the way |
 //! | `dump` | the safety dump |
-//! | `source`, `local_copy`, `judge` | a dump, fetched and judged |
+//! | `source`, `local_copy`, `judge`, `gates` | a dump, fetched and judged; what is proved before it is restored |
 //! | `progress`, `pace`, `stall` | how far a restore is, how long it still takes, and what it waits for |
 //! | `load` | restoring an archive faster than pg_restore alone |
 //! | `strategy` | the way of restoring that was chosen |
 //! | `beside` | restoring into a new database beside the live one |
 //! | `swap` | exchanging the two, and back; dropping what was kept |
-//! | `catalogue`, `uses`, `restore` | restoring over the live database, as the written procedure does |
+//! | `catalogue`, `uses`, `over` | restoring over the live database, as the written procedure does |
 //! | `count`, `prove` | the database holds what the dump holds |
 //! | `after` | what is checked while it serves already |
 
@@ -26,14 +26,15 @@ mod count;
 mod dump;
 mod end_sessions;
 mod error;
+mod gates;
 mod judge;
 mod load;
 mod local_copy;
+mod over;
 mod pace;
 mod pgpass;
 mod progress;
 mod prove;
-mod restore;
 mod server;
 mod session;
 mod sessions;
@@ -52,9 +53,9 @@ pub use blockers::EndBlockers;
 pub use check::CheckPostgres;
 pub use dump::SafetyDump;
 pub use end_sessions::EndSessions;
-pub use load::{VERB as LOAD, main as load_main};
+pub use load::{Phases, VERB as LOAD, main as load_main};
+pub use over::RestoreInPlace;
 pub use prove::ProveTables;
-pub use restore::RestoreInPlace;
 pub use server::Server;
 pub use session::{Identity, Session};
 pub use stall::why as why_stalled;

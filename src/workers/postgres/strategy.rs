@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::incident::{Ask, AskKind, Choice, Fact, Finding, Inputs, Plan, TargetIdentity};
+use crate::incident::{Ask, AskKind, Choice, Fact, Finding, Inputs, ObjectRef, Plan, TargetIdentity};
 use crate::runbook::{Action, STRATEGY, StepId, Strategy, TargetRef};
 use crate::workers::{Context, Io, Probe, Ran, Worker, WorkerError};
 
@@ -31,7 +31,7 @@ impl RestoreDatabase {
     fn worker(&self, inputs: &Inputs) -> Box<dyn Worker> {
         let (database, from) = (self.database.clone(), self.from.clone());
         match self.chosen(inputs) {
-            Strategy::Beside => Box::new(RestoreBeside { database, from }),
+            Strategy::Beside => Box::new(RestoreBeside { database, from, rehearsal: false }),
             Strategy::InPlace => Box::new(RestoreInPlace { database, from, atomic: true }),
             Strategy::Runbook => Box::new(RestoreInPlace { database, from, atomic: false }),
         }
@@ -51,10 +51,16 @@ impl Worker for RestoreDatabase {
         if chosen != Strategy::Beside {
             plan.by_name = true;
         }
-        // A runbook that restores over the live database has the steps before it in their order; here a person left the
-        // way of the runbook, and the order must be proved.
-        if chosen != Strategy::Beside && self.strategy == Strategy::Beside {
-            plan.findings.extend(order(cx));
+        // Whether the runbook has the steps before it in their order, or a person left its way, or skipped one of them:
+        // what cannot be taken back is proved to have been preceded by what it takes.
+        if chosen != Strategy::Beside {
+            plan.findings.extend(order(cx, &self.from));
+            if !agreed(cx, &self.from) {
+                plan.type_name = plan.type_name.map(|name| format!("{name} {WITHOUT}"));
+                plan.findings.push(Finding::warning(
+                    "Nobody agreed to lose what was written since this snapshot, and over the live database it is lost at once. The name to type says so.",
+                ));
+            }
         }
         Ok(plan)
     }
@@ -89,8 +95,34 @@ fn ask(chosen: Strategy) -> Ask {
     }
 }
 
+/// What is typed besides the name where nobody agreed to the loss.
+const WITHOUT: &str = "without an agreement";
+
+/// The dump, and whether it is a safety dump of this incident.
+fn source(cx: &Context, from: &StepId) -> Option<(ObjectRef, bool)> {
+    let found = cx.knowledge.facts_of(from).filter_map(|fact| match fact {
+        Fact::Snapshot { object, .. } => Some((object.clone(), false)),
+        Fact::SafetyDump { object, .. } => Some((object.clone(), true)),
+        _ => None,
+    });
+    found.last()
+}
+
+/// Somebody agreed to this very dump, or it is the safety dump, which loses nothing that anybody could agree to.
+fn agreed(cx: &Context, from: &StepId) -> bool {
+    let Some((object, safety)) = source(cx, from) else { return true };
+    safety
+        || cx.knowledge.facts.iter().filter(|known| known.standing).any(|known| match &known.fact {
+            Fact::Agreement { object: agreed, .. } => *agreed == object,
+            _ => false,
+        })
+}
+
 /// Before a restore over the live database: writes stopped, and after that a safety dump that was read back.
-fn order(cx: &Context) -> Vec<Finding> {
+fn order(cx: &Context, from: &StepId) -> Vec<Finding> {
+    if source(cx, from).is_some_and(|(_, safety)| safety) {
+        return Vec::new();
+    }
     let dumped = cx.knowledge.facts.iter().filter(|known| known.standing).filter_map(|known| match &known.fact {
         Fact::SafetyDump { taken_at, .. } => Some(*taken_at),
         _ => None,

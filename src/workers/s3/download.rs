@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -17,6 +18,11 @@ use super::{Place, Progress};
 /// One request brings 85–90 MB/s at the most, so a file is fetched by several, each for a part of it.
 const PART: u64 = 8 << 20;
 const AT_ONCE: usize = 8;
+/// How often a part is asked for again from where it broke off, and how long after.
+const AGAIN: u32 = 6;
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// A part of which nothing arrives for so long is asked for again.
+const SILENCE: Duration = Duration::from_secs(30);
 /// What is left free on the disk for others, in bytes.
 const SPARE: u64 = 64 << 20;
 
@@ -192,6 +198,8 @@ impl Place {
         Ok(verified)
     }
 
+    /// Fetches a part; where the connection breaks it is asked for again from there, for on a bad link one of many breaks,
+    /// and all the rest must not be lost with it.
     async fn part(
         &self,
         object: &ObjectRef,
@@ -200,22 +208,57 @@ impl Place {
         done: &AtomicU64,
         progress: Progress<'_>,
     ) -> Result<(), WorkerError> {
-        let disk = |error: std::io::Error| Self::disk(object, Path::new("the download"), &error);
-        let mut body = self.get(object, Some((start, end - 1))).await?.body;
         let mut at = start;
-        while let Some(bytes) = body.try_next().await.map_err(|error| self.broken(object, &error))? {
-            let length = bytes.len() as u64;
-            if at + length > end {
-                // A server that ignores the range would overwrite other parts.
-                return Err(self.short(object, at + length));
+        let mut left = AGAIN;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let before = at;
+            let error = match self.stretch(object, download, (start, &mut at, end), done, progress).await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            if at > before {
+                // It gets on: what counts is how often it breaks without.
+                (left, pause) = (AGAIN, FIRST_PAUSE);
             }
-            download.file.write_all_at(&bytes, at).map_err(disk)?;
+            if left == 0 || error.disposition != Disposition::Retry {
+                return Err(error);
+            }
+            left -= 1;
+            tracing::warn!("{error} Asked for again from byte {at}.");
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+    }
+
+    /// Fetches from `at` to `end` of a part that begins at `start`, by one request; `at` is where it came to.
+    async fn stretch(
+        &self,
+        object: &ObjectRef,
+        download: &Download,
+        (start, at, end): (u64, &mut u64, u64),
+        done: &AtomicU64,
+        progress: Progress<'_>,
+    ) -> Result<(), WorkerError> {
+        let disk = |error: std::io::Error| Self::disk(object, Path::new("the download"), &error);
+        let mut body = self.get(object, Some((*at, end - 1))).await?.body;
+        loop {
+            let next = tokio::time::timeout(SILENCE, body.try_next()).await;
+            let next = next.map_err(|_| self.broken(object, &format!("nothing came for {} s", SILENCE.as_secs())))?;
+            let Some(bytes) = next.map_err(|error| self.broken(object, &error))? else { break };
+            let length = bytes.len() as u64;
+            if *at + length > end {
+                // A server that ignores the range would overwrite other parts.
+                let error = self.short(object, *at + length);
+                return Err(error.with(Disposition::AskOperator));
+            }
+            download.file.write_all_at(&bytes, *at).map_err(disk)?;
             // The grain in which the last bytes ended may be whole now.
-            download.arrival.mark((at / GRAIN * GRAIN).max(start), at + length).map_err(disk)?;
-            at += length;
+            download.arrival.mark((*at / GRAIN * GRAIN).max(start), *at + length).map_err(disk)?;
+            *at += length;
             progress(done.fetch_add(length, Ordering::Relaxed) + length, object.size);
         }
-        if at == end { Ok(()) } else { Err(self.short(object, at)) }
+        if *at == end { Ok(()) } else { Err(self.short(object, *at)) }
     }
 
     fn room_for(object: &ObjectRef, to: &Path, wanted: u64) -> Result<(), WorkerError> {

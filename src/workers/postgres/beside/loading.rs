@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::archive::Toc;
-use crate::incident::{Notice, duration_text};
+use crate::incident::Notice;
 use crate::workers::process::{self, Exit, Rows, Spec};
 use crate::workers::{Context, Io, WorkerError};
 
@@ -18,7 +18,7 @@ use super::super::load::{Order, Standing, VERB};
 use super::super::pace::Pace;
 use super::super::server::{FOREIGN, Server, application};
 use super::super::sessions::RESTORE;
-use super::super::stall::{AFTER_S, why};
+use super::super::stall::Stall;
 use super::super::tools::Tool;
 use super::rehearsals::Rehearsal;
 use super::restore::WHAT;
@@ -96,6 +96,7 @@ pub(super) async fn run(
     cx: &Context,
     server: &Server,
     order: &Path,
+    size: u64,
     hushed: &AtomicBool,
 ) -> Result<Exit, WorkerError> {
     let argv = [process::program().display().to_string(), VERB.to_owned(), order.display().to_string()];
@@ -107,8 +108,10 @@ pub(super) async fn run(
     spec.redact = server.secrets();
     spec.rows = Rows::Postgres;
     let standing = order.with_file_name(format!("{}.standing.json", io.attempt));
-    let rehearsed = history(cx).and_then(|root| Rehearsal::last(&root, &server.name())).map(|last| last.restored());
-    let mut watch = Watch { io, pace: Pace::new(Instant::now(), rehearsed), last: Standing::default(), stalled: None };
+    let last = history(cx).and_then(|root| Rehearsal::last(&root, &server.name(), true));
+    let rehearsed = last.map(|last| last.expects(size));
+    let mut watch =
+        Watch { io, pace: Pace::new(Instant::now(), rehearsed), last: Standing::default(), stall: Stall::default() };
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut running = std::pin::pin!(process::run(io, spec));
@@ -116,7 +119,7 @@ pub(super) async fn run(
         tokio::select! {
             exit = &mut running => return exit,
             _ = looks.tick() => {
-                if let Some(now) = Standing::read(&standing).filter(|now| now.total > 0) {
+                if let Some(now) = Standing::read(&standing) {
                     hushed.store(true, Ordering::Relaxed);
                     watch.look(cx, server, now).await;
                 }
@@ -135,8 +138,7 @@ struct Watch<'a> {
     io: &'a Io,
     pace: Pace,
     last: Standing,
-    /// What was said about a stall, for as long as it lasts.
-    stalled: Option<String>,
+    stall: Stall,
 }
 
 impl Watch<'_> {
@@ -144,28 +146,16 @@ impl Watch<'_> {
         if now == self.last {
             return;
         }
-        if now.idle_s < AFTER_S {
-            if self.stalled.take().is_some() {
-                self.io.line("it goes on");
-            }
-        } else if now.idle_s / AFTER_S != self.last.idle_s / AFTER_S || self.stalled.is_none() {
-            // Asked once a minute: the reason may change.
-            let why = why(server, &cx.knowledge.incident).await.unwrap_or_else(|error| Some(error.cause));
-            let since = duration_text(jiff::SignedDuration::from_secs(i64::try_from(now.idle_s).unwrap_or(i64::MAX)));
-            self.stalled = why.map(|why| format!("no progress for {since}: {why}"));
-            if let Some(said) = &self.stalled {
-                self.io.line(said);
-            }
-        }
-        let left = self.pace.left(Instant::now(), now.done, now.total).filter(|_| self.stalled.is_none());
+        let stalled = self.stall.look(self.io, server, &cx.knowledge.incident, now.idle_s).await.map(str::to_owned);
+        let left = self.pace.left(Instant::now(), now.done, now.total).filter(|_| now.total > 0 && stalled.is_none());
         self.io.notice(Notice::Progress {
             attempt: self.io.attempt,
             label: now.label.clone(),
             done: now.done,
-            total: Some(now.total),
+            total: (now.total > 0).then_some(now.total),
             unit: "of the work".to_owned(),
             left,
-            stalled: self.stalled.clone(),
+            stalled,
         });
         self.last = now;
     }

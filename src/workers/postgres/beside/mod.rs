@@ -4,13 +4,11 @@
 //! |---|---|
 //! | `names` | what our databases are called, and which are ours |
 //! | `properties` | what belongs to a database and is in no dump: settings, rights, limit, comment |
-//! | `gates` | what is proved before anything is made |
 //! | `rehearsals` | how long it took when it was rehearsed |
 //! | `loading` | the process that restores into it, beside the download that it reads from |
 //! | `made` | where it is by now |
 //! | `restore` | making it, restoring into it, and throwing it away where that fails |
 
-mod gates;
 mod loading;
 mod made;
 mod names;
@@ -18,7 +16,6 @@ mod properties;
 mod rehearsals;
 mod restore;
 
-pub(super) use gates::jobs;
 pub(super) use loading::counts;
 pub(super) use made::{Made, made};
 pub(super) use names::{aside, kept, mark};

@@ -103,6 +103,16 @@ impl Properties {
         }))
     }
 
+    /// Its encoding: `UTF8`.
+    pub(in crate::workers::postgres) fn encoding(&self) -> &str {
+        &self.encoding
+    }
+
+    /// How it sorts: `C`, `de_DE.UTF-8`.
+    pub(in crate::workers::postgres) fn collate(&self) -> &str {
+        &self.collate
+    }
+
     /// The statement that makes an empty database like this one.
     pub(super) fn create(&self, name: &str) -> String {
         let locale = literal(self.locale.as_deref().unwrap_or_default());

@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, BufRead as _, BufReader, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +10,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::incident::duration_text;
+
+use super::super::load::Phases;
 
 /// One rehearsal of a restore.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +30,12 @@ pub struct Rehearsal {
     pub restore_ms: u64,
     /// Proving every table.
     pub prove_ms: u64,
+    /// What restoring took, by kinds of work.
+    #[serde(default)]
+    pub phases: Option<Phases>,
+    /// It was the restore of an incident, and no rehearsal.
+    #[serde(default)]
+    pub real: bool,
     /// It was restored and proved.
     pub passed: bool,
     /// What went wrong, if something did.
@@ -42,10 +50,12 @@ impl Rehearsal {
         SignedDuration::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
     }
 
-    /// How long restoring took, beside and behind the download.
+    /// How long restoring a dump of `bytes` would take at its pace, beside and behind the download.
     #[must_use]
-    pub fn restored(&self) -> Duration {
-        Duration::from_millis(self.fetch_ms.saturating_add(self.restore_ms))
+    pub fn expects(&self, bytes: u64) -> Duration {
+        let took = u128::from(self.fetch_ms.saturating_add(self.restore_ms));
+        let scaled = took.saturating_mul(u128::from(bytes)) / u128::from(self.bytes.max(1));
+        Duration::from_millis(u64::try_from(scaled).unwrap_or(u64::MAX))
     }
 
     /// Adds it to the history.
@@ -53,33 +63,44 @@ impl Rehearsal {
     /// # Errors
     /// The disk's.
     pub fn keep(&self, root: &Path) -> io::Result<()> {
-        let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path(root))?;
-        let mut line = serde_json::to_vec(self)?;
+        let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path(root))?;
+        let mut line = Vec::new();
+        // A line that a crash left without its end must not take this one with it.
+        let mut last = [b'\n'];
+        if let Some(at) = file.metadata()?.len().checked_sub(1) {
+            file.read_exact_at(&mut last, at)?;
+        }
+        if last != [b'\n'] {
+            line.push(b'\n');
+        }
+        serde_json::to_writer(&mut line, self)?;
         line.push(b'\n');
         file.write_all(&line)?;
         file.sync_data()
     }
 
-    /// The last one of a database that passed. Lines that cannot be read are passed over.
+    /// The last one of a database that passed; a rehearsal, or any restore. Lines that cannot be read are passed over.
     #[must_use]
-    pub fn last(root: &Path, database: &str) -> Option<Self> {
+    pub fn last(root: &Path, database: &str, real_too: bool) -> Option<Self> {
         let file = std::fs::File::open(path(root)).ok()?;
         BufReader::new(file)
             .lines()
             .map_while(Result::ok)
             .filter_map(|line| serde_json::from_str::<Self>(&line).ok())
-            .filter(|rehearsal| rehearsal.passed && rehearsal.database == database)
+            .filter(|found| found.passed && found.database == database && (real_too || !found.real))
             .last()
     }
 
-    /// `Last rehearsed 3d00h ago: 14m02s, proof included`
+    /// `Last rehearsed 3 days ago: 14m02s, proof included`
     #[must_use]
     pub fn says(&self, now: Timestamp) -> String {
-        format!(
-            "Last rehearsed {} ago: {}, proof included",
-            duration_text(now.duration_since(self.at)),
-            duration_text(self.took())
-        )
+        let ago = now.duration_since(self.at);
+        let ago = match ago.as_hours() / 24 {
+            0 => duration_text(ago),
+            1 => "1 day".to_owned(),
+            days => format!("{days} days"),
+        };
+        format!("Last rehearsed {ago} ago: {}, proof included", duration_text(self.took()))
     }
 }
 
@@ -102,6 +123,8 @@ mod tests {
             fetch_ms: 1000,
             restore_ms: 60_000,
             prove_ms: 500,
+            phases: None,
+            real: false,
             passed,
             fault: None,
         };
@@ -115,10 +138,16 @@ mod tests {
             rehearsal.keep(folder.path()).expect("kept");
         }
         OpenOptions::new().append(true).open(path(folder.path())).expect("open").write_all(b"torn").expect("written");
-        let found = Rehearsal::last(folder.path(), "a@h:1").expect("one");
+        let found = Rehearsal::last(folder.path(), "a@h:1", false).expect("one");
         assert_eq!(found, wanted);
         let now = "2026-11-23T01:00:00Z".parse().expect("a time");
-        assert_eq!(found.says(now), "Last rehearsed 72h00m ago: 1m01s, proof included");
-        assert_eq!(Rehearsal::last(folder.path(), "c@h:1"), None);
+        assert_eq!(found.says(now), "Last rehearsed 3 days ago: 1m01s, proof included");
+        assert_eq!(Rehearsal::last(folder.path(), "c@h:1", true), None);
+        // The restore of an incident is no rehearsal, but it says how long the next one takes.
+        let real = Rehearsal { real: true, bytes: 4, fetch_ms: 1000, restore_ms: 3000, ..wanted.clone() };
+        real.keep(folder.path()).expect("kept");
+        assert_eq!(Rehearsal::last(folder.path(), "a@h:1", false), Some(wanted));
+        let last = Rehearsal::last(folder.path(), "a@h:1", true).expect("one");
+        assert_eq!(last.expects(8), Duration::from_secs(8));
     }
 }

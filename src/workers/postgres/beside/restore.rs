@@ -17,17 +17,18 @@ use crate::workers::process::{self, Adopted, Exit};
 use crate::workers::{Context, Done, Io, Probe, Ran, Worker, WorkerError};
 
 use super::super::after;
-use super::super::load::PHASES;
+use super::super::gates;
+use super::super::load::Phases;
 use super::super::local_copy;
 use super::super::server::{Server, application, ident, shell};
 use super::super::session::Session;
 use super::super::source::{self, Source};
 use super::super::tools;
 use super::super::{identify, judge, unreadable_basis};
+use super::loading;
 use super::names::{beside, mark};
 use super::properties::{Properties, literal};
 use super::rehearsals::Rehearsal;
-use super::{gates, loading};
 
 pub(super) const WHAT: &str = "restore beside the live database";
 /// The answer that says when foreign keys are checked, and what it may be.
@@ -45,6 +46,8 @@ pub struct RestoreBeside {
     pub database: TargetRef,
     /// The step that chose the snapshot or made the safety dump.
     pub from: StepId,
+    /// Nobody will be served by it: a rehearsal, whose history is written by whoever rehearses.
+    pub rehearsal: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -106,12 +109,10 @@ impl Worker for RestoreBeside {
                 later = foreign_keys(cx, &toc, &mut plan);
                 plan.findings.extend(judge::fits(&server, &toc, tool.as_ref()));
                 plan.findings.extend(gates::wants(&session, &toc).await?);
-                for (_, role) in gates::left_out(&session, &server, &toc).await? {
-                    plan.findings.push(Finding::warning(format!(
-                        "Default privileges of {role} are left out, since {} is not a member of it: they touch objects that {role} makes later. Set them by hand afterwards",
-                        server.settings.owner
-                    )));
-                }
+                plan.findings.extend(gates::alike(&live, &toc));
+                plan.findings.extend(gates::untrusted_findings(&session, &server, &toc).await?);
+                let left_out = gates::left_out(&session, &server, &toc).await?;
+                plan.findings.extend(left_out.into_iter().filter_map(|(_, says)| Some(Finding::warning(says?))));
             }
             Err(finding) => plan.findings.push(finding),
         }
@@ -122,7 +123,7 @@ impl Worker for RestoreBeside {
         plan.findings.push(gates::room(&session, &server, &live).await);
         plan.findings.extend(gates::swap_later(&session, &server, &live, &cx.knowledge.incident).await?);
         session.close().await;
-        if let Some(last) = loading::history(cx).and_then(|root| Rehearsal::last(&root, &server.name())) {
+        if let Some(last) = loading::history(cx).and_then(|root| Rehearsal::last(&root, &server.name(), false)) {
             plan.findings.push(Finding::good(last.says(cx.knowledge.now)));
         }
         plan.basis = serde_json::to_value(Basis { object, taken_at, jobs, later }).unwrap_or_default();
@@ -180,6 +181,29 @@ impl Worker for RestoreBeside {
 }
 
 impl RestoreBeside {
+    /// Adds a restore to the history, from which later ones tell how long they take.
+    fn remember(&self, cx: &Context, server: &Server, basis: &Basis, exit: &Exit) {
+        let Some(root) = loading::history(cx).filter(|_| !self.rehearsal) else { return };
+        let took = exit.ended_at.duration_since(exit.started_at);
+        let record = Rehearsal {
+            at: exit.started_at,
+            database: server.name(),
+            snapshot: basis.object.key.clone(),
+            bytes: basis.object.size,
+            fetch_ms: 0,
+            restore_ms: u64::try_from(took.as_millis()).unwrap_or(0),
+            prove_ms: 0,
+            phases: exit.tail.iter().find_map(|line| Phases::read(line)),
+            real: true,
+            passed: true,
+            fault: None,
+        };
+        if let Err(error) = record.keep(&root) {
+            // The next restore guesses worse, and nothing else.
+            tracing::warn!("the history of restores cannot be written: {error}");
+        }
+    }
+
     async fn restore(&self, cx: &Context, plan: &Plan, io: &Io) -> Result<Ran, WorkerError> {
         let basis = basis(plan)?;
         let server = Server::of(&cx.config, &self.database).await?;
@@ -197,7 +221,8 @@ impl RestoreBeside {
         let tool = tools::find("pg_restore", &server.settings, major).await?;
         clear_up(cx, io, &admin, &server).await?;
         let name = beside(&server.database, &cx.knowledge.incident, io.attempt);
-        let left_out = gates::left_out(&admin, &server, &toc).await?.into_iter().map(|(entry, _)| entry).collect();
+        let left_out: Vec<i32> =
+            gates::left_out(&admin, &server, &toc).await?.into_iter().map(|(entry, _)| entry).collect();
         let copy = (local.as_path(), basis.object.size);
         let order = loading::order(cx, io, &server, &tool, basis.jobs, &name, copy, left_out, basis.later)?;
         let hushed = AtomicBool::new(false);
@@ -209,12 +234,14 @@ impl RestoreBeside {
         };
         let restore = async {
             make(cx, io, &admin, &server, &name, major).await?;
-            loading::run(io, cx, &server, &order, &hushed).await
+            extensions(cx, io, &server, &name, &toc).await?;
+            loading::run(io, cx, &server, &order, basis.object.size, &hushed).await
         };
         let (fetched, restored) = Box::pin(loading::together(fetch, restore)).await;
         let fetched = fetched.filter(|_| !io.cancel.is_cancelled());
         match (fetched, restored) {
             (None | Some(Ok(())), Ok(exit)) if exit.succeeded() => {
+                self.remember(cx, &server, &basis, &exit);
                 done(cx, (&admin, &server), &basis, &name, &toc, &exit, major).await.map(Ran::Done)
             }
             (Some(Err(error)), Ok(_)) => {
@@ -373,6 +400,24 @@ async fn settle(
     Ok(())
 }
 
+/// Makes the extensions that the restoring role may not, as the login role.
+async fn extensions(cx: &Context, io: &Io, server: &Server, name: &str, toc: &Toc) -> Result<(), WorkerError> {
+    let session = server.connect_to(name, &application(&cx.knowledge.incident, "extensions")).await?;
+    for (extension, schema) in gates::untrusted(&session, server, toc).await? {
+        if let Some(schema) = schema {
+            let owner = ident(&server.settings.owner);
+            let sql = format!("CREATE SCHEMA IF NOT EXISTS {} AUTHORIZATION {owner}", ident(&schema));
+            session.batch(&format!("make the schema {schema}"), &sql).await?;
+        }
+        let of = |entry: &&TocEntry| entry.desc == "EXTENSION" && entry.tag == extension;
+        let Some(sql) = toc.entries.iter().find(of).and_then(|entry| entry.definition.clone()) else { continue };
+        io.line(format!("making the extension {extension} as {}", server.user));
+        session.batch(&format!("make the extension {extension}"), &sql).await?;
+    }
+    session.close().await;
+    Ok(())
+}
+
 /// Drops a database that was restored beside `live` and that nobody uses.
 ///
 /// # Errors
@@ -430,6 +475,7 @@ async fn done(
 ) -> Result<Done, WorkerError> {
     let oid = Properties::read(admin, name, major).await?.map_or(0, |found| found.oid);
     let took = duration_text(exit.ended_at.duration_since(exit.started_at));
+    let left_out = gates::left_out(admin, server, toc).await?;
     let mut evidence = vec![
         format!(
             "{} of {} restored into {name} in {took}; nobody is served by it yet",
@@ -437,16 +483,17 @@ async fn done(
             clock(basis.taken_at)
         ),
         format!(
-            "{} entries are restored, {} tables with data among them, each with as many rows written as were read",
-            toc.entries.len(),
+            "all {} entries that are to be restored are, {} tables with data among them, each with as many rows written as were read",
+            toc.entries.len() - left_out.len(),
             toc.summary().tables_with_data
         ),
     ];
+    evidence.extend(left_out.into_iter().filter_map(|(_, says)| says));
     let unchecked = if basis.later { unchecked(cx, server, name, toc).await? } else { Vec::new() };
     if !unchecked.is_empty() {
         evidence.push(format!("{} foreign keys bind new rows, and the dump's are not checked yet", unchecked.len()));
     }
-    evidence.extend(exit.tail.iter().filter(|line| line.starts_with(PHASES)).cloned());
+    evidence.extend(exit.tail.iter().filter(|line| Phases::is_line(line)).cloned());
     let fact = Fact::RestoredBeside {
         database: name.to_owned(),
         oid,

@@ -1,6 +1,6 @@
 //! Who does what next: units whose turn has come, the longest way first, all lanes busy to the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -36,6 +36,15 @@ pub(super) enum Next {
 pub(super) struct Board {
     units: Vec<Unit>,
     states: Vec<State>,
+    /// How many units each still waits for, and which wait for it.
+    waits: Vec<usize>,
+    followers: Vec<Vec<usize>>,
+    /// The unit that loads the data of an entry.
+    copies: BTreeMap<i32, usize>,
+    /// Units whose turn has come but for locks, by their urgency.
+    ready: BTreeSet<(u64, usize)>,
+    /// Units that are not done.
+    left: usize,
     /// Where the data lies, as far as that is known.
     spans: BTreeMap<i32, Span>,
     /// Tables being loaded: their feed, the lanes on it, and the rows that were written.
@@ -50,6 +59,16 @@ pub(super) struct Board {
     loaded: Option<Instant>,
     /// Of an index that is being built, how much is done in thousandths.
     built: BTreeMap<usize, u64>,
+    /// What pg_restore does when all units are done.
+    rest: Rest,
+}
+
+/// What is left to pg_restore, weighed as units are.
+#[derive(Debug, Default)]
+struct Rest {
+    done: u64,
+    total: u64,
+    label: String,
 }
 
 struct Loading {
@@ -60,22 +79,61 @@ struct Loading {
 
 impl Board {
     pub(super) fn new(units: Vec<Unit>, spans: &[Span], lanes: u32) -> Self {
-        let spans = spans.iter().map(|span| (span.dump_id, *span)).collect();
-        let states = vec![State::Waiting; units.len()];
-        let (feeds, held) = (BTreeMap::new(), Vec::new());
-        Self {
+        let waits = units.iter().map(|unit| unit.after.len()).collect();
+        let mut followers = vec![Vec::new(); units.len()];
+        for (at, unit) in units.iter().enumerate() {
+            for earlier in &unit.after {
+                if let Some(followers) = followers.get_mut(*earlier) {
+                    followers.push(at);
+                }
+            }
+        }
+        let copies = units.iter().enumerate().filter(|(_, unit)| matches!(unit.task, Task::Copy { .. }));
+        let mut board = Self {
+            copies: copies.map(|(at, unit)| (unit.data, at)).collect(),
+            states: vec![State::Waiting; units.len()],
+            left: units.len(),
             units,
-            states,
-            spans,
-            feeds,
-            held,
+            waits,
+            followers,
+            ready: BTreeSet::new(),
+            spans: spans.iter().map(|span| (span.dump_id, *span)).collect(),
+            feeds: BTreeMap::new(),
+            held: Vec::new(),
             busy: 0,
             lanes,
             moved: Instant::now(),
             seen: 0,
             loaded: None,
             built: BTreeMap::new(),
+            rest: Rest::default(),
+        };
+        for at in 0..board.units.len() {
+            board.look(at);
         }
+        board
+    }
+
+    /// Puts a unit among those whose turn has come, if it has.
+    fn look(&mut self, at: usize) {
+        let Some(unit) = self.units.get(at) else { return };
+        let waits = self.states.get(at) != Some(&State::Waiting) || self.waits.get(at) != Some(&0);
+        if waits || (matches!(unit.task, Task::Copy { .. }) && !self.spans.contains_key(&unit.data)) {
+            return;
+        }
+        self.ready.insert((self.urgency(at), at));
+    }
+
+    /// How much is left to pg_restore at the end.
+    pub(super) fn rest_weighs(&mut self, total: u64) {
+        self.rest.total = total;
+    }
+
+    /// How far pg_restore is with it.
+    pub(super) fn rest_is(&mut self, done: u64, label: String) {
+        self.rest.done = done.min(self.rest.total);
+        self.rest.label = label;
+        self.moved = Instant::now();
     }
 
     pub(super) fn unit(&self, at: usize) -> Option<&Unit> {
@@ -89,14 +147,17 @@ impl Board {
     /// A data block was found in an archive that does not say where they are.
     pub(super) fn found(&mut self, span: Span) {
         self.spans.insert(span.dump_id, span);
+        if let Some(at) = self.copies.get(&span.dump_id) {
+            self.look(*at);
+        }
     }
 
     /// What a free lane does now. It counts as busy from here on, until [`Board::left`].
     pub(super) fn next(&mut self) -> Next {
-        if self.states.iter().all(|state| *state == State::Done) {
+        if self.left == 0 {
             return Next::Over;
         }
-        let ready = (0..self.units.len()).filter(|at| self.is_ready(*at)).max_by_key(|at| self.urgency(*at));
+        let ready = self.first_free();
         let join = self
             .feeds
             .iter()
@@ -122,11 +183,11 @@ impl Board {
         if let Some(state) = self.states.get_mut(at) {
             *state = State::Running;
         }
+        self.ready.remove(&(self.urgency(at), at));
         self.busy += 1;
         let locks = self.units.get(at).map(|unit| unit.locks.clone()).unwrap_or_default();
         self.held.extend(locks.into_iter().map(|(table, lock)| (at, table, lock)));
-        let more = (0..self.units.len()).any(|other| self.is_ready(other));
-        let idle = if more { 0 } else { self.lanes.saturating_sub(self.busy) };
+        let idle = if self.first_free().is_some() { 0 } else { self.lanes.saturating_sub(self.busy) };
         Next::Begin(at, idle)
     }
 
@@ -135,15 +196,16 @@ impl Board {
         self.feeds.insert(unit, Loading { feed: Arc::clone(feed), lanes: 1, rows: 0 });
     }
 
-    fn is_ready(&self, at: usize) -> bool {
-        let Some(unit) = self.units.get(at) else { return false };
-        self.states.get(at) == Some(&State::Waiting)
-            && unit.after.iter().all(|earlier| self.states.get(*earlier) == Some(&State::Done))
-            && (!matches!(unit.task, Task::Copy { .. }) || self.spans.contains_key(&unit.data))
-            && !unit
+    /// The most urgent of those whose turn has come, that waits for no lock of what runs.
+    fn first_free(&self) -> Option<usize> {
+        let free = |at: &usize| {
+            let Some(unit) = self.units.get(*at) else { return false };
+            !unit
                 .locks
                 .iter()
                 .any(|(table, lock)| self.held.iter().any(|(_, other, held)| other == table && lock.conflicts(*held)))
+        };
+        self.ready.iter().rev().map(|(_, at)| *at).find(free)
     }
 
     /// What takes no time and lets others begin goes before everything; then the longest way.
@@ -174,6 +236,13 @@ impl Board {
         if let Some(state) = self.states.get_mut(at) {
             *state = State::Done;
         }
+        self.left = self.left.saturating_sub(1);
+        for follower in self.followers.get(at).cloned().unwrap_or_default() {
+            if let Some(waits) = self.waits.get_mut(follower) {
+                *waits = waits.saturating_sub(1);
+            }
+            self.look(follower);
+        }
         self.held.retain(|(unit, ..)| *unit != at);
         self.built.remove(&at);
         let loaded = self.feeds.remove(&at)?;
@@ -196,7 +265,7 @@ impl Board {
     /// How much of the weight is done, and of how much; and what is being done.
     pub(super) fn standing(&mut self) -> (u64, u64, String, u64) {
         let bytes = |unit: &Unit| self.spans.get(&unit.data).map_or(0, |span| span.len);
-        let (mut done, mut total) = (0, 0);
+        let (mut done, mut total) = (self.rest.done, self.rest.total);
         for (at, unit) in self.units.iter().enumerate() {
             let whole = bytes(unit) * unit.share / 100;
             total += whole;
@@ -213,7 +282,8 @@ impl Board {
             self.seen = done;
             self.moved = Instant::now();
         }
-        (done, total, self.label(), self.moved.elapsed().as_secs())
+        let label = if self.rest.label.is_empty() { self.label() } else { self.rest.label.clone() };
+        (done, total, label, self.moved.elapsed().as_secs())
     }
 
     /// The heaviest of what runs.

@@ -5,21 +5,24 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 
 use crate::archive::Toc;
 
 use super::super::server::conninfo;
+use super::main::say;
 use super::order::Order;
 
-/// Has pg_restore restore `entries` of the archive that lies at `file`.
+/// Has pg_restore restore `entries` of the archive that lies at `file`, with so many jobs. `each` sees every line that it
+/// prints, which goes into the log as it is.
 pub(super) async fn restore(
     order: &Order,
     toc: &Toc,
     file: &str,
     name: &str,
     entries: &[i32],
-    jobs: u32,
+    (jobs, each): (u32, &mut (dyn FnMut(&str) + Send)),
 ) -> Result<(), String> {
     if entries.is_empty() {
         return Ok(());
@@ -37,8 +40,21 @@ pub(super) async fn restore(
     if jobs > 1 {
         command.arg(format!("--jobs={jobs}"));
     }
-    let status = command.arg(file).stdin(Stdio::null()).status().await;
-    let status = status.map_err(|error| format!("{} cannot be started: {error}", order.pg_restore.display()))?;
+    let mut child = command
+        .arg(file)
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("{} cannot be started: {error}", order.pg_restore.display()))?;
+    if let Some(said) = child.stderr.take() {
+        let mut lines = BufReader::new(said).split(b'\n');
+        while let Ok(Some(line)) = lines.next_segment().await {
+            let line = String::from_utf8_lossy(&line);
+            say(&line);
+            each(&line);
+        }
+    }
+    let status = child.wait().await.map_err(|error| error.to_string())?;
     // Its own words are in the log already.
     if status.success() { Ok(()) } else { Err(format!("pg_restore did not restore {name} ({status})")) }
 }

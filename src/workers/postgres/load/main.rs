@@ -12,18 +12,18 @@ use tokio::sync::Notify;
 use crate::archive::{ArchiveError, End, Offset, Span, Toc, find_blocks};
 use crate::workers::s3::Arriving;
 
+use super::super::local_copy;
+use super::super::progress::{Progress, weights};
 use super::super::session::Session;
 use super::board::Board;
 use super::ddl::Table;
 use super::lane::{self, Lane, Shared};
 use super::list;
-use super::order::{Order, Standing};
+use super::order::{Order, Phases, Standing};
 use super::units::{self, Units};
 
 /// The command that makes relight a loader.
 pub const VERB: &str = "load";
-/// The beginning of the line that says where the time went.
-pub(in super::super) const PHASES: &str = "took ";
 /// What is read first of an archive; more until its table of contents is whole.
 const FIRST: u64 = 256 << 10;
 /// Between two words about how far it is.
@@ -69,7 +69,9 @@ async fn load(order: &Path) -> Result<(), String> {
     // By this name the file is found even when its download gives it its own.
     let file = format!("/proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(archive.file()));
     say("making types, tables and functions");
-    list::restore(&order, &toc, &file, "before", &units::before(&toc), 1).await?;
+    let mut before = units::before(&toc);
+    before.retain(|entry| !order.left_out.contains(entry));
+    list::restore(&order, &toc, &file, "before", &before, (1, &mut |_| {})).await?;
     let made = Instant::now();
     let sessions = sessions(&order, &toc).await?;
     let plain = plain(&sessions).await?;
@@ -77,6 +79,8 @@ async fn load(order: &Path) -> Result<(), String> {
     rest.retain(|entry| !order.left_out.contains(entry));
     let spans = toc.spans(order.size);
     let lanes = u32::try_from(sessions.len()).unwrap_or(1);
+    let left: BTreeSet<i32> = rest.iter().copied().collect();
+    let weigh = |toc: &Toc, spans: &[Span]| weights(toc, spans, |entry| left.contains(&entry.dump_id));
     let shared = Arc::new(Shared {
         board: Mutex::new(Board::new(all, &spans, lanes)),
         moved: Notify::new(),
@@ -85,6 +89,7 @@ async fn load(order: &Path) -> Result<(), String> {
         counts: Mutex::default(),
         building: Mutex::default(),
     });
+    shared.board().rest_weighs(weigh(&shared.toc, &spans).values().sum());
     let telling = tokio::spawn(tell(looker(&order).await?, order.standing.clone(), Arc::clone(&shared)));
     let finding = find(&shared);
     let working =
@@ -95,20 +100,32 @@ async fn load(order: &Path) -> Result<(), String> {
     }
     let built = Instant::now();
     settled(&shared, &order.archive).await?;
-    fill_in(&shared, &found).map_err(|error| format!("the offsets cannot be written into the copy: {error}"))?;
+    local_copy::fill_in(shared.archive.file(), &shared.toc, &found)
+        .map_err(|error| format!("the offsets cannot be written into the copy: {error}"))?;
     say(&format!("restoring what is left: {} entries", rest.len()));
-    list::restore(&order, &shared.toc, &file, "rest", &rest, order.jobs).await?;
+    // Where the archive did not say where its data is, that is known now.
+    let spans = if found.is_empty() { spans } else { found };
+    let weighed = weigh(&shared.toc, &spans);
+    shared.board().rest_weighs(weighed.values().sum());
+    let mut progress = Progress::new(&shared.toc, weighed, order.jobs > 1);
+    let mut each = |line: &str| {
+        if let Some(step) = progress.line(line) {
+            shared.board().rest_is(step.done, step.label);
+        }
+    };
+    list::restore(&order, &shared.toc, &file, "rest", &rest, (order.jobs, &mut each)).await?;
     telling.abort();
     leave(&order, &shared).map_err(|error| format!("{} cannot be written: {error}", order.counts.display()))?;
     let loaded = shared.board().loaded().unwrap_or(made);
-    let seconds = |from: Instant, to: Instant| to.saturating_duration_since(from).as_secs_f64();
-    say(&format!(
-        "{PHASES}{:.1}s for definitions, {:.1}s for rows, {:.1}s more for indexes, keys and statistics, {:.1}s for the rest",
-        seconds(began, made),
-        seconds(made, loaded),
-        seconds(loaded, built),
-        built.elapsed().as_secs_f64()
-    ));
+    let millis =
+        |from: Instant, to: Instant| u64::try_from(to.saturating_duration_since(from).as_millis()).unwrap_or(u64::MAX);
+    let phases = Phases {
+        definitions_ms: millis(began, made),
+        rows_ms: millis(made, loaded),
+        indexes_ms: millis(loaded, built),
+        rest_ms: millis(built, Instant::now()),
+    };
+    say(&phases.line());
     say("everything is restored");
     Ok(())
 }
@@ -170,22 +187,6 @@ async fn find(shared: &Arc<Shared>) -> Result<Vec<Span>, String> {
         }
     };
     tokio::task::spawn_blocking(walk).await.map_err(|error| error.to_string())?
-}
-
-/// Writes where the data blocks are into the copy: pg_restore would look for each of them from the beginning. Only into a
-/// copy that is proved to be what S3 keeps, for it is not that any more afterwards.
-fn fill_in(shared: &Shared, spans: &[Span]) -> std::io::Result<()> {
-    use std::os::unix::fs::FileExt as _;
-    for span in spans {
-        let Some(entry) = shared.toc.entry(span.dump_id) else { continue };
-        if entry.offset == Offset::NotSet {
-            // K_OFFSET_POS_SET of pg_backup_archiver.h, and the offset.
-            let mut nine = vec![2];
-            nine.extend(span.start.to_le_bytes());
-            shared.archive.file().write_all_at(&nine, entry.offset_at)?;
-        }
-    }
-    Ok(())
 }
 
 /// Waits until the whole archive is here, and proved.

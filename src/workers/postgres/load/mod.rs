@@ -31,6 +31,6 @@ mod main;
 mod order;
 mod units;
 
-pub(super) use main::PHASES;
 pub use main::{VERB, main};
+pub use order::Phases;
 pub(super) use order::{Order, Standing};

@@ -66,3 +66,68 @@ impl Standing {
         serde_json::from_slice(&std::fs::read(path).ok()?).ok()
     }
 }
+
+/// Where the time went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Phases {
+    /// Types, tables, functions, in milliseconds.
+    pub definitions_ms: u64,
+    /// Until the last row was loaded; indexes are built beside that.
+    pub rows_ms: u64,
+    /// From then until the last index, key and statistic.
+    pub indexes_ms: u64,
+    /// What pg_restore did at the end.
+    pub rest_ms: u64,
+}
+
+impl Phases {
+    const BEGIN: &str = "took ";
+    const WORDS: [&str; 4] =
+        ["s for definitions, ", "s for rows, ", "s more for indexes, keys and statistics, ", "s for the rest"];
+
+    /// As a line of the log.
+    pub(super) fn line(&self) -> String {
+        let times = [self.definitions_ms, self.rows_ms, self.indexes_ms, self.rest_ms];
+        let parts = times.iter().zip(Self::WORDS).map(|(millis, words)| {
+            let (seconds, rest) = (millis / 1000, millis % 1000);
+            format!("{seconds}.{rest:03}{words}")
+        });
+        parts.fold(Self::BEGIN.to_owned(), |line, part| line + &part)
+    }
+
+    /// Whether a line of the log is one of these.
+    pub(in super::super) fn is_line(line: &str) -> bool {
+        Self::read(line).is_some()
+    }
+
+    /// What a line of the log says.
+    #[must_use]
+    pub fn read(line: &str) -> Option<Self> {
+        let mut rest = line.strip_prefix(Self::BEGIN)?;
+        let mut times = [0; 4];
+        for (time, words) in times.iter_mut().zip(Self::WORDS) {
+            let (number, after) = rest.split_once(words)?;
+            let (seconds, millis) = number.split_once('.')?;
+            *time = seconds.parse::<u64>().ok()?.checked_mul(1000)?.checked_add(millis.parse().ok()?)?;
+            rest = after;
+        }
+        let [definitions_ms, rows_ms, indexes_ms, rest_ms] = times;
+        Some(Self { definitions_ms, rows_ms, indexes_ms, rest_ms })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Phases;
+
+    #[test]
+    fn where_the_time_went_is_read_back_from_the_log() {
+        let phases = Phases { definitions_ms: 70, rows_ms: 12_345, indexes_ms: 0, rest_ms: 9 };
+        assert_eq!(
+            phases.line(),
+            "took 0.070s for definitions, 12.345s for rows, 0.000s more for indexes, keys and statistics, 0.009s for the rest"
+        );
+        assert_eq!(Phases::read(&phases.line()), Some(phases));
+        assert_eq!(Phases::read("took a walk"), None);
+    }
+}

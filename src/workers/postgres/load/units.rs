@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::archive::{Section, Toc, TocEntry};
 
+use super::super::progress::{INDEX, VALIDATE};
 use super::ddl::{Ddl, Table};
 
 /// How a statement holds a table, after the names of PostgreSQL's locks.
@@ -82,9 +83,6 @@ pub(super) struct Units {
     pub(super) rest: Vec<i32>,
 }
 
-/// An index over a table's rows takes about as long as loading them does, measured on tables of mixed columns.
-const INDEX: u64 = 70;
-const VALIDATE: u64 = 40;
 const ANALYZE: u64 = 5;
 
 /// The entries that pg_restore makes first: whatever data needs. Rights come last, for they may take some from the role
@@ -164,13 +162,16 @@ fn needs(toc: &Toc, entry: &TocEntry, done: &BTreeSet<i32>, last: &BTreeMap<i32,
             return None;
         }
         // As pg_restore does with jobs: what comes after the data and needs a table, needs its rows.
-        if entry.section == Section::PostData && toc.entry(*needed).is_some_and(|table| table.desc == "TABLE") {
-            let data = toc.entries.iter().find(|data| data.desc == "TABLE DATA" && data.dependencies.contains(needed));
-            if let Some(data) = data {
-                after.push(*last.get(&data.dump_id)?);
-            }
+        let is_table = || toc.entry(*needed).is_some_and(|table| table.desc == "TABLE");
+        if entry.section == Section::PostData
+            && is_table()
+            && let Some(data) = toc.data_of(*needed)
+        {
+            after.push(*last.get(&data.dump_id)?);
         }
     }
+    after.sort_unstable();
+    after.dedup();
     Some(after)
 }
 
@@ -226,19 +227,18 @@ fn take(
 /// Statistics of each table, once its indexes are there: those of their expressions are gathered with them. A table with
 /// extended statistics, which come later, is left to the proof.
 fn analyze(toc: &Toc, extended: &BTreeSet<i32>, data_of: &BTreeMap<Table, i32>, units: &mut Vec<Unit>) {
+    let mut built: BTreeMap<i32, Vec<usize>> = BTreeMap::new();
+    for (at, unit) in units.iter().enumerate() {
+        if matches!(&unit.task, Task::Run { what: What::Index, .. } | Task::Copy { .. }) {
+            built.entry(unit.data).or_default().push(at);
+        }
+    }
     for (table, data) in data_of {
         let of_table = toc.entry(*data).is_some_and(|entry| entry.dependencies.iter().any(|id| extended.contains(id)));
         if of_table {
             continue;
         }
-        let after = (0..units.len())
-            .filter(|at| {
-                units.get(*at).is_some_and(|unit| {
-                    let built = matches!(&unit.task, Task::Run { what: What::Index, .. } | Task::Copy { .. });
-                    built && unit.data == *data
-                })
-            })
-            .collect();
+        let after = built.remove(data).unwrap_or_default();
         let quoted = super::super::catalogue::quoted(&table.0, &table.1);
         units.push(Unit {
             dump_id: *data,

@@ -63,9 +63,9 @@ pub(super) async fn compare(
 
 /// Entries of which the same is there after a restore that gives everything to one owner. Left out are data, the
 /// archive's own, and what depends on owner and superuser: rights (a table's new owner needs no grant on it, and pg_dump
-/// writes none then), the schema `public` (written only where its owner was changed), subscriptions and user mappings.
+/// writes none then), the schema `public` (written only where its owner was changed), subscriptions, event triggers and user mappings.
 fn is_schema(entry: &TocEntry) -> bool {
-    const OTHERS: [&str; 10] = [
+    const OTHERS: [&str; 11] = [
         "ENCODING",
         "STDSTRINGS",
         "SEARCHPATH",
@@ -75,6 +75,7 @@ fn is_schema(entry: &TocEntry) -> bool {
         "ACL",
         "DEFAULT ACL",
         "SUBSCRIPTION",
+        "EVENT TRIGGER",
         "USER MAPPING",
     ];
     let desc = entry.desc.as_str();

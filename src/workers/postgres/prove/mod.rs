@@ -14,13 +14,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::incident::{Fact, Finding, ObjectRef, Plan, TargetIdentity};
 use crate::runbook::{StepId, TargetRef};
-use crate::workers::{Context, Done, Io, Probe, Ran, Worker, WorkerError};
+use crate::workers::{Context, Disposition, Done, Io, Probe, Ran, Worker, WorkerError};
 
 use catalogue::Differences;
 
 use super::beside::{Made, made};
 use super::count::count;
 use super::server::Server;
+use super::session::Session;
 use super::{identify, local_copy, unreadable_basis};
 
 const NEXT: &str = "Keep the writers stopped. Restore again (r on the restore step), or go back to the safety dump.";
@@ -57,8 +58,8 @@ impl Worker for ProveTables {
         let mut plan = Plan::new(cx.step.clone(), identify(cx, &self.database).await?);
         let app = server.settings.app_role.as_deref().unwrap_or(&server.settings.owner);
         plan.effects = vec![
-            format!("Counts the rows of {} and of every table of {}, in one transaction that only reads", object.key, server.name()),
-            "compares the catalogue with the dump's; looks for invalid indexes, unchecked constraints, disabled triggers, empty views, sequences that lag".to_owned(),
+            "Looks for invalid indexes, unchecked constraints, disabled triggers, empty views, other extensions, sequences that lag".to_owned(),
+            format!("counts the rows of {} and of every table of {}, in one transaction that only reads; compares the catalogue with the dump's", object.key, server.name()),
             format!("reads every table as {app}"),
             "refreshes the planner's statistics at the end (ANALYZE), without which queries are slow after a restore".to_owned(),
         ];
@@ -116,6 +117,12 @@ impl ProveTables {
         })
     }
 
+    /// A session on the live database, where another one is proved, for what the two should share.
+    async fn live(&self, cx: &Context, proved: &Server) -> Option<Session> {
+        let live = Server::of(&cx.config, &self.database).await.ok().filter(|live| live.database != proved.database)?;
+        live.connect(&cx.knowledge.incident, "compare").await.ok()
+    }
+
     async fn prove(
         &self,
         cx: &Context,
@@ -131,32 +138,46 @@ impl ProveTables {
         let sessions = rows::sessions(&server, incident, first).await?;
         let Some(session) = sessions.first() else { return Ok(Ran::Stopped(String::new())) };
         let toc = local_copy::local_toc(&path).await?;
-        io.line("counting the dump's rows");
-        let counted = count(&path, &toc).await?;
         let mut wrong = Vec::new();
-        // The one works on the rows, the other on the catalogue.
-        let (same, catalogue) = tokio::join!(
-            rows::same_rows(&sessions, &server, &toc, &counted, io, &mut wrong),
-            catalogue::compare(&server, incident, major, &toc, later)
-        );
-        let mut evidence = vec![same?];
-        evidence.push(told(catalogue, beside, &mut wrong));
-        evidence.push(sound::sound(session, &toc, later, &mut wrong).await?);
+        let mut evidence = Vec::new();
+        // Cheap first: what is wrong shows at once, while the rows are still to be counted.
+        let mut found = sound::sound(session, &toc, later, &mut wrong).await?;
+        found.push(sound::extensions(session, &toc, self.live(cx, &server).await, &mut wrong).await?);
+        found.push(sound::sequences(session, &server, &mut wrong).await?);
         if !later.is_empty() {
-            evidence.push(format!(
+            found.push(format!(
                 "{} foreign keys bind new rows and wait for their check: {}",
                 later.len(),
                 later.join(", ")
             ));
         }
-        evidence.push(sound::sequences(session, &server, &mut wrong).await?);
+        tell(io, &found);
+        io.line("counting the dump's rows");
+        let counted = count(&path, &toc).await?;
+        // The one works on the rows, the other on the catalogue.
+        let (same, catalogue) = tokio::join!(
+            rows::same_rows(&sessions, &server, &toc, &counted, io, &mut wrong),
+            catalogue::compare(&server, incident, major, &toc, later)
+        );
+        evidence.push(same?);
+        let catalogue = catalogue.map_err(|why| {
+            WorkerError::new(
+                "compare the catalogue",
+                server.name(),
+                why,
+                "Nothing was changed. Mend that, then retry (r).",
+            )
+        })?;
+        evidence.push(told(&catalogue, beside, &mut wrong));
         let role = server.settings.app_role.clone().unwrap_or_else(|| server.settings.owner.clone());
-        evidence.push(readable::readable(session, &server, &role, &counted, &mut wrong).await?);
-        for line in evidence.iter().chain(&wrong) {
-            io.line(line);
-        }
+        evidence.push(readable::readable(session, &server, &role, &toc, &mut wrong).await?);
+        tell(io, &evidence);
+        tell(io, &wrong);
+        evidence.extend(found);
         if !wrong.is_empty() {
-            return Err(WorkerError::new("prove the tables", server.name(), wrong.join(" "), NEXT));
+            return Err(
+                WorkerError::new("prove the tables", server.name(), wrong.join(" "), NEXT).with(Disposition::Fatal)
+            );
         }
         io.line("refreshing the planner's statistics");
         evidence.push(fresh::analyze(&sessions, &server).await?);
@@ -168,12 +189,14 @@ impl ProveTables {
     }
 }
 
+fn tell(io: &Io, lines: &[String]) {
+    for line in lines {
+        io.line(line);
+    }
+}
+
 /// What the catalogues' comparison says. More than the dump has is wrong only in a database that was made for it.
-fn told(compared: Result<Differences, String>, beside: bool, wrong: &mut Vec<String>) -> String {
-    let found = match compared {
-        Ok(found) => found,
-        Err(why) => return format!("The catalogue was not compared with the dump's: {why}"),
-    };
+fn told(found: &Differences, beside: bool, wrong: &mut Vec<String>) -> String {
     if !found.missing.is_empty() {
         wrong.push(format!("Missing: {}.", catalogue::some(&found.missing)));
     }
@@ -181,7 +204,7 @@ fn told(compared: Result<Differences, String>, beside: bool, wrong: &mut Vec<Str
         wrong.push(format!("Not as the dump has it: {}.", catalogue::some(&found.other)));
     }
     match (found.more.is_empty(), beside) {
-        (true, _) if found == Differences::default() => "The catalogue is equal to the dump's".to_owned(),
+        (true, _) if *found == Differences::default() => "The catalogue is equal to the dump's".to_owned(),
         (false, false) => format!("The catalogue has more than the dump: {}", catalogue::some(&found.more)),
         (false, true) => {
             wrong.push(format!("More than the dump has: {}.", catalogue::some(&found.more)));

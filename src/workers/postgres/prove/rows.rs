@@ -115,7 +115,7 @@ pub(super) async fn sessions(
     incident: &crate::incident::IncidentId,
     first: Session,
 ) -> Result<Vec<Session>, WorkerError> {
-    let (jobs, _) = super::super::beside::jobs(server);
+    let (jobs, _) = super::super::gates::jobs(server);
     let name = application(incident, "prove");
     let more = (1..jobs).map(|_| server.connect_to(&server.database, &name));
     let more = futures_util::future::try_join_all(more).await?;

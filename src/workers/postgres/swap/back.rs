@@ -14,7 +14,7 @@ use super::super::target_lock::TargetLock;
 use super::super::unreadable_basis;
 use super::exchange::{Exchange, exchange};
 use super::forward::{hangs_on, identity, written};
-use super::gate::{admin, bearer, names, open};
+use super::gate::{PATIENCE, admin, bearer, in_the_way, names, open};
 
 /// Swaps back.
 #[derive(Debug)]
@@ -60,16 +60,21 @@ impl Worker for SwapBack {
         let there = names(&session).await?;
         let aside = aside(came_from, |name| there.iter().any(|it| it == name));
         let mut plan = Plan::new(cx.step.clone(), target);
-        let since = written(cx, &server, &server.database).await.saturating_sub(*before);
+        let since =
+            written(cx, &server, &server.database).await.zip(*before).map(|(now, before)| now.saturating_sub(before));
         plan.effects = vec![
             format!(
                 "Closes {} for some milliseconds, ends its sessions, and gives the live name back to {kept}",
                 server.name()
             ),
             format!("The database that is live now stays as {aside}, closed; nothing of it is lost"),
-            format!(
-                "About {since} rows were written, changed or deleted in it since the swap; the service will not see them"
-            ),
+            match since {
+                Some(since) => format!(
+                    "About {since} rows were written, changed or deleted in it since the swap; the service will not see them"
+                ),
+                None => "How many rows were written in it since the swap cannot be read; the service will not see them"
+                    .to_owned(),
+            },
         ];
         plan.undo = String::from("Swap again: the same exchange.");
         plan.type_name = Some(server.database.clone());
@@ -99,7 +104,8 @@ impl Worker for SwapBack {
     async fn preflight(&self, cx: &Context, _plan: &Plan) -> Result<Vec<Finding>, WorkerError> {
         let server = Server::of(&cx.config, &self.database).await?;
         let session = admin(&server, &cx.knowledge.incident, "preflight").await?;
-        let findings = prepared(&session, &server).await?;
+        let mut findings = prepared(&session, &server).await?;
+        findings.extend(in_the_way(&session, &server.database).await?);
         session.close().await;
         Ok(findings)
     }
@@ -141,7 +147,7 @@ impl Worker for SwapBack {
         let server = Server::of(&cx.config, &self.database).await?;
         let session = admin(&server, &cx.knowledge.incident, "probe").await?;
         // As in the swap: a fence that our own attempt left up keeps everybody out.
-        open(&server, &server.database, None).await?;
+        open(&server, &server.database, None, PATIENCE).await?;
         match bearer(&session, &server.database).await? {
             Some((oid, true)) if oid == basis.kept.1 => Ok(Probe::Happened(done(&server, &basis))),
             Some((oid, true)) if oid == basis.live_oid => {

@@ -1,9 +1,12 @@
-//! Dropping the kept database, once its owner is sure that nobody needs it any more.
+//! Dropping a database that this incident put aside, once its owner is sure that nobody needs it any more: the one from
+//! before a swap, or one that was restored beside and serves nobody.
+
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::incident::{Fact, Finding, Plan, TargetIdentity};
+use crate::incident::{Ask, AskKind, Choice, Fact, Finding, Plan, TargetIdentity, clock};
 use crate::runbook::{StepId, TargetRef};
 use crate::snapshots::size_text;
 use crate::workers::{Context, Disposition, Done, Io, Probe, Ran, Worker, WorkerError};
@@ -15,14 +18,16 @@ use super::super::unreadable_basis;
 use super::forward::identity;
 use super::gate::{admin, bearer};
 
-const WHAT: &str = "drop the kept database";
+const WHAT: &str = "drop a database that was put aside";
+/// The answer that says which.
+const WHICH: &str = "database";
 
-/// Drops the database that a swap kept.
+/// Drops a database that serves nobody.
 #[derive(Debug)]
 pub struct DropKept {
     /// The live database.
     pub database: TargetRef,
-    /// The step that swapped.
+    /// The step that swapped first.
     pub swap: StepId,
 }
 
@@ -30,6 +35,52 @@ pub struct DropKept {
 struct Basis {
     kept: String,
     oid: u32,
+}
+
+/// A database of this incident that does not bear the live name.
+struct Aside {
+    name: String,
+    oid: u32,
+    /// What is in it.
+    holds: String,
+    /// It was live before a swap: swapping back goes to it.
+    way_back: bool,
+}
+
+/// The databases that steps of this incident made or put aside, as far as they are there and serve nobody. They are known
+/// by their numbers: their names change with every swap.
+async fn put_aside(cx: &Context, session: &Session, server: &Server) -> Result<Vec<Aside>, WorkerError> {
+    let mut known: BTreeMap<u32, (String, bool)> = BTreeMap::new();
+    for known_fact in &cx.knowledge.facts {
+        match &known_fact.fact {
+            Fact::RestoredBeside { oid, object, taken_at, .. } => {
+                known.insert(*oid, (format!("what {} of {} restored", object.key, clock(*taken_at)), false));
+            }
+            Fact::Swapped { kept_oid, at, .. } => {
+                let before = "the data from before the swap".to_owned();
+                known
+                    .entry(*kept_oid)
+                    .or_insert((
+                        format!("{before} of {}, with everything that was written after the dump", clock(*at)),
+                        true,
+                    ))
+                    .1 = true;
+            }
+            _ => {}
+        }
+    }
+    let sql =
+        "SELECT oid, datname::text FROM pg_catalog.pg_database WHERE oid = ANY ($1) AND datname <> $2 ORDER BY oid";
+    let numbers: Vec<u32> = known.keys().copied().collect();
+    let rows = session.query("look for databases that were put aside", sql, &[&numbers, &server.database]).await?;
+    Ok(rows
+        .iter()
+        .filter_map(|row| {
+            let oid: u32 = row.get(0);
+            let (holds, way_back) = known.get(&oid)?.clone();
+            Some(Aside { name: row.get(1), oid, holds, way_back })
+        })
+        .collect())
 }
 
 #[async_trait]
@@ -45,57 +96,64 @@ impl Worker for DropKept {
     async fn plan(&self, cx: &Context) -> Result<Plan, WorkerError> {
         let server = Server::of(&cx.config, &self.database).await?;
         let session = admin(&server, &cx.knowledge.incident, "plan").await?;
-        let swapped = cx.knowledge.last_of(&self.swap, |fact| matches!(fact, Fact::Swapped { .. }));
-        let Some(Fact::Swapped { live_oid, kept, kept_oid, .. }) = swapped else {
-            return Err(WorkerError::new(
-                "find the kept database",
-                server.name(),
-                format!("The step {} has swapped nothing that still stands.", self.swap),
-                "There is nothing to drop.",
-            ));
-        };
         let mut plan = Plan::new(cx.step.clone(), identity(&session, &server).await?);
-        plan.type_name = Some(kept.clone());
-        plan.undo = String::from("None: what is dropped is gone.");
-        plan.commands = vec![format!("psql postgres -c 'DROP DATABASE {}'", ident(kept))];
-        plan.basis = serde_json::to_value(Basis { kept: kept.clone(), oid: *kept_oid }).unwrap_or_default();
-        match bearer(&session, kept).await? {
-            None => {
-                plan.nothing_to_do = Some(format!("{kept} is not there any more"));
+        let there = put_aside(cx, &session, &server).await?;
+        let chosen = match (cx.inputs.get(WHICH), there.as_slice()) {
+            (_, []) => {
+                plan.nothing_to_do = Some("no database of this incident is put aside any more".to_owned());
                 session.close().await;
                 return Ok(plan);
             }
-            Some((oid, _)) if oid != *kept_oid => {
-                plan.findings
-                    .push(Finding::blocking(format!("{kept} is another database than the one that was kept.")));
-            }
-            Some(_) => {}
+            (Some(name), _) => there.iter().find(|it| it.name == *name),
+            (None, [only]) => Some(only),
+            (None, _) => None,
+        };
+        if there.len() > 1 {
+            let choices =
+                there.iter().map(|it| Choice { value: it.name.clone(), label: format!("{}: {}", it.name, it.holds) });
+            plan.asks.push(Ask {
+                name: WHICH.to_owned(),
+                label: "Which database?".to_owned(),
+                kind: AskKind::Choice(choices.collect()),
+                value: chosen.map_or_else(String::new, |it| it.name.clone()),
+                required: true,
+                offered: false,
+            });
         }
-        if bearer(&session, &server.database).await?.map(|(oid, _)| oid) != Some(*live_oid) {
+        let Some(Aside { name, oid, holds, way_back }) = chosen else {
+            session.close().await;
+            return Ok(plan);
+        };
+        plan.type_name = Some(name.clone());
+        plan.undo = String::from("None: what is dropped is gone.");
+        plan.commands = vec![format!("psql postgres -c 'DROP DATABASE {}'", ident(name))];
+        plan.basis = serde_json::to_value(Basis { kept: name.clone(), oid: *oid }).unwrap_or_default();
+        plan.effects = vec![format!("Drops {name} ({}): {holds}", size_text(size(&session, name).await?))];
+        if *way_back {
+            plan.effects.push("Swapping back to it is not possible after this".to_owned());
+            let copy = cx.knowledge.facts.iter().rev().find_map(|known| match &known.fact {
+                Fact::SafetyDump { object, .. } => Some(object.key.clone()),
+                _ => None,
+            });
+            plan.findings.push(match copy {
+                Some(key) => Finding::good(format!("The safety dump {key} holds it as it was when that was made")),
+                None => Finding::warning(
+                    "There is no safety dump of this incident: this is the only copy of what was written after the dump",
+                ),
+            });
+        }
+        let ours = cx.knowledge.facts.iter().rev().find_map(|known| match &known.fact {
+            Fact::Swapped { live_oid, kept_oid, .. } => Some([*live_oid, *kept_oid]),
+            _ => None,
+        });
+        let live = bearer(&session, &server.database).await?.map(|(oid, _)| oid);
+        if *way_back && ours.is_some_and(|ours| !live.is_some_and(|live| ours.contains(&live))) {
             plan.findings.push(Finding::blocking(format!(
-                "Another database than the restored one bears the name {}: it was renamed since, and the kept one may be needed.",
+                "Another database than one of this incident's bears the name {}: it was renamed since, and this one may be needed.",
                 server.database
             )));
         }
-        let bytes = size(&session, kept).await?;
-        plan.effects = vec![
-            format!(
-                "Drops {kept} ({}): the data from before the swap, with everything that was written after the dump",
-                size_text(bytes)
-            ),
-            "Swapping back is not possible after this".to_owned(),
-        ];
-        plan.findings.extend(in_the_way(&session, kept, *kept_oid).await?);
-        let copy = cx.knowledge.facts.iter().rev().find_map(|known| match &known.fact {
-            Fact::SafetyDump { object, .. } => Some(object.key.clone()),
-            _ => None,
-        });
-        plan.findings.push(match copy {
-            Some(key) => Finding::good(format!("The safety dump {key} holds it as it was when that was made")),
-            None => Finding::warning(
-                "There is no safety dump of this incident: this is the only copy of what was written after the dump",
-            ),
-        });
+        plan.findings.extend(in_the_way(&session, name, *oid).await?);
         session.close().await;
         Ok(plan)
     }

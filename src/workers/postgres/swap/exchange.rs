@@ -8,7 +8,7 @@ use crate::workers::{Context, Disposition, Io, WorkerError};
 
 use super::super::server::{Server, application, ident};
 use super::super::session::Session;
-use super::gate::{admin, bearer, open};
+use super::gate::{PATIENCE, admin, bearer, open};
 use super::guard::Guard;
 
 const WHAT: &str = "exchange the databases";
@@ -61,7 +61,7 @@ pub(super) async fn exchange(cx: &Context, io: &Io, of: &Exchange<'_>) -> Result
     };
     drop(session);
     // Both may open it; that one of them says so is enough.
-    let opened = guard.open().await || open(server, live, Some((pid, &name))).await.is_ok();
+    let opened = guard.open().await || open(server, live, Some((pid, &name)), PATIENCE).await.is_ok();
     let now = async { bearer(&admin(server, &cx.knowledge.incident, "looks").await?, live).await }.await;
     match now {
         // The commit went through although its answer was lost.

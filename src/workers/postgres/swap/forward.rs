@@ -17,7 +17,7 @@ use super::super::sessions::{name_some, others, prepared};
 use super::super::target_lock::TargetLock;
 use super::super::unreadable_basis;
 use super::exchange::{Exchange, exchange};
-use super::gate::{admin, bearer, names, open};
+use super::gate::{PATIENCE, admin, bearer, in_the_way, names, open};
 
 const WHAT: &str = "swap the databases";
 
@@ -44,6 +44,9 @@ struct Basis {
     /// It bears the live name already: the step was opened again after it had swapped.
     #[serde(default)]
     already: bool,
+    /// Rows that the server's counters say were written into it before the swap.
+    #[serde(default)]
+    written: Option<u64>,
 }
 
 #[async_trait]
@@ -74,8 +77,8 @@ impl Worker for SwapDatabase {
             )];
             plan.type_name = Some(server.database.clone());
             plan.undo = String::from("Back by the same exchange (u): a few milliseconds.");
-            let (kept, live_oid) = already;
-            let basis = Basis { beside: (beside, oid), live_oid, kept, object, taken_at, already: true };
+            let (kept, live_oid, written) = already;
+            let basis = Basis { beside: (beside, oid), live_oid, kept, object, taken_at, already: true, written };
             plan.basis = serde_json::to_value(basis).unwrap_or_default();
             session.close().await;
             return Ok(plan);
@@ -137,7 +140,9 @@ impl Worker for SwapDatabase {
             )));
         }
         session.close().await;
-        let basis = Basis { beside: (beside, oid), live_oid: live.oid, kept, object, taken_at, already: false };
+        let written = written(cx, &server, &beside).await;
+        let live_oid = live.oid;
+        let basis = Basis { beside: (beside, oid), live_oid, kept, object, taken_at, already: false, written };
         plan.basis = serde_json::to_value(basis).unwrap_or_default();
         Ok(plan)
     }
@@ -145,7 +150,8 @@ impl Worker for SwapDatabase {
     async fn preflight(&self, cx: &Context, _plan: &Plan) -> Result<Vec<Finding>, WorkerError> {
         let server = Server::of(&cx.config, &self.database).await?;
         let session = admin(&server, &cx.knowledge.incident, "preflight").await?;
-        let findings = prepared(&session, &server).await?;
+        let mut findings = prepared(&session, &server).await?;
+        findings.extend(in_the_way(&session, &server.database).await?);
         session.close().await;
         Ok(findings)
     }
@@ -158,8 +164,8 @@ impl Worker for SwapDatabase {
         let _lock = TargetLock::take_on(&server, &own, &cx.knowledge.incident).await?;
         if basis.already {
             return match self.already(cx, &session, &server, basis.beside.1).await? {
-                Some((kept, oid)) if kept == basis.kept && oid == basis.live_oid => {
-                    Ok(Ran::Done(done(&server, &basis, 0)))
+                Some((kept, oid, _)) if kept == basis.kept && oid == basis.live_oid => {
+                    Ok(Ran::Done(done(&server, &basis)))
                 }
                 _ => Err(WorkerError::new(
                     WHAT,
@@ -171,7 +177,6 @@ impl Worker for SwapDatabase {
         }
         let (live, new) = both(&session, &server, &basis.beside.0, own.major).await?;
         let lacking = live.settings_for(&basis.beside.0, &new);
-        let written = written(cx, &server, &basis.beside.0).await;
         if live.oid != basis.live_oid || new.oid != basis.beside.1 || !lacking.is_empty() {
             return Err(WorkerError::new(
                 WHAT,
@@ -190,7 +195,7 @@ impl Worker for SwapDatabase {
             rights: &rights,
         };
         match exchange(cx, io, &of).await {
-            Ok(()) => Ok(Ran::Done(done(&server, &basis, written))),
+            Ok(()) => Ok(Ran::Done(done(&server, &basis))),
             Err(error) if io.cancel.is_cancelled() && error.cause.contains("old data is intact") => {
                 Ok(Ran::Stopped(error.cause))
             }
@@ -203,9 +208,9 @@ impl Worker for SwapDatabase {
         let server = Server::of(&cx.config, &self.database).await?;
         let session = admin(&server, &cx.knowledge.incident, "probe").await?;
         // The one thing that a probe changes: a fence that our own attempt left up keeps everybody out.
-        open(&server, &server.database, None).await?;
+        open(&server, &server.database, None, PATIENCE).await?;
         match bearer(&session, &server.database).await? {
-            Some((oid, true)) if oid == basis.beside.1 => Ok(Probe::Happened(done(&server, &basis, 0))),
+            Some((oid, true)) if oid == basis.beside.1 => Ok(Probe::Happened(done(&server, &basis))),
             Some((oid, true)) if oid == basis.live_oid => {
                 Ok(Probe::DidNot(format!("the old data is intact: {} bears the live name as before", server.name())))
             }
@@ -216,22 +221,22 @@ impl Worker for SwapDatabase {
 }
 
 impl SwapDatabase {
-    /// The kept database's name and number, where the restored one bears the live name already, by an earlier success of
-    /// this step.
+    /// The kept database's name and number, and what had been written by the swap, where the restored one bears the live
+    /// name already, by an earlier success of this step.
     async fn already(
         &self,
         cx: &Context,
         session: &Session,
         server: &Server,
         oid: u32,
-    ) -> Result<Option<(String, u32)>, WorkerError> {
+    ) -> Result<Option<(String, u32, Option<u64>)>, WorkerError> {
         let swapped =
             cx.knowledge.last_of(&cx.step, |fact| matches!(fact, Fact::Swapped { live_oid, .. } if *live_oid == oid));
-        let Some(Fact::Swapped { kept, kept_oid, .. }) = swapped else { return Ok(None) };
+        let Some(Fact::Swapped { kept, kept_oid, written, .. }) = swapped else { return Ok(None) };
         let bears = |found: Option<(u32, bool)>, number: u32| found.is_some_and(|(found, _)| found == number);
         let there =
             bears(bearer(session, &server.database).await?, oid) && bears(bearer(session, kept).await?, *kept_oid);
-        Ok(there.then(|| (kept.clone(), *kept_oid)))
+        Ok(there.then(|| (kept.clone(), *kept_oid, *written)))
     }
 }
 
@@ -292,6 +297,13 @@ async fn both(
     })
 }
 
+/// The logical replication slots of a database.
+pub(in super::super) async fn slots(session: &Session, database: &str) -> Result<Vec<String>, WorkerError> {
+    let sql = "SELECT slot_name::text FROM pg_catalog.pg_replication_slots WHERE database = $1 ORDER BY 1";
+    let rows = session.query("look for replication slots", sql, &[&database]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
 /// What depends on the database's number and stays with the old one.
 pub(in super::super) async fn hangs_on(
     session: &Session,
@@ -299,11 +311,9 @@ pub(in super::super) async fn hangs_on(
     oid: u32,
 ) -> Result<Vec<Finding>, WorkerError> {
     let doing = "look for what hangs on the database";
-    let slots = "SELECT slot_name::text FROM pg_catalog.pg_replication_slots WHERE database = $1 ORDER BY 1";
-    let slots = session.query(doing, slots, &[&server.database]).await?;
+    let names = slots(session, &server.database).await?;
     let mut findings = Vec::new();
-    if !slots.is_empty() {
-        let names: Vec<String> = slots.iter().map(|row| row.get(0)).collect();
+    if !names.is_empty() {
         findings.push(Finding::warning(format!(
             "Replication slots stay with the old database and must be made again in the new one: {}.",
             names.join(", ")
@@ -323,8 +333,8 @@ pub(in super::super) async fn hangs_on(
     Ok(findings)
 }
 
-/// Rows that were written into a database, by the server's counters; 0 where they cannot be read.
-pub(super) async fn written(cx: &Context, server: &Server, database: &str) -> u64 {
+/// Rows that were written into a database, by the server's counters; none where they cannot be read.
+pub(super) async fn written(cx: &Context, server: &Server, database: &str) -> Option<u64> {
     let sql = "SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::bigint FROM pg_catalog.pg_stat_user_tables";
     let count = async {
         let session =
@@ -333,7 +343,7 @@ pub(super) async fn written(cx: &Context, server: &Server, database: &str) -> u6
         session.close().await;
         Ok::<_, WorkerError>(count)
     };
-    count.await.ok().and_then(|count| u64::try_from(count).ok()).unwrap_or(0)
+    count.await.ok().and_then(|count| u64::try_from(count).ok())
 }
 
 fn commands(server: &Server, beside: &str, kept: &str, rights: &[String]) -> Vec<String> {
@@ -364,7 +374,7 @@ pub(super) fn count(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
-fn done(server: &Server, basis: &Basis, written: u64) -> Done {
+fn done(server: &Server, basis: &Basis) -> Done {
     let at = Timestamp::now();
     let evidence = vec![
         format!("{} is the database of {} ({})", server.name(), clock(basis.taken_at), basis.object.key),
@@ -377,7 +387,7 @@ fn done(server: &Server, basis: &Basis, written: u64) -> Done {
             came_from: basis.beside.0.clone(),
             kept: basis.kept.clone(),
             kept_oid: basis.live_oid,
-            written,
+            written: basis.written,
             at,
         },
         Fact::Restored { object: basis.object.clone(), taken_at: basis.taken_at, at },

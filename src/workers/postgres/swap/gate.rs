@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::incident::IncidentId;
+use crate::incident::{Finding, IncidentId};
 use crate::workers::WorkerError;
 
 use super::super::server::{Server, application, ident};
@@ -13,8 +13,11 @@ use super::super::session::Session;
 /// Renames are made from here: a database cannot be renamed from within.
 pub(super) const MAINTENANCE: &str = "postgres";
 /// For opening the live name: a server that restarts may take so long.
-const PATIENCE: Duration = Duration::from_mins(2);
+pub(super) const PATIENCE: Duration = Duration::from_mins(2);
+/// The guard's, behind which there is nobody: a server that recovers may take hours.
+pub(super) const LONG_PATIENCE: Duration = Duration::from_hours(24);
 const PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// A session from which databases are renamed.
 pub(super) async fn admin(server: &Server, incident: &IncidentId, what: &str) -> Result<Session, WorkerError> {
@@ -35,9 +38,15 @@ pub(super) async fn names(admin: &Session) -> Result<Vec<String>, WorkerError> {
 }
 
 /// Opens whichever database bears the live name, once the session `swapping` is gone: it may be about to commit.
-/// Goes on trying while the server cannot be reached.
-pub(super) async fn open(server: &Server, live: &str, swapping: Option<(i32, &str)>) -> Result<(), WorkerError> {
-    let deadline = Instant::now() + PATIENCE;
+/// Goes on trying for as long as `patience` says while the server cannot be reached.
+pub(super) async fn open(
+    server: &Server,
+    live: &str,
+    swapping: Option<(i32, &str)>,
+    patience: Duration,
+) -> Result<(), WorkerError> {
+    let deadline = Instant::now() + patience;
+    let mut pause = PAUSE;
     loop {
         let error = match try_open(server, live, swapping).await {
             Ok(()) => return Ok(()),
@@ -46,7 +55,8 @@ pub(super) async fn open(server: &Server, live: &str, swapping: Option<(i32, &st
         if Instant::now() > deadline {
             return Err(error);
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
@@ -66,4 +76,23 @@ async fn try_open(server: &Server, live: &str, swapping: Option<(i32, &str)>) ->
     }
     admin.close().await;
     Ok(())
+}
+
+/// Workers of the server that keep a database's name and do not end when its clients do: of a subscription, of an
+/// extension. Autovacuum is none: the server ends it by itself.
+pub(super) async fn in_the_way(admin: &Session, name: &str) -> Result<Vec<Finding>, WorkerError> {
+    let sql = "SELECT pid, backend_type FROM pg_catalog.pg_stat_activity WHERE datname = $1 \
+         AND backend_type NOT IN ('client backend', 'walsender', 'parallel worker', 'autovacuum worker', 'autovacuum launcher') ORDER BY 1";
+    let rows = admin.query("look for the server's own workers", sql, &[&name]).await?;
+    let worker = |row: &tokio_postgres::Row| format!("{} ({})", row.get::<_, String>(1), row.get::<_, i32>(0));
+    let workers: Vec<String> = rows.iter().map(worker).collect();
+    Ok(if workers.is_empty() {
+        Vec::new()
+    } else {
+        vec![Finding::blocking(format!(
+            "Workers of the server hold the name {name}: {}. Stop them first: ALTER SUBSCRIPTION … DISABLE for a \
+             subscription's, and as its manual says for an extension's.",
+            workers.join(", ")
+        ))]
+    })
 }

@@ -96,13 +96,15 @@ impl Guard {
         let _ = self.child.wait().await;
     }
 
-    /// Has it open the live name; false where it could not say that it did.
+    /// Has it open the live name; false where it could not say in time that it did. It goes on trying then, by itself.
     pub(super) async fn open(mut self) -> bool {
         drop(self.input);
         let mut said = String::new();
-        let heard = self.output.read_to_string(&mut said).await.is_ok();
-        let ended = self.child.wait().await.is_ok_and(|status| status.success());
-        heard && ended && said.trim_end() == OPEN
+        let tried = async {
+            let heard = self.output.read_to_string(&mut said).await.is_ok();
+            heard && self.child.wait().await.is_ok_and(|status| status.success())
+        };
+        tokio::time::timeout(gate::PATIENCE, tried).await.unwrap_or(false) && said.trim_end() == OPEN
     }
 }
 
@@ -150,7 +152,9 @@ async fn watch() -> Result<(), String> {
         return Ok(());
     }
     let (pid, application) = &order.swapping;
-    gate::open(&server, &order.live, Some((*pid, application))).await.map_err(|error| error.to_string())?;
+    gate::open(&server, &order.live, Some((*pid, application)), gate::LONG_PATIENCE)
+        .await
+        .map_err(|error| error.to_string())?;
     say(OPEN);
     Ok(())
 }

@@ -20,4 +20,4 @@ pub mod guard;
 pub use back::SwapBack;
 pub use drop::DropKept;
 pub use forward::SwapDatabase;
-pub(super) use forward::{hangs_on, identity};
+pub(super) use forward::{hangs_on, identity, slots};
