@@ -70,6 +70,7 @@ impl Person {
             origin: "test".to_owned(),
             database: "db".to_owned(),
             rto_seconds: 3600,
+            one_account: false,
             version: "0".to_owned(),
         };
         let folder = home.create(&id, &event(1, opening)).unwrap();
@@ -230,7 +231,7 @@ async fn a_disk_that_is_full_stops_the_engine() {
 
 /// Writes notes until one is refused; how many were acknowledged.
 async fn write_notes(socket: &Path) -> usize {
-    let mut link = wire::connect(socket, 0).await.unwrap();
+    let mut link = wire::connect(socket, 0, false).await.unwrap();
     let text = format!("a long note {}", "x".repeat(500));
     for id in 1.. {
         let command = incident::Command::Note { text: text.clone() };

@@ -9,11 +9,11 @@ use jiff::Timestamp;
 use relight::config::Config;
 use relight::engine::{self, Handle, Hands, Home, Input, Options};
 use relight::incident::{
-    Actor, AttemptId, Command, Digest, Event, EventKind, Fact, Finding, IncidentId, Inputs, Knowledge, Listing, Notice,
-    Outcome, OwedMessage, Plan, Refusal, State, StepStatus, TargetIdentity,
+    Actor, AttemptId, Channel, Command, Digest, Event, EventKind, Fact, Finding, IncidentId, Inputs, Knowledge,
+    Listing, Notice, Outcome, OwedMessage, Plan, Refusal, State, StepStatus, TargetIdentity,
 };
 use relight::runbook::{Step, StepId};
-use relight::wire::{self, FromEngine, Link, ToClient, ToEngine};
+use relight::wire::{self, Admission, FromEngine, Link, ToClient, ToEngine};
 use relight::workers::{Context, Disposition, Done, Io, Probe, Ran, Worker, WorkerError};
 use tokio::sync::mpsc;
 
@@ -132,6 +132,10 @@ impl Hands for Scripted {
         Ok(None)
     }
 
+    fn reads(&self, channel: Channel) -> bool {
+        channel == Channel::PagerDutyNote
+    }
+
     async fn send(&self, message: &OwedMessage, _: &Knowledge, again: bool) -> Result<String, WorkerError> {
         let mut script = self.script.lock().unwrap();
         script.sent.push((message.text.clone(), again));
@@ -166,6 +170,7 @@ impl Bench {
                 origin: "test".to_owned(),
                 database: "db".to_owned(),
                 rto_seconds: 3600,
+                one_account: false,
                 version: "0".to_owned(),
             },
         };
@@ -195,7 +200,8 @@ impl Bench {
         let (ready, wait) = std::sync::mpsc::channel::<Handle>();
         let ended = runtime.spawn(async move {
             engine::run(options, move |handle| {
-                drop(wire::serve(wire::bind(&socket).unwrap(), handle.clone()));
+                let listener = wire::bind(&socket, None).unwrap();
+                drop(wire::serve(vec![listener], &handle, &Arc::new(Admission::default())));
                 ready.send(handle).unwrap();
             })
             .await
@@ -234,7 +240,7 @@ struct Client {
 
 impl Client {
     async fn attach(socket: &Path) -> Self {
-        let link = wire::connect(socket, 0).await.unwrap();
+        let link = wire::connect(socket, 0, false).await.unwrap();
         let mut client = Self { link, state: None, notices: Vec::new(), next: 1 };
         client.until(|_, message| matches!(message, ToClient::CaughtUp { .. }).then_some(())).await;
         client

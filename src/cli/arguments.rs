@@ -6,7 +6,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::export::Format;
-use crate::incident::IncidentId;
+use crate::incident::{IncidentId, Seal};
 
 /// Bring a service back after data loss: a runbook with a keyboard approval for each step.
 ///
@@ -32,6 +32,9 @@ pub(super) struct Common {
     /// Where incidents are kept. Default: the config's state_dir, else $XDG_STATE_HOME/relight
     #[arg(long, global = true, value_name = "FOLDER")]
     pub(super) state_dir: Option<PathBuf>,
+    /// Let members of this unix group attach; `people` in the config says who of them may act
+    #[arg(long, global = true, value_name = "GROUP")]
+    pub(super) share_group: Option<String>,
     /// Draw with ASCII characters only
     #[arg(long, global = true)]
     pub(super) ascii: bool,
@@ -45,6 +48,22 @@ pub(super) enum Verb {
     Attach {
         /// The incident; may be left out when only one is open
         id: Option<IncidentId>,
+    },
+    /// Look on at an incident; nothing can be done in it from there
+    Watch {
+        /// The incident; may be left out when only one is open
+        id: Option<IncidentId>,
+    },
+    /// Write down how an incident stands for whoever takes over, or take it over
+    Handover {
+        /// The incident; may be left out when only one is open
+        id: Option<IncidentId>,
+        /// Read the page that waits, and take the incident over
+        #[arg(long)]
+        take: bool,
+        /// Say yes to the question whether you take over, which the page's digest answers: relight handover prints it
+        #[arg(long, requires = "take", value_name = "DIGEST")]
+        confirm: Option<String>,
     },
     /// Rehearse on a real, damaged database of its own
     Drill(DrillOptions),
@@ -74,6 +93,15 @@ pub(super) enum Verb {
     Audit {
         /// The incident
         id: IncidentId,
+        /// Print only the seal: the journal's last event and its digest, to keep elsewhere
+        #[arg(long)]
+        seal: bool,
+        /// Prove that the journal still holds what was sealed, such as 412:3f9a2c1b7d0e4455 of a note in PagerDuty
+        #[arg(long, value_name = "SEAL", conflicts_with = "seal")]
+        against: Option<Seal>,
+        /// As JSON
+        #[arg(long, conflicts_with = "seal")]
+        json: bool,
     },
     /// Check the config, the runbook, and every target that the runbook's checks name
     Check {

@@ -45,7 +45,7 @@ pub(super) fn drill(common: &Common, options: &DrillOptions) -> Result<Exit> {
         None => begin(&home, common, &mut |line| outln!("{line}"))?,
     };
     let common = with_config(common, &ready);
-    open_cockpit(&home, &id, &common)
+    open_cockpit(&home, &id, &common, false)
 }
 
 fn with_config(common: &Common, ready: &Ready) -> Common {
@@ -167,7 +167,7 @@ fn end_engines(home: &Home) -> Result<()> {
     for found in home.incidents()? {
         let drill = found.state.as_ref().is_ok_and(|state| state.environment == DRILL);
         let Ok(socket) = Home::socket(&found.id) else { continue };
-        if let (true, Ok(link)) = (drill, runtime.block_on(wire::connect(&socket, u64::MAX))) {
+        if let (true, Ok(link)) = (drill, runtime.block_on(wire::connect(&socket, u64::MAX, true))) {
             end_process(link.pid);
         }
     }
@@ -186,7 +186,7 @@ fn auto(home: &Home, common: &Common, json: bool) -> Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let played = runtime.block_on(async {
         let _hold = Hold::take(&ready.control_socket).await?;
-        let link = engine::connect_or_start(home, &id, &common).await?;
+        let link = engine::connect_or_start(home, &id, &common, false).await?;
         say(&format!("Incident {id}; its journal is {}", home.folder(&id).display()));
         let pid = link.pid;
         let played = rehearsal::play(link, &ready, &mut say).await;

@@ -12,9 +12,10 @@ use std::time::Duration;
 use crate::config::{Config, default_path};
 use crate::engine::{self, Home, Input, Options};
 use crate::incident::IncidentId;
-use crate::wire::{self, ConnectError, Link};
+use crate::wire::{self, Admission, ConnectError, Link};
 use color_eyre::Result;
 use color_eyre::eyre::{WrapErr as _, eyre};
+use tokio::net::UnixListener;
 
 use super::arguments::Common;
 use super::incidents::home;
@@ -26,16 +27,27 @@ const READY: &str = "ready";
 /// For a client on a bad link to read what the engine said last.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// Attaches to an incident's engine; starts one where none runs.
-pub(super) async fn connect_or_start(home: &Home, id: &IncidentId, common: &Common) -> Result<Link> {
+/// Attaches to an incident's engine; starts one where none runs, unless the incident is somebody else's. With `watch` only
+/// to look on.
+pub(super) async fn connect_or_start(home: &Home, id: &IncidentId, common: &Common, watch: bool) -> Result<Link> {
+    let own = rustix::process::getuid().as_raw();
+    if let Some(owner) = home.owner(id).filter(|owner| *owner != own && own != 0) {
+        return match wire::connect(&home.shared_socket(id)?, 0, watch).await {
+            Ok(link) => Ok(link),
+            Err(ConnectError::Nobody) => Err(eyre!(
+                "no engine runs for {id}, or it is not shared; the incident is of uid {owner}, whose account starts one: relight attach {id}"
+            )),
+            Err(error) => Err(error.into()),
+        };
+    }
     let socket = Home::socket(id)?;
-    match wire::connect(&socket, 0).await {
+    match wire::connect(&socket, 0, watch).await {
         Ok(link) => return Ok(link),
         Err(ConnectError::Nobody) => {}
         Err(error) => return Err(error.into()),
     }
     spawn(home, id, common)?;
-    Ok(wire::connect(&socket, 0).await?)
+    Ok(wire::connect(&socket, 0, watch).await?)
 }
 
 /// Starts an engine and waits until it says that it is ready, or why it cannot be.
@@ -46,6 +58,9 @@ fn spawn(home: &Home, id: &IncidentId, common: &Common) -> Result<()> {
     command.arg("engine").arg(id.as_str()).arg("--state-dir").arg(home.root());
     if let Some(config) = &common.config {
         command.arg("--config").arg(std::path::absolute(config)?);
+    }
+    if let Some(group) = &common.share_group {
+        command.arg("--share-group").arg(group);
     }
     let mut child = command
         .current_dir("/")
@@ -99,7 +114,10 @@ pub(super) fn serve(common: &Common, id: &IncidentId) -> Result<Exit> {
         let folder = home.folder(id);
         let config = Arc::new(Config::load(&config_path(common, &folder))?);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        runtime.block_on(run(id, folder, config, log))
+        let group = share_group(common, &folder, &config)?;
+        let admission = Admission::of(group.as_deref(), config.people.approvers.clone())
+            .wrap_err("the group that the incident is shared with")?;
+        runtime.block_on(run(&home, id, config, admission, log))
     })();
     if let Err(report) = &result {
         let report: &color_eyre::Report = report;
@@ -109,15 +127,38 @@ pub(super) fn serve(common: &Common, id: &IncidentId) -> Result<Exit> {
     result.map(|()| Exit::Done)
 }
 
-async fn run(id: &IncidentId, folder: PathBuf, config: Arc<Config>, log: Lines) -> Result<()> {
-    let socket = Home::socket(id)?;
+/// The group to share with: named now, when the incident was started, or in the config.
+fn share_group(common: &Common, folder: &Path, config: &Config) -> Result<Option<String>> {
+    let kept = folder.join("share-group");
+    if let Some(group) = &common.share_group {
+        std::fs::write(&kept, group)?;
+    }
+    let kept = std::fs::read_to_string(kept).ok();
+    Ok(kept.or_else(|| config.people.group.clone()))
+}
+
+/// The sockets to listen on: the owner's, and one in the incident's folder where that is shared.
+fn listeners(home: &Home, id: &IncidentId, gid: Option<u32>) -> Result<Vec<UnixListener>> {
+    let own = Home::socket(id)?;
+    let place = |path: &Path| format!("the socket {} cannot be made", path.display());
+    let mut all = vec![wire::bind(&own, None).wrap_err_with(|| place(&own))?];
+    if let Some(gid) = gid {
+        home.share(id, gid)?;
+        let shared = home.shared_socket(id)?;
+        all.push(wire::bind(&shared, Some(gid)).wrap_err_with(|| place(&shared))?);
+    }
+    Ok(all)
+}
+
+async fn run(home: &Home, id: &IncidentId, config: Arc<Config>, admission: Admission, log: Lines) -> Result<()> {
     let hands = Arc::new(super::hands::Workers::new(Arc::clone(&config)));
-    let mut server = Err(std::io::Error::from(std::io::ErrorKind::NotConnected));
-    let options = Options { folder, config, hands };
-    // The journal is held when the socket is bound, so a socket file in the way is a dead engine's.
-    let ended = engine::run(options, |handle| match wire::bind(&socket) {
-        Ok(listener) => {
-            server = Ok(wire::serve(listener, handle.clone()));
+    let mut server = None;
+    let options = Options { folder: home.folder(id), config, hands };
+    let admission = Arc::new(admission);
+    // The journal is held when the sockets are bound, so a socket file in the way is a dead engine's.
+    let ended = engine::run(options, |handle| {
+        let bound = listeners(home, id, admission.gid()).map(|all| wire::serve(all, &handle, &admission));
+        if bound.is_ok() {
             tokio::spawn(log.tell(handle.clone()));
             let ending = signals::asked_to_end();
             tokio::spawn(async move {
@@ -125,20 +166,22 @@ async fn run(id: &IncidentId, folder: PathBuf, config: Arc<Config>, log: Lines) 
                 handle.send(Input::Shutdown).await;
             });
             say(READY);
-        }
-        Err(error) => {
-            server = Err(error);
+        } else {
             tokio::spawn(async move { handle.send(Input::Shutdown).await });
         }
+        server = Some(bound);
     })
     .await;
-    if let (Err(_), Err(_)) = (&ended, &server) {
-        // It did not come so far as to bind the socket.
+    let Some(server) = server else {
+        // It did not come so far as to bind a socket.
         return Ok(ended?);
-    }
-    let server = server.wrap_err_with(|| format!("the socket {} cannot be made", socket.display()))?;
+    };
+    let server = server?;
     // Nobody new may come; whoever still looks on is told by the connection's end.
-    let _ = std::fs::remove_file(&socket);
+    let _ = std::fs::remove_file(Home::socket(id)?);
+    if let Ok(shared) = home.shared_socket(id) {
+        let _ = std::fs::remove_file(shared);
+    }
     server.finish(LAST_WORDS).await;
     Ok(ended?)
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use color_eyre::Result;
 use color_eyre::eyre::{WrapErr as _, eyre};
 
-use crate::incident::{IncidentId, State};
+use crate::incident::{IncidentId, Seal, State};
 use crate::{export, journal};
 
 use super::Exit;
@@ -15,8 +15,8 @@ use super::arguments::{Common, ExportFormat};
 use super::exit::Usage;
 use super::incidents::home;
 
-/// An incident's state, from its journal.
-pub(super) fn read_state(common: &Common, id: &IncidentId) -> Result<State> {
+/// An incident's state, from its journal, and the journal's seal.
+pub(super) fn read_state(common: &Common, id: &IncidentId) -> Result<(State, Seal)> {
     let home = home(common)?;
     let path = home.folder(id).join(journal::FILE);
     if !path.exists() {
@@ -27,11 +27,14 @@ pub(super) fn read_state(common: &Common, id: &IncidentId) -> Result<State> {
         .into());
     }
     let history = journal::read(&path)?;
-    State::replay(&history.events).map_err(|error| eyre!("{error}"))
+    let seal = Seal { seq: history.events.len() as u64, head: history.head.clone() };
+    let state = State::replay(&history.events).map_err(|error| eyre!("{error}"))?;
+    Ok((state, seal))
 }
 
 pub(super) fn export(common: &Common, id: &IncidentId, format: ExportFormat, output: Option<&Path>) -> Result<Exit> {
-    let text = export::export(&read_state(common, id)?, format.into());
+    let (state, seal) = read_state(common, id)?;
+    let text = export::export(&state, format.into(), Some(&seal));
     match output {
         None => {
             let mut out = std::io::stdout().lock();

@@ -34,8 +34,17 @@ impl Hands for Workers {
         workers::snapshot::list_snapshots(&self.config, from, database, knowledge.onset, knowledge.now).await.map(Some)
     }
 
+    fn reads(&self, channel: Channel) -> bool {
+        match channel {
+            Channel::PagerDutyNote => true,
+            Channel::SlackMessage => workers::slack::reads(&self.config),
+        }
+    }
+
     async fn send(&self, message: &OwedMessage, knowledge: &Knowledge, again: bool) -> Result<String, WorkerError> {
-        let Channel::PagerDutyNote = message.channel;
+        if message.channel == Channel::SlackMessage {
+            return workers::slack::send_owed(&self.config, &knowledge.incident, message, again).await;
+        }
         let incident = knowledge.facts.iter().rev().find_map(|known| match &known.fact {
             crate::incident::Fact::PagerDuty { id, .. } => Some(id.clone()),
             _ => None,

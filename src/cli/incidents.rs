@@ -91,6 +91,7 @@ pub(super) fn create(home: &Home, loaded: &Loaded, common: &Common) -> Result<In
             origin,
             database,
             rto_seconds: loaded.config.rto_target.as_secs(),
+            one_account: loaded.config.people.one_account,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         },
     };
@@ -105,15 +106,21 @@ pub(super) fn start(common: &Common) -> Result<Exit> {
     let loaded = config(common)?;
     let home = home(common)?;
     let id = create(&home, &loaded, common)?;
-    open_cockpit(&home, &id, common)
+    open_cockpit(&home, &id, common, false)
 }
 
-pub(super) fn attach(common: &Common, id: Option<IncidentId>) -> Result<Exit> {
-    need_terminal("relight attach")?;
+pub(super) fn attach(common: &Common, id: Option<IncidentId>, watch: bool) -> Result<Exit> {
+    need_terminal(if watch { "relight watch" } else { "relight attach" })?;
     let home = home(common)?;
+    let id = named_or_only(&home, id)?;
+    open_cockpit(&home, &id, common, watch)
+}
+
+/// The incident that was named, or the only one that is open.
+pub(super) fn named_or_only(home: &Home, id: Option<IncidentId>) -> Result<IncidentId> {
     let id = match id {
         Some(id) => id,
-        None => only_open(&home)?,
+        None => only_open(home)?,
     };
     if !home.folder(&id).is_dir() {
         return Err(Usage(format!(
@@ -122,7 +129,7 @@ pub(super) fn attach(common: &Common, id: Option<IncidentId>) -> Result<Exit> {
         ))
         .into());
     }
-    open_cockpit(&home, &id, common)
+    Ok(id)
 }
 
 fn only_open(home: &Home) -> Result<IncidentId> {
@@ -152,7 +159,7 @@ pub(super) fn bare(common: &Common) -> Result<Exit> {
     let home = home(common)?;
     let open: Vec<Found> = home.incidents()?.into_iter().filter(|found| is_open(found) && !is_drill(found)).collect();
     if let [only] = open.as_slice() {
-        return open_cockpit(&home, &only.id.clone(), common);
+        return open_cockpit(&home, &only.id.clone(), common, false);
     }
     if open.is_empty() {
         let loaded = config(common)?;
@@ -167,7 +174,7 @@ pub(super) fn bare(common: &Common) -> Result<Exit> {
             return Ok(Exit::Done);
         }
         let id = create(&home, &loaded, common)?;
-        return open_cockpit(&home, &id, common);
+        return open_cockpit(&home, &id, common, false);
     }
     print_table(&open);
     outln!("\nSeveral incidents are open: relight attach ID");
@@ -175,16 +182,17 @@ pub(super) fn bare(common: &Common) -> Result<Exit> {
 }
 
 /// Starts the incident's engine if none runs, and shows the cockpit.
-pub(super) fn open_cockpit(home: &Home, id: &IncidentId, common: &Common) -> Result<Exit> {
+pub(super) fn open_cockpit(home: &Home, id: &IncidentId, common: &Common, watch: bool) -> Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         // A drill's sandbox ends an hour after the last one who looks at it.
         let _hold = super::drill::hold(&home.folder(id)).await;
-        let link = engine::connect_or_start(home, id, common).await?;
+        let link = engine::connect_or_start(home, id, common, watch).await?;
         let options = tui::Options {
             ascii: common.ascii,
             export_dir: std::env::current_dir().unwrap_or_else(|_| home.folder(id)),
-            export: Box::new(|state, kind| export::export(state, format_of(kind))),
+            export: Box::new(|state, kind, seal| export::export(state, format_of(kind), seal)),
+            handover: Box::new(|state, seal| export::handover(state, Timestamp::now(), seal)),
         };
         super::log::to_the_pane();
         let exit = tui::run(link, options).await?;

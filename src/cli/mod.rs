@@ -7,6 +7,7 @@ mod drill;
 mod engine;
 mod exit;
 mod export;
+mod handover;
 mod hands;
 mod incidents;
 mod info;
@@ -56,12 +57,16 @@ fn run(arguments: Arguments) -> color_eyre::Result<Exit> {
     match arguments.verb {
         None => incidents::bare(&common),
         Some(Verb::Start) => incidents::start(&common),
-        Some(Verb::Attach { id }) => incidents::attach(&common, id),
+        Some(Verb::Attach { id }) => incidents::attach(&common, id, false),
+        Some(Verb::Watch { id }) => incidents::attach(&common, id, true),
+        Some(Verb::Handover { id, take, confirm }) => handover::handover(&common, id, take, confirm.as_deref()),
         Some(Verb::Drill(options)) => drill::drill(&common, &options),
         Some(Verb::Rehearse(options)) => rehearse::rehearse(&common, &options),
         Some(Verb::List { json, all }) => incidents::list(&common, json, all),
         Some(Verb::Export { id, format, output }) => export::export(&common, &id, format, output.as_deref()),
-        Some(Verb::Audit { id }) => audit::audit(&common, &id),
+        Some(Verb::Audit { id, seal, against, json }) => {
+            audit::audit(&common, &id, &audit::Wanted { seal, against, json })
+        }
         Some(Verb::Check { json }) => check::check(&common, json),
         Some(Verb::Runbook { verb }) => runbook::run(&common, verb),
         Some(Verb::Info { json }) => info::info(&common, json),

@@ -42,6 +42,7 @@ fn show(runbook: &Runbook) {
                 Approval::None => "reads only",
                 Approval::Confirm => "confirm",
                 Approval::Type => "type the name",
+                Approval::TwoPerson => "two people type the name",
             };
             outln!("  {:<26} {:<22} {:<20} {}", step.id.as_str(), step.action.name(), approval, step.title);
             if !step.needs.is_empty() {

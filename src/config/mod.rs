@@ -10,8 +10,8 @@ mod targets;
 pub use load::{ConfigError, default_path};
 pub use secret::{SecretError, SecretSource};
 pub use targets::{
-    Bridge, Command, Folder, Grafana, Header, Http, Kubernetes, LaunchDarkly, PagerDuty, Panel, Postgres, Redis, S3,
-    Slack, SslMode, Value,
+    Bridge, Command, Folder, Grafana, Header, Http, Kubernetes, LaunchDarkly, PagerDuty, Panel, People, Postgres,
+    Redis, S3, Slack, SslMode, Value,
 };
 
 use std::collections::BTreeMap;
@@ -35,6 +35,9 @@ pub struct Config {
     pub http_timeout: jiff::SignedDuration,
     /// Where incidents are kept.
     pub state_dir: Option<PathBuf>,
+    /// `[people]`
+    #[serde(default)]
+    pub people: People,
     /// `[postgres.NAME]`
     #[serde(default)]
     pub postgres: BTreeMap<String, Postgres>,
@@ -123,7 +126,7 @@ impl Config {
         sources.extend(self.command.values().flat_map(|command| command.env.values()).filter_map(Value::secret));
         sources.extend(self.pagerduty.iter().map(|target| &target.token));
         sources.extend(self.launchdarkly.iter().map(|target| &target.token));
-        sources.extend(self.slack.iter().map(|target| &target.token));
+        sources.extend(self.slack.iter().flat_map(|target| target.token.iter().chain(&target.webhook)));
         sources.extend(self.grafana.iter().map(|target| &target.token));
         sources
     }

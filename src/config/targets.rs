@@ -24,6 +24,20 @@ pub enum SslMode {
     VerifyFull,
 }
 
+/// Who besides the account that started an incident may attach to it, and what they may do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct People {
+    /// The unix group whose members may look on; none for nobody else.
+    pub group: Option<String>,
+    /// Accounts of that group that may act as well, by their login names.
+    #[serde(default)]
+    pub approvers: Vec<String>,
+    /// The two approvals of a `two_person` step may come from one account; recorded as asserted then.
+    #[serde(default)]
+    pub one_account: bool,
+}
+
 /// A PostgreSQL database.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -252,10 +266,12 @@ pub struct LaunchDarkly {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Slack {
-    /// Bot token.
-    pub token: SecretSource,
+    /// Bot token; with it goes the channel's id.
+    pub token: Option<SecretSource>,
     /// Channel id.
-    pub channel: String,
+    pub channel: Option<String>,
+    /// An incoming webhook's address instead of both. What was posted by it cannot be read back.
+    pub webhook: Option<SecretSource>,
     /// What people call the channel.
     pub channel_name: String,
     /// Default `https://slack.com/api`.

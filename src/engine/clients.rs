@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::mpsc;
 
-use crate::incident::{Event, Notice, Refusal};
+use crate::incident::{Event, Notice, Person, Refusal, Seal};
 
-use super::ClientId;
+use super::{ClientId, Seat};
 
 /// Messages that may wait for one client. One that reads slower is let go: it attaches again where it left off.
 const QUEUE: usize = 4096;
@@ -20,6 +20,8 @@ const NOTICE_BYTES: usize = 1 << 20;
 pub enum Outgoing {
     /// Something happened.
     Event(Arc<Event>),
+    /// The journal's end, after what happened.
+    Sealed(Arc<Seal>),
     /// Something to show.
     Notice(Arc<Notice>),
     /// A command was dealt with.
@@ -55,6 +57,7 @@ impl Subscription {
 
 #[derive(Debug)]
 struct Client {
+    seat: Seat,
     tx: mpsc::Sender<(Outgoing, usize)>,
     waiting: Arc<AtomicUsize>,
 }
@@ -79,7 +82,7 @@ fn weight(message: &Outgoing) -> usize {
             Notice::Snapshots(listing) => listing.rows.len() * 256,
             _ => 512,
         },
-        Outgoing::Event(_) | Outgoing::Reply { .. } => 0,
+        Outgoing::Event(_) | Outgoing::Sealed(_) | Outgoing::Reply { .. } => 0,
     }
 }
 
@@ -90,11 +93,27 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    pub(super) fn add(&mut self, id: ClientId) -> Subscription {
+    pub(super) fn add(&mut self, id: ClientId, seat: Seat) -> Subscription {
         let (tx, rx) = mpsc::channel(QUEUE);
         let waiting = Arc::new(AtomicUsize::new(0));
-        self.all.insert(id, Client { tx, waiting: Arc::clone(&waiting) });
+        self.all.insert(id, Client { seat, tx, waiting: Arc::clone(&waiting) });
         Subscription { rx, waiting }
+    }
+
+    /// Who a client is.
+    pub(super) fn seat(&self, id: ClientId) -> Option<&Seat> {
+        self.all.get(&id).map(|client| &client.seat)
+    }
+
+    /// Everybody who is attached, each account once, with whether it only looks on.
+    pub(super) fn people(&self) -> Vec<Person> {
+        let mut people: BTreeMap<(Option<u32>, bool), Person> = BTreeMap::new();
+        for client in self.all.values() {
+            let watches = client.seat.watching.is_some();
+            let person = Person { name: client.seat.actor.name.clone(), uid: client.seat.actor.uid, watches };
+            people.insert((person.uid, watches), person);
+        }
+        people.into_values().collect()
     }
 
     pub(super) fn remove(&mut self, id: ClientId) {

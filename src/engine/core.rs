@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use crate::incident::{
-    Actor, Command, Decision, Digest, Effect, Event, EventKind, PendingPlans, Plan, Refusal, ReplayError, Report,
-    State, decide, effects, owed, react, recover,
+    Actor, Command, Decision, Effect, Event, EventKind, Footing, PendingPlans, Plan, Refusal, ReplayError, Report,
+    Seal, State, decide, effects, owed, react, recover,
 };
 use crate::journal::{History, Journal, JournalError};
 
@@ -76,7 +76,7 @@ impl Core {
         if let Some(why) = &self.stopped {
             return (Err(Refusal::JournalStopped { why: why.clone() }), Changes::default());
         }
-        let Decision { events, effects } = match decide(&self.state, &self.plans, command, now) {
+        let Decision { events, effects } = match decide(&self.state, &self.plans, actor, command, now) {
             Ok(decision) => decision,
             Err(refusal) => return (Err(refusal), Changes::default()),
         };
@@ -102,18 +102,24 @@ impl Core {
         self.commit(&Actor::engine(), kinds, now)
     }
 
-    /// Keeps a plan for approval. `context` is what [`State::context`] was when the worker began to plan.
-    pub fn keep_plan(&mut self, mut plan: Plan, context: Digest) -> Plan {
-        plan.context = context;
-        self.plans.put(plan.clone());
+    /// Keeps a plan for approval. `footing` is what it was when the worker began to plan.
+    pub fn keep_plan(&mut self, mut plan: Plan, footing: Footing, now: Timestamp) -> Plan {
+        plan.context = footing.digest();
+        self.plans.put(plan.clone(), footing, now);
         plan
+    }
+
+    /// The journal's end as it is now.
+    #[must_use]
+    pub fn seal(&self) -> Seal {
+        Seal { seq: self.state.seq, head: self.journal.head().to_owned() }
     }
 
     fn commit(&mut self, actor: &Actor, kinds: Vec<EventKind>, now: Timestamp) -> Result<Changes, JournalError> {
         let mut changes = Changes::default();
         self.commit_batch(actor, kinds, now, &mut changes)?;
         loop {
-            let owed = owed(&self.state);
+            let owed = owed(&self.state, self.journal.head());
             if owed.is_empty() || changes.events.is_empty() {
                 return Ok(changes);
             }

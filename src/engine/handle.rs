@@ -4,13 +4,22 @@ use std::path::PathBuf;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::incident::{Actor, Command, IncidentId, Notice, Query, Refusal, Report};
+use crate::incident::{Actor, Command, Footing, IncidentId, Notice, Query, Refusal, Report, Seal};
 
 use super::Subscription;
 
 /// A connection's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(pub u64);
+
+/// Whom a connection belongs to, and whether they may act.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seat {
+    /// The account at the socket's other end, from the kernel and never from the client's word.
+    pub actor: Actor,
+    /// Why they may not act; none where they may.
+    pub watching: Option<String>,
+}
 
 /// Everything that the loop deals with.
 #[derive(Debug)]
@@ -19,6 +28,8 @@ pub enum Input {
     Connect {
         /// Its number.
         client: ClientId,
+        /// Who it is.
+        seat: Seat,
         /// Where its view begins.
         reply: oneshot::Sender<Joined>,
     },
@@ -33,8 +44,6 @@ pub enum Input {
         client: ClientId,
         /// The client's number for the command.
         id: u64,
-        /// Who asks; from the socket, never from the client's word.
-        actor: Actor,
         /// What.
         command: Command,
     },
@@ -49,12 +58,12 @@ pub enum Input {
     },
     /// A task tells what came of its work.
     Report(Report),
-    /// A plan was worked out; `context` is the footing that it was made on.
+    /// A plan was worked out.
     Planned {
         /// The report.
         report: Report,
-        /// Digest of the footing.
-        context: crate::incident::Digest,
+        /// What it was made on.
+        footing: Footing,
     },
     /// A task shows something.
     Notice(Notice),
@@ -81,8 +90,8 @@ pub struct Joined {
     pub journal: PathBuf,
     /// Bytes of it that are history.
     pub length: u64,
-    /// The last event in it.
-    pub seq: u64,
+    /// The last event in it, and its digest.
+    pub seal: Seal,
     /// What comes after.
     pub subscription: Subscription,
 }
@@ -104,9 +113,9 @@ impl Handle {
     }
 
     /// Joins as a client; none when the engine has ended.
-    pub async fn connect(&self, client: ClientId) -> Option<Joined> {
+    pub async fn connect(&self, client: ClientId, seat: Seat) -> Option<Joined> {
         let (reply, joined) = oneshot::channel();
-        self.0.send(Input::Connect { client, reply }).await.ok()?;
+        self.0.send(Input::Connect { client, seat, reply }).await.ok()?;
         joined.await.ok()
     }
 }

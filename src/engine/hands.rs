@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::incident::{Knowledge, Listing, OwedMessage};
+use crate::incident::{Channel, Knowledge, Listing, OwedMessage};
 use crate::runbook::Step;
 use crate::workers::{Worker, WorkerError};
 
@@ -14,6 +14,9 @@ pub trait Hands: Send + Sync + 'static {
 
     /// The dumps to choose from, judged; none where the runbook has no such step.
     async fn list(&self, step: &Step, knowledge: &Knowledge) -> Result<Option<Listing>, WorkerError>;
+
+    /// Whether what was sent there can be looked for before it is sent again.
+    fn reads(&self, channel: Channel) -> bool;
 
     /// Sends a message and gives the receiver's id of it. `again` says that it may have arrived before, so the
     /// receiver must be looked at first.

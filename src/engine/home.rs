@@ -1,12 +1,15 @@
 //! Where incidents live on disk, and where their sockets are.
 
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::incident::{Event, EventKind, IncidentId, State};
 use crate::journal::{self, Journal, JournalError};
+
+/// Bytes of a socket's path: 108, less the one that ends it.
+const LONGEST_SOCKET: usize = 107;
 
 /// Why a folder of ours cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +25,9 @@ pub enum HomeError {
         "neither XDG_STATE_HOME nor HOME is set, so there is nowhere to keep incidents; set state_dir in the config"
     )]
     Nowhere,
+    /// A socket's path must be shorter.
+    #[error("the path {} is too long for a socket: set a shorter state_dir in the config to share incidents", .0.display())]
+    TooLong(PathBuf),
     /// The journal cannot be used.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -96,6 +102,39 @@ impl Home {
         make(&folder.join("work"), false)?;
         Journal::create(&folder)?.append(std::slice::from_ref(opening))?;
         Ok(folder)
+    }
+
+    /// Lets members of a group find an incident, read its journal and reach its engine's shared socket. Outputs and
+    /// everything else stay the owner's.
+    ///
+    /// # Errors
+    /// The system says no: the owner is not a member of the group, or a folder on the way is somebody else's.
+    pub fn share(&self, id: &IncidentId, gid: u32) -> Result<(), HomeError> {
+        let folder = self.folder(id);
+        let open = |path: &Path, mode: u32| {
+            std::os::unix::fs::chown(path, None, Some(gid))
+                .and_then(|()| std::fs::set_permissions(path, Permissions::from_mode(mode)))
+                .map_err(|error| HomeError::Io(path.to_owned(), error))
+        };
+        // Whoever may pass may not list what else is there; the incidents are listed by their journals.
+        open(&self.root.join("incidents"), 0o750)?;
+        open(&folder, 0o750)?;
+        open(&folder.join(journal::FILE), 0o640)
+    }
+
+    /// The socket that an incident's engine shares with a group: in the incident's folder, which they can enter.
+    ///
+    /// # Errors
+    /// Its path is longer than a socket's may be.
+    pub fn shared_socket(&self, id: &IncidentId) -> Result<PathBuf, HomeError> {
+        let path = self.folder(id).join("s");
+        if path.as_os_str().len() > LONGEST_SOCKET { Err(HomeError::TooLong(path)) } else { Ok(path) }
+    }
+
+    /// The user that an incident belongs to.
+    #[must_use]
+    pub fn owner(&self, id: &IncidentId) -> Option<u32> {
+        std::fs::metadata(self.folder(id)).ok().map(|meta| meta.uid())
     }
 
     /// Every incident on disk, newest first. One that cannot be read is listed with the reason.

@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 
 use crate::config::Config;
 use crate::incident::{
-    Actor, AttemptId, Command, Effect, EventKind, Knowledge, MessageId, Notice, Query, Refusal, ReplayError, Report,
-    State, StepStatus,
+    AttemptId, Command, Effect, EventKind, Knowledge, MessageId, Notice, Query, Refusal, ReplayError, Report, State,
+    StepStatus,
 };
 use crate::journal::{self, Journal, JournalError};
 use crate::runbook::StepId;
@@ -22,7 +22,7 @@ use super::handle::Joined;
 use super::outbox::{Outbox, Owed};
 use super::sink::log_path;
 use super::supervisor::Supervisor;
-use super::{Changes, ClientId, Core, Handle, Hands, Input};
+use super::{Changes, ClientId, Core, Handle, Hands, Input, Seat};
 
 /// Inputs that may wait for the loop. Commands and reports wait for room; notices are dropped.
 const INPUTS: usize = 1024;
@@ -69,7 +69,7 @@ pub async fn run(options: Options, serve: impl FnOnce(Handle)) -> Result<(), Eng
             options.folder.clone(),
             handle.clone(),
         ),
-        outbox: Outbox::start(Arc::clone(&options.hands), handle.clone()),
+        outbox: Outbox::start(&options.hands, &handle),
         clients: Clients::default(),
         shown: Shown::default(),
         folder: options.folder,
@@ -131,7 +131,7 @@ impl Shown {
                 self.log.push_back(Arc::clone(notice));
                 return;
             }
-            Notice::Planned { .. } | Notice::Output { .. } | Notice::OutboxWaits { .. } => return,
+            Notice::Planned { .. } | Notice::Output { .. } | Notice::OutboxWaits { .. } | Notice::People(_) => return,
         };
         *place = Some(Arc::clone(notice));
     }
@@ -161,16 +161,19 @@ struct Loop {
 impl Loop {
     fn handle(&mut self, core: &mut Core, input: Input) {
         match input {
-            Input::Connect { client, reply } => self.connect(core, client, reply),
-            Input::Disconnect { client } => self.clients.remove(client),
-            Input::Command { client, id, actor, command } => self.command(core, client, id, &actor, &command),
+            Input::Connect { client, seat, reply } => self.connect(core, client, seat, reply),
+            Input::Disconnect { client } => {
+                self.clients.remove(client);
+                self.tell_people();
+            }
+            Input::Command { client, id, command } => self.command(core, client, id, &command),
             Input::Query { client, id, query } => self.query(core, client, id, &query),
             Input::Report(report) => self.report(core, &report),
-            Input::Planned { report, context } => {
+            Input::Planned { report, footing } => {
                 let Report::Planned { step, result } = report else {
                     return;
                 };
-                let result = result.map(|plan| Box::new(core.keep_plan(*plan, context)));
+                let result = result.map(|plan| Box::new(core.keep_plan(*plan, footing, Timestamp::now())));
                 self.show(Notice::Planned { step, result });
             }
             Input::Notice(notice) => self.show(notice),
@@ -186,8 +189,8 @@ impl Loop {
         }
     }
 
-    fn connect(&mut self, core: &Core, client: ClientId, reply: tokio::sync::oneshot::Sender<Joined>) {
-        let subscription = self.clients.add(client);
+    fn connect(&mut self, core: &Core, client: ClientId, seat: Seat, reply: tokio::sync::oneshot::Sender<Joined>) {
+        let subscription = self.clients.add(client, seat);
         for notice in self.shown.all() {
             self.clients.tell(client, Outgoing::Notice(Arc::clone(notice)));
         }
@@ -195,17 +198,30 @@ impl Loop {
             incident: core.state().id.clone(),
             journal: self.folder.join(journal::FILE),
             length: core.journal_length(),
-            seq: core.state().seq,
+            seal: core.seal(),
             subscription,
         };
         if reply.send(joined).is_err() {
             self.clients.remove(client);
         }
+        self.tell_people();
     }
 
-    fn command(&mut self, core: &mut Core, client: ClientId, id: u64, actor: &Actor, command: &Command) {
+    /// Tells everybody who else is there.
+    fn tell_people(&mut self) {
+        let people = Notice::People(self.clients.people());
+        self.clients.broadcast(&Outgoing::Notice(Arc::new(people)));
+    }
+
+    fn command(&mut self, core: &mut Core, client: ClientId, id: u64, command: &Command) {
+        // One that was let go meanwhile hears no answer, and nothing is done in its name.
+        let Some(seat) = self.clients.seat(client).cloned() else { return };
+        if let Some(why) = seat.watching {
+            self.clients.tell(client, Outgoing::Reply { id, result: Err(Refusal::Watching { why }) });
+            return;
+        }
         let before = core.stopped().is_some();
-        let (result, changes) = core.command(actor, command, Timestamp::now());
+        let (result, changes) = core.command(&seat.actor, command, Timestamp::now());
         self.follow(core, changes);
         self.tell_if_stopped(core, before);
         self.clients.tell(client, Outgoing::Reply { id, result });
@@ -216,6 +232,10 @@ impl Loop {
             tracing::info!("attempt {attempt} has ended: {}", step_of(core.state(), *attempt));
             self.supervisor.finished(*attempt);
             self.shown.progress.remove(attempt);
+        }
+        if let Report::SentInDoubt { message, .. } = report {
+            self.outbox.forget(*message);
+            self.recovered.remove(message);
         }
         let before = core.stopped().is_some();
         match core.report(report, Timestamp::now()) {
@@ -271,8 +291,11 @@ impl Loop {
             .events
             .iter()
             .any(|event| matches!(&event.kind, EventKind::Finished { attempt, .. } if chose_snapshot(core, *attempt)));
-        for event in changes.events {
-            self.clients.broadcast(&Outgoing::Event(Arc::new(event)));
+        if !changes.events.is_empty() {
+            for event in changes.events {
+                self.clients.broadcast(&Outgoing::Event(Arc::new(event)));
+            }
+            self.clients.broadcast(&Outgoing::Sealed(Arc::new(core.seal())));
         }
         for effect in changes.effects {
             self.act(core, effect);

@@ -56,7 +56,7 @@ impl Supervisor {
     }
 
     pub(super) fn plan(&self, state: &State, step: &Step, inputs: Inputs, undoes: Option<StepId>) {
-        let footing = state.context(&step.id);
+        let footing = state.footing(&step.id);
         let cx = self.context(state, step, None, inputs, undoes.clone());
         let hands = Arc::clone(&self.hands);
         let handle = self.handle.clone();
@@ -77,7 +77,7 @@ impl Supervisor {
                 Err(problem) => Err(problem),
             };
             let report = Report::Planned { step: step.id.clone(), result };
-            handle.send(Input::Planned { report, context: footing }).await;
+            handle.send(Input::Planned { report, footing }).await;
         });
     }
 

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use crate::incident::{Level, MessageState, State, StepStatus};
+use crate::incident::{Level, MessageState, Seal, State, StepStatus};
 
-pub(super) fn report(state: &State) -> String {
+pub(super) fn report(state: &State, seal: Option<&Seal>) -> String {
     let steps: Vec<_> = state
         .runbook
         .phases
@@ -65,9 +65,10 @@ pub(super) fn report(state: &State) -> String {
             let (word, reference) = match &message.state {
                 MessageState::Unsent => ("unsent", None),
                 MessageState::Sent(reference) => ("sent", Some(reference.clone())),
+                MessageState::InDoubt(problem) => ("in_doubt", Some(problem.to_string())),
                 MessageState::Failed(problem) => ("failed", Some(problem.to_string())),
             };
-            json!({ "id": message.id, "about": message.about, "text": message.text, "state": word, "reference": reference })
+            json!({ "id": message.id, "channel": message.channel, "about": message.about, "text": message.text, "state": word, "reference": reference })
         })
         .collect();
     let report = json!({
@@ -85,6 +86,7 @@ pub(super) fn report(state: &State) -> String {
         "attempts": attempts,
         "timeline": timeline,
         "messages": messages,
+        "journal": seal.map(ToString::to_string),
     });
     let mut text = serde_json::to_string_pretty(&report).unwrap_or_default();
     text.push('\n');

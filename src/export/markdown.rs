@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::incident::{Fact, Outcome, State, StepStatus, clock, duration_text, loss};
+use crate::incident::{Fact, Outcome, Seal, State, StepStatus, clock, duration_text, loss};
 
-pub(super) fn report(state: &State) -> String {
+pub(super) fn report(state: &State, seal: Option<&Seal>) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail, here and below.
     let _ = writeln!(out, "# {}: {}\n", state.id, escape(&state.runbook.title));
@@ -44,6 +44,13 @@ pub(super) fn report(state: &State) -> String {
             entry.at.strftime("%Y-%m-%d %H:%M:%SZ"),
             escape(&entry.text),
             escape(&entry.actor)
+        );
+    }
+    if let Some(seal) = seal {
+        let _ = writeln!(
+            out,
+            "\nJournal `{seal}`. `relight audit {} --against` proves that it still holds this.",
+            state.id
         );
     }
     out

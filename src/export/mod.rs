@@ -3,11 +3,14 @@
 //! Everything is derived from [`State`]; nothing is asked of anybody, so an export of a closed incident is the
 //! same for ever.
 
+mod handover;
 mod json;
 mod markdown;
 mod pagerduty;
 
-use crate::incident::State;
+pub use handover::handover;
+
+use crate::incident::{Seal, State};
 
 /// The form of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,12 +35,13 @@ impl Format {
     }
 }
 
-/// Writes an incident in one form.
+/// Writes an incident in one form. It carries the seal of the journal that it was made from, where that is known, so that
+/// later edits of the journal show.
 #[must_use]
-pub fn export(state: &State, format: Format) -> String {
+pub fn export(state: &State, format: Format, seal: Option<&Seal>) -> String {
     match format {
-        Format::PagerDuty => pagerduty::parts(state, pagerduty::NOTE_BYTES).join("\n\n"),
-        Format::Markdown => markdown::report(state),
-        Format::Json => json::report(state),
+        Format::PagerDuty => pagerduty::parts(state, pagerduty::NOTE_BYTES, seal).join("\n\n"),
+        Format::Markdown => markdown::report(state, seal),
+        Format::Json => json::report(state, seal),
     }
 }

@@ -1,14 +1,15 @@
 //! Plain text for a PagerDuty note: UTC, no markup, cut at line ends.
 
-use crate::incident::{Level, State};
+use crate::incident::{Level, Seal, State};
 
 /// The longest part, in bytes. PagerDuty documents no limit for a note; this is well below what its editor takes.
 pub(super) const NOTE_BYTES: usize = 20_000;
 
 /// The timeline in parts of at most `most` bytes, each with a heading that says which part it is.
-pub(super) fn parts(state: &State, most: usize) -> Vec<String> {
+pub(super) fn parts(state: &State, most: usize, seal: Option<&Seal>) -> Vec<String> {
     // Room for the heading with two-digit part numbers.
-    let room = most.saturating_sub(120).max(1);
+    let room = most.saturating_sub(160).max(1);
+    let sealed = seal.map_or_else(String::new, |seal| format!("\njournal {}", seal.short()));
     let mut bodies: Vec<String> = vec![String::new()];
     for entry in &state.timeline {
         let mark = match entry.level {
@@ -37,7 +38,12 @@ pub(super) fn parts(state: &State, most: usize) -> Vec<String> {
         .enumerate()
         .map(|(at, body)| {
             let part = if count > 1 { format!(", part {}/{count}", at + 1) } else { String::new() };
-            format!("Timeline of {} ({}, {}), all times UTC{part}\n{body}", state.id, state.database, state.environment)
+            // The seal stands in the last part, which ends with what it seals.
+            let sealed = if at + 1 == count { sealed.as_str() } else { "" };
+            format!(
+                "Timeline of {} ({}, {}), all times UTC{part}\n{body}{sealed}",
+                state.id, state.database, state.environment
+            )
         })
         .collect()
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::runbook::StepId;
 
-use super::{AttemptId, Digest, Inputs};
+use super::{AttemptId, Digest, Inputs, MessageId};
 
 /// What a person (or the program that plays one in a drill) asks of the engine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +52,16 @@ pub enum Command {
         /// Which.
         attempt: AttemptId,
     },
+    /// Ask the target again what became of an attempt in doubt.
+    Probe {
+        /// Which.
+        attempt: AttemptId,
+    },
+    /// Take back the first of two approvals.
+    Withdraw {
+        /// The step.
+        step: StepId,
+    },
     /// Say what became of an attempt in doubt.
     Settle {
         /// Which.
@@ -65,6 +75,32 @@ pub enum Command {
     Note {
         /// The text.
         text: String,
+    },
+    /// Let a note say something else; what it said stays in the journal.
+    Correct {
+        /// The number of the event that is the note.
+        note: u64,
+        /// What it should say.
+        text: String,
+    },
+    /// Say whether a message in doubt arrived.
+    SettleMessage {
+        /// Which.
+        message: MessageId,
+        /// It did.
+        arrived: bool,
+        /// How the person knows.
+        note: String,
+    },
+    /// Write down how things stand for whoever takes over.
+    OfferHandover {
+        /// The page.
+        text: String,
+    },
+    /// Take the incident over.
+    TakeOver {
+        /// Digest of the page that was read.
+        page: Digest,
     },
     /// Record that a contact was told.
     Escalate {
@@ -120,6 +156,20 @@ pub enum Refusal {
     #[error("the plan changed since it was shown: {why}. Read it again before you approve")]
     PlanChanged {
         /// What changed.
+        why: String,
+    },
+    /// It takes another person.
+    #[error("`{title}` takes two people: {first} approved it first. Somebody else must, from another account")]
+    SecondPerson {
+        /// The step's title.
+        title: String,
+        /// Who approved it first.
+        first: String,
+    },
+    /// Whoever asks only looks on.
+    #[error("{why}")]
+    Watching {
+        /// Why they may not act.
         why: String,
     },
     /// The plan cannot be approved by anybody.

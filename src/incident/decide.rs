@@ -1,39 +1,15 @@
 //! What a command leads to. Pure: the same state, plans and command give the same decision.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 
 use crate::runbook::{Approval, Step, StepId};
 
+use super::pending::{PLAN_LIFETIME, PendingPlans};
 use super::time::{duration_text, loss};
 use super::{
-    AttemptId, Command, Digest, Effect, EventKind, Fact, ObjectRef, Outcome, Plan, Refusal, Settlement, State,
-    StepStatus,
+    Actor, Attempt, AttemptId, Command, Digest, Effect, EventKind, Fact, First, Level, ObjectRef, Outcome, Refusal,
+    Settlement, State, StepStatus,
 };
-
-/// The newest plan of each step, as workers made them. They live in memory: a new engine has none, and
-/// an approval of a plan that it did not make is refused.
-#[derive(Debug, Default)]
-pub struct PendingPlans(BTreeMap<StepId, Plan>);
-
-impl PendingPlans {
-    /// Keeps a plan, in place of the step's former one.
-    pub fn put(&mut self, plan: Plan) {
-        self.0.insert(plan.step.clone(), plan);
-    }
-
-    /// Forgets a step's plan.
-    pub fn drop_plan(&mut self, step: &StepId) {
-        self.0.remove(step);
-    }
-
-    /// A step's plan.
-    #[must_use]
-    pub fn get(&self, step: &StepId) -> Option<&Plan> {
-        self.0.get(step)
-    }
-}
 
 /// What to do about a command.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -54,9 +30,17 @@ impl Decision {
 ///
 /// # Errors
 /// Why it is refused; nothing changes then.
-pub fn decide(state: &State, plans: &PendingPlans, command: &Command, now: Timestamp) -> Result<Decision, Refusal> {
+pub fn decide(
+    state: &State,
+    plans: &PendingPlans,
+    actor: &Actor,
+    command: &Command,
+    now: Timestamp,
+) -> Result<Decision, Refusal> {
     // A closed incident still takes notes: the review afterwards is part of it.
-    if state.closed_at.is_some() && !matches!(command, Command::Note { .. }) {
+    if state.closed_at.is_some()
+        && !matches!(command, Command::Note { .. } | Command::Correct { .. } | Command::SettleMessage { .. })
+    {
         return Err(Refusal::Closed);
     }
     match command {
@@ -69,7 +53,7 @@ pub fn decide(state: &State, plans: &PendingPlans, command: &Command, now: Times
             })
         }
         Command::Approve { step, digest, typed } => {
-            approve(state, plans, find(state, step)?, digest, typed.as_deref(), now)
+            approve(state, plans, find(state, step)?, &Consenting { actor, digest, typed: typed.as_deref(), now })
         }
         Command::Skip { step, reason } => {
             let step = find(state, step)?;
@@ -83,7 +67,40 @@ pub fn decide(state: &State, plans: &PendingPlans, command: &Command, now: Times
         }
         Command::Retry { step } => retry(state, find(state, step)?),
         Command::Stop { attempt } => stop(state, *attempt),
+        Command::Probe { attempt } => {
+            doubtful(state, *attempt)?;
+            Ok(Decision { events: Vec::new(), effects: vec![Effect::Probe { attempt: *attempt }] })
+        }
+        Command::Withdraw { step } => {
+            let step = find(state, step)?;
+            if !state.consents.contains_key(&step.id) {
+                let why = format!("nobody approved `{}` yet, so there is nothing to take back", step.title);
+                return Err(Refusal::WrongState { why });
+            }
+            let because = format!("{} took it back", actor.name);
+            Ok(Decision::events(vec![EventKind::ConsentWithdrawn { step: step.id.clone(), because }]))
+        }
         Command::Settle { attempt, happened, note } => settle(state, *attempt, *happened, note),
+        Command::SettleMessage { message, arrived, note } => {
+            not_empty(note, "how you know")?;
+            if !state.doubtful_messages().any(|doubtful| doubtful.id == *message) {
+                return Err(Refusal::WrongState { why: format!("message {message} is not in doubt") });
+            }
+            let note = note.trim().to_owned();
+            Ok(Decision::events(vec![EventKind::MessageSettled { message: *message, arrived: *arrived, note }]))
+        }
+        Command::Correct { note, text } => {
+            not_empty(text, "a note")?;
+            if state.entry(*note).is_none_or(|entry| entry.level != Level::Note) {
+                return Err(Refusal::WrongState { why: "only notes can be corrected".to_owned() });
+            }
+            Ok(Decision::events(vec![EventKind::Corrected { note: *note, text: text.trim().to_owned() }]))
+        }
+        Command::OfferHandover { text } => {
+            not_empty(text, "the page")?;
+            Ok(Decision::events(vec![EventKind::HandoverOffered { text: text.clone() }]))
+        }
+        Command::TakeOver { page } => take_over(state, page),
         Command::Note { text } => {
             not_empty(text, "a note")?;
             Ok(Decision::events(vec![EventKind::Noted { text: text.trim().to_owned() }]))
@@ -153,29 +170,39 @@ fn may_start(state: &State, step: &Step, undoes: Option<&StepId>) -> Result<(), 
     }
 }
 
-fn approve(
-    state: &State,
-    plans: &PendingPlans,
-    step: &Step,
-    digest: &Digest,
-    typed: Option<&str>,
+/// Who approves what, and when.
+struct Consenting<'a> {
+    actor: &'a Actor,
+    digest: &'a Digest,
+    typed: Option<&'a str>,
     now: Timestamp,
-) -> Result<Decision, Refusal> {
-    let changed = |why: &str| Refusal::PlanChanged { why: why.to_owned() };
-    let plan = plans.get(&step.id).ok_or_else(|| changed("relight holds no plan for this step"))?;
+}
+
+fn approve(state: &State, plans: &PendingPlans, step: &Step, by: &Consenting<'_>) -> Result<Decision, Refusal> {
+    let changed = |why: String| Refusal::PlanChanged { why };
+    // The second of two people approves what the first one did, and no plan of their own.
+    let consent = state.consents.get(&step.id).filter(|consent| consent.plan.digest() == *by.digest);
+    let plan = match consent {
+        Some(consent) => {
+            let age = by.now.duration_since(consent.at);
+            if age > PLAN_LIFETIME {
+                let why = format!("the first approval is {} old, and the world may have moved on", duration_text(age));
+                return Err(changed(why));
+            }
+            &*consent.plan
+        }
+        None => plans.approvable(state, &step.id, by.digest, by.now).map_err(changed)?,
+    };
     may_start(state, step, plan.undoes.as_ref())?;
-    if plan.digest() != *digest {
-        return Err(changed("a newer plan was made"));
-    }
     if plan.context != state.context(&step.id) {
-        return Err(changed("a step that it rests on moved on"));
+        return Err(changed("a step that it rests on moved on".to_owned()));
     }
     if let Some(why) = plan.obstacle() {
         return Err(Refusal::Obstacle { why });
     }
-    if step.approval == Approval::Type || plan.by_name {
+    if step.approval.is_typed() || plan.by_name {
         let expected = plan.type_name.clone().unwrap_or_else(|| plan.target.name.clone());
-        if typed != Some(expected.as_str()) {
+        if by.typed != Some(expected.as_str()) {
             return Err(Refusal::WrongName { expected });
         }
     }
@@ -191,12 +218,33 @@ fn approve(
     }
     // What takes something back loses nothing that anybody agreed to lose.
     if plan.undoes.is_none() && !step.action.is_way_back() {
-        agreement_holds(state, step, now)?;
+        agreement_holds(state, step, by.now)?;
     }
     if let Some(reason) = &plan.nothing_to_do {
         return Ok(Decision::events(vec![EventKind::Skipped { step: step.id.clone(), reason: reason.clone() }]));
     }
-    Ok(Decision::events(vec![EventKind::Approved { attempt: state.next_attempt(), plan: Box::new(plan.clone()) }]))
+    let first = match consent {
+        _ if step.approval != Approval::TwoPerson => None,
+        None => return Ok(Decision::events(vec![EventKind::Consented { plan: Box::new(plan.clone()) }])),
+        Some(consent) => {
+            let asserted = consent.by.uid == by.actor.uid;
+            if asserted && !state.one_account {
+                return Err(Refusal::SecondPerson { title: step.title.clone(), first: consent.by.name.clone() });
+            }
+            Some(First { by: consent.by.clone(), at: consent.at, asserted })
+        }
+    };
+    let attempt = state.next_attempt();
+    Ok(Decision::events(vec![EventKind::Approved { attempt, plan: Box::new(plan.clone()), first }]))
+}
+
+fn take_over(state: &State, page: &Digest) -> Result<Decision, Refusal> {
+    let wrong = |why: &str| Refusal::WrongState { why: why.to_owned() };
+    let offered = state.handover.as_ref().ok_or_else(|| wrong("nobody hands the incident over"))?;
+    if Digest::of(offered.page.as_bytes()) != *page {
+        return Err(wrong("a newer page was written meanwhile: read that one"));
+    }
+    Ok(Decision::events(vec![EventKind::TakenOver { page: page.clone() }]))
 }
 
 /// Steps that rest on an agreement need it to be about the snapshot that is chosen now, and its loss.
@@ -302,13 +350,17 @@ fn stop(state: &State, attempt: AttemptId) -> Result<Decision, Refusal> {
     }
 }
 
-fn settle(state: &State, attempt: AttemptId, happened: bool, note: &str) -> Result<Decision, Refusal> {
-    not_empty(note, "how you know")?;
-    let doubtful = state
+fn doubtful(state: &State, attempt: AttemptId) -> Result<&Attempt, Refusal> {
+    state
         .attempts
         .get(&attempt)
         .filter(|doubtful| state.status(&doubtful.step) == &StepStatus::InDoubt(attempt))
-        .ok_or_else(|| Refusal::WrongState { why: format!("attempt {attempt} is not in doubt") })?;
+        .ok_or_else(|| Refusal::WrongState { why: format!("attempt {attempt} is not in doubt") })
+}
+
+fn settle(state: &State, attempt: AttemptId, happened: bool, note: &str) -> Result<Decision, Refusal> {
+    not_empty(note, "how you know")?;
+    let doubtful = doubtful(state, attempt)?;
     let note = note.trim().to_owned();
     let Some(step) = state.runbook.step(&doubtful.step) else {
         return Err(Refusal::NoSuchStep { step: doubtful.step.clone() });

@@ -2,21 +2,26 @@
 
 use crate::runbook::{Action, StepId};
 
-use super::{Channel, Effect, Event, EventKind, MessageId, Outcome, Problem, State, StepStatus};
+use super::{Channel, Effect, Event, EventKind, MessageId, Outcome, Problem, Seal, State, StepStatus};
 
 /// The side effects that an event calls for, once it is durable and applied.
 #[must_use]
 pub fn effects(state: &State, event: &Event) -> Vec<Effect> {
     match &event.kind {
-        EventKind::Approved { attempt, plan } => {
+        EventKind::Approved { attempt, plan, .. } => {
             let mut effects = vec![Effect::Run { attempt: *attempt }];
             // Starting or stopping writes changes the counts that are watched, so the watch ends first.
             effects.splice(0..0, watched_by(state, &plan.step).map(|step| Effect::Unwatch { step }));
             effects
         }
         EventKind::StopRequested { attempt } => vec![Effect::Stop { attempt: *attempt }],
-        EventKind::MessageQueued { message, .. } => vec![Effect::Send { message: *message }],
+        // A person who looked and did not find it has it sent again.
+        EventKind::MessageQueued { message, .. } | EventKind::MessageSettled { message, arrived: false, .. } => {
+            vec![Effect::Send { message: *message }]
+        }
         EventKind::Closed {} => vec![Effect::End],
+        // What nobody knows is asked at once, by whoever can only look.
+        EventKind::Finished { attempt, outcome: Outcome::InDoubt { .. } } => vec![Effect::Probe { attempt: *attempt }],
         EventKind::Finished { attempt, outcome: Outcome::Succeeded { .. } }
         | EventKind::Settled { attempt, outcome: Outcome::Succeeded { .. }, .. } => {
             let action =
@@ -42,17 +47,27 @@ fn watched_by(state: &State, step: &StepId) -> Option<StepId> {
 /// Events that the state calls for by itself: milestones that are not told yet, and the end.
 ///
 /// It is asked after every change and at every start, so nothing owed is forgotten when an engine dies in between.
+///
+/// `head` is the digest of the journal's last line: notes carry the beginning of it, so that a journal that was cut
+/// short or written anew can be told from what PagerDuty holds.
 #[must_use]
-pub fn owed(state: &State) -> Vec<EventKind> {
+pub fn owed(state: &State, head: &str) -> Vec<EventKind> {
     let mut owed = Vec::new();
     if state.pagerduty().is_some() {
-        let mut next = state.messages.keys().next_back().map_or(1, |last| last.0.saturating_add(1));
-        let told: std::collections::BTreeSet<u64> = state.messages.values().map(|message| message.about).collect();
-        for entry in state.timeline.iter().filter(|entry| entry.milestone && !told.contains(&entry.seq)) {
+        let mut next = state.next_message().0;
+        let seal = Seal { seq: state.seq, head: head.to_owned() };
+        for entry in state.untold.iter().filter_map(|seq| state.entry(*seq)) {
             owed.push(EventKind::MessageQueued {
                 message: MessageId(next),
                 channel: Channel::PagerDutyNote,
-                text: format!("{} {} [{} #{}]", entry.at.strftime("%H:%M:%SZ"), entry.text, state.id, entry.seq),
+                text: format!(
+                    "{} {} (journal {}) [{} #{}]",
+                    entry.at.strftime("%H:%M:%SZ"),
+                    entry.text,
+                    seal.short(),
+                    state.id,
+                    entry.seq
+                ),
                 about: entry.seq,
             });
             next = next.saturating_add(1);
@@ -88,7 +103,6 @@ pub fn recover(state: &State) -> (Vec<EventKind>, Vec<Effect>) {
                         },
                     },
                 });
-                effects.push(Effect::Probe { attempt: attempt.id });
             }
             Some(Outcome::InDoubt { .. }) if state.status(&attempt.step) == &StepStatus::InDoubt(attempt.id) => {
                 effects.push(Effect::Probe { attempt: attempt.id });

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::runbook::StepId;
 
-use super::{Actor, AttemptId, Fact, IncidentId, MessageId, Plan};
+use super::{Actor, AttemptId, Digest, Fact, IncidentId, MessageId, Plan};
 
 /// Something that happened, with its place in the incident's history.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -69,11 +69,38 @@ pub enum Outcome {
 }
 
 /// Where a message goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Channel {
     /// A note on the PagerDuty incident.
     PagerDutyNote,
+    /// A message in the Slack channel.
+    SlackMessage,
+}
+
+impl Channel {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::PagerDutyNote, Self::SlackMessage];
+
+    /// What people call the service.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PagerDutyNote => "PagerDuty",
+            Self::SlackMessage => "Slack",
+        }
+    }
+}
+
+/// The first of two people who approved one plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct First {
+    /// Who.
+    pub by: Actor,
+    /// When.
+    pub at: Timestamp,
+    /// Both used one account, so that they were two people is somebody's word and not proved.
+    pub asserted: bool,
 }
 
 /// What happened.
@@ -94,6 +121,9 @@ pub enum EventKind {
         database: String,
         /// Time from the onset in which service should be back, in seconds.
         rto_seconds: i64,
+        /// Two people may use one account for the two approvals of a step: it is recorded as asserted then.
+        #[serde(default)]
+        one_account: bool,
         /// The program's version.
         version: String,
     },
@@ -115,6 +145,21 @@ pub enum EventKind {
         attempt: AttemptId,
         /// What was approved, whole.
         plan: Box<Plan>,
+        /// Who approved it before, where it took two.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        first: Option<First>,
+    },
+    /// The first of two people approved a plan; nothing runs yet.
+    Consented {
+        /// What was approved, whole: the second person approves the very same.
+        plan: Box<Plan>,
+    },
+    /// The first of two approvals is void.
+    ConsentWithdrawn {
+        /// The step.
+        step: StepId,
+        /// Why.
+        because: String,
     },
     /// Something about an attempt at work, for the timeline: it stands still, it goes on.
     Remarked {
@@ -130,6 +175,13 @@ pub enum EventKind {
         /// How.
         #[serde(flatten)]
         outcome: Outcome,
+    },
+    /// The target was asked what became of an attempt, and cannot tell: a person has to.
+    StillInDoubt {
+        /// Which.
+        attempt: AttemptId,
+        /// What the target does say.
+        problem: Problem,
     },
     /// An attempt in doubt was settled.
     Settled {
@@ -172,6 +224,23 @@ pub enum EventKind {
         /// The text.
         text: String,
     },
+    /// A note says something else from now on; what it said stays in the journal.
+    Corrected {
+        /// The number of the event that is the note.
+        note: u64,
+        /// What it says now.
+        text: String,
+    },
+    /// Somebody wants to hand the incident over, and wrote down how it stands.
+    HandoverOffered {
+        /// The page that the next one reads.
+        text: String,
+    },
+    /// Somebody read the page and took the incident over.
+    TakenOver {
+        /// Digest of the page.
+        page: Digest,
+    },
     /// A message is owed.
     MessageQueued {
         /// Its id.
@@ -189,6 +258,22 @@ pub enum EventKind {
         message: MessageId,
         /// The receiver's id of it.
         reference: String,
+    },
+    /// Nobody knows whether a message arrived, and the receiver cannot be asked.
+    MessageInDoubt {
+        /// Which.
+        message: MessageId,
+        /// Why not.
+        problem: Problem,
+    },
+    /// A person looked whether it arrived.
+    MessageSettled {
+        /// Which.
+        message: MessageId,
+        /// It did; else it is sent again.
+        arrived: bool,
+        /// How the person knows.
+        note: String,
     },
     /// A message was given up on.
     MessageFailed {

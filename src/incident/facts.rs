@@ -164,6 +164,13 @@ pub enum Fact {
         /// Keys that did not exist before and were created.
         created: Vec<String>,
     },
+    /// A message could not be sent yet; it goes out as soon as it can.
+    Owed {
+        /// Where to.
+        channel: super::Channel,
+        /// What it says, with the time at which it was meant to go.
+        text: String,
+    },
     /// A message was posted.
     Posted {
         /// Slack's id of the message.

@@ -13,25 +13,31 @@ mod facts;
 mod ids;
 mod knowledge;
 mod notice;
+mod pending;
 mod plan;
 mod react;
 mod report;
+mod seal;
 mod state;
 mod time;
 mod timeline;
 
 pub use command::{Command, Query, Refusal};
-pub use decide::{Decision, PendingPlans, decide};
+pub use decide::{Decision, decide};
 pub use effects::{effects, owed, recover};
 pub use escalation::{Escalation, escalations};
-pub use event::{Channel, Event, EventKind, Outcome, Problem, Settlement};
+pub use event::{Channel, Event, EventKind, First, Outcome, Problem, Settlement};
 pub use facts::{Fact, KeptObject, ObjectRef, Replicas};
 pub use ids::{Actor, AttemptId, IncidentId, IncidentIdError, MessageId};
 pub use knowledge::{Knowledge, KnownFact, PastAttempt};
-pub use notice::{Listing, LogLevel, Notice, Series, SnapshotRow};
+pub use notice::{Listing, LogLevel, Notice, Person, Series, SnapshotRow};
+pub use pending::{PLAN_LIFETIME, PendingPlans};
 pub use plan::{Ask, AskKind, Choice, Digest, Finding, Gravity, Inputs, Plan, TargetIdentity};
 pub use react::react;
 pub use report::{Effect, Report};
-pub use state::{Attempt, MessageState, OwedMessage, ReplayError, State, StepState, StepStatus};
+pub use seal::{Seal, SealError};
+pub use state::{
+    Attempt, Consent, Footing, Handover, MessageState, OwedMessage, ReplayError, State, StepState, StepStatus,
+};
 pub use time::{TimeError, clock, duration_text, loss, read_time};
 pub use timeline::{Level, TimelineEntry};

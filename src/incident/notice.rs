@@ -62,6 +62,17 @@ pub struct Series {
     pub points: Vec<(i64, Option<f64>)>,
 }
 
+/// Somebody who is attached to the engine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Person {
+    /// Their login name.
+    pub name: String,
+    /// Their account's number.
+    pub uid: Option<u32>,
+    /// They only look on.
+    pub watches: bool,
+}
+
 /// How grave a line of the program's own log is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -124,6 +135,8 @@ pub enum Notice {
         /// One for each panel.
         series: Vec<Series>,
     },
+    /// Who is attached now.
+    People(Vec<Person>),
     /// Messages are waiting: why the last try did not go through.
     OutboxWaits {
         /// In words.

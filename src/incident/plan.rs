@@ -197,6 +197,39 @@ impl Plan {
         Digest::of_json(self)
     }
 
+    /// What another plan of the same step said otherwise, for somebody who read that one; in sentences.
+    #[must_use]
+    pub fn changes_since(&self, before: &Self) -> Vec<String> {
+        let mut changes = Vec::new();
+        if self.target != before.target {
+            let (then, now) = (&before.target, &self.target);
+            changes.push(if now.name == then.name {
+                format!("{} is another one: {:?}, and it was {:?}", now.name, now.proofs, then.proofs)
+            } else {
+                format!("the target is {}, and it was {}", now.name, then.name)
+            });
+        }
+        if self.inputs != before.inputs {
+            changes.push("what was answered to its questions".to_owned());
+        }
+        let new = |now: &[String], then: &[String]| -> Vec<String> {
+            now.iter().filter(|line| !then.contains(line)).cloned().collect()
+        };
+        let said = new(&self.effects, &before.effects);
+        if !said.is_empty() {
+            changes.push(format!("it would now: {}", said.join("; ")));
+        }
+        let texts = |plan: &Self| plan.findings.iter().map(|finding| finding.text.clone()).collect::<Vec<_>>();
+        let found = new(&texts(self), &texts(before));
+        if !found.is_empty() {
+            changes.push(format!("it was found: {}", found.join("; ")));
+        }
+        if changes.is_empty() && self.digest() != before.digest() {
+            changes.push("what it holds itself to".to_owned());
+        }
+        changes
+    }
+
     /// The first reason why the plan cannot be approved as it is.
     #[must_use]
     pub fn obstacle(&self) -> Option<String> {

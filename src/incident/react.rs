@@ -3,7 +3,7 @@
 use crate::runbook::{Action, Strategy};
 
 use super::decide::reopen_dependents;
-use super::{AttemptId, EventKind, MessageState, Outcome, Report, Settlement, State, StepStatus};
+use super::{AttemptId, EventKind, Fact, MessageId, MessageState, Outcome, Report, Settlement, State, StepStatus};
 
 /// The events that a report calls for.
 #[must_use]
@@ -27,9 +27,14 @@ pub fn react(state: &State, report: &Report) -> Vec<EventKind> {
                 .attempts
                 .get(attempt)
                 .is_some_and(|doubtful| state.status(&doubtful.step) == &StepStatus::InDoubt(*attempt));
-            // A probe that cannot tell leaves the step as it is: a person is asked.
-            if !doubtful || matches!(outcome, Outcome::InDoubt { .. }) {
+            if !doubtful {
                 return Vec::new();
+            }
+            // A probe that cannot tell leaves the step in doubt: a person is asked, with what the target does say.
+            if let Outcome::InDoubt { problem } = outcome {
+                let known = state.attempts.get(attempt).is_some_and(|it| it.outcome.as_ref() == Some(outcome));
+                let event = EventKind::StillInDoubt { attempt: *attempt, problem: problem.clone() };
+                return if known { Vec::new() } else { vec![event] };
             }
             let mut events =
                 vec![EventKind::Settled { attempt: *attempt, by: Settlement::Probe, outcome: outcome.clone() }];
@@ -44,6 +49,11 @@ pub fn react(state: &State, report: &Report) -> Vec<EventKind> {
                 Ok(reference) => EventKind::MessageSent { message: *message, reference: reference.clone() },
                 Err(problem) => EventKind::MessageFailed { message: *message, problem: problem.clone() },
             }]
+        }
+        Report::SentInDoubt { message, problem } => {
+            let owed = state.messages.get(message).is_some_and(|owed| owed.state == MessageState::Unsent);
+            let event = EventKind::MessageInDoubt { message: *message, problem: problem.clone() };
+            if owed { vec![event] } else { Vec::new() }
         }
         Report::Alarm { step, text } => vec![EventKind::Alarm { step: step.clone(), text: text.clone() }],
     }
@@ -66,6 +76,20 @@ fn consequences(state: &State, attempt: AttemptId, outcome: &Outcome) -> Vec<Eve
         return Vec::new();
     };
     let mut events: Vec<EventKind> = Vec::new();
+    if let Outcome::Succeeded { facts, .. } = outcome {
+        let owed = facts.iter().filter_map(|fact| match fact {
+            Fact::Owed { channel, text } => Some((*channel, text.clone())),
+            _ => None,
+        });
+        let ids = (state.next_message().0..).map(MessageId);
+        events.extend(ids.zip(owed).map(|(message, (channel, text))| EventKind::MessageQueued {
+            message,
+            channel,
+            text,
+            // The end of the attempt, which is the event right before.
+            about: state.seq + 1,
+        }));
+    }
     // Swapping back takes its swap back, whichever way it was asked for.
     let taken_back = match (&done.plan.undoes, &step.action) {
         (Some(undone), _) => Some(undone),

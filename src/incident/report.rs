@@ -37,6 +37,13 @@ pub enum Report {
         /// The receiver's id of it, or why it was given up.
         result: Result<String, Problem>,
     },
+    /// Nobody knows whether a message arrived, and nobody can be asked but a person.
+    SentInDoubt {
+        /// Which.
+        message: MessageId,
+        /// Why not.
+        problem: Problem,
+    },
     /// Something about an attempt at work belongs into the timeline.
     Remarked {
         /// Which.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::runbook::{Step, StepId};
 
-use super::{AttemptId, Event, EventKind, Outcome, Settlement, State};
+use super::{AttemptId, Event, EventKind, MessageId, Outcome, Settlement, State};
 
 /// How an entry is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,12 +34,22 @@ pub struct TimelineEntry {
     pub milestone: bool,
     /// How it is shown.
     pub level: Level,
+    /// The event that made it say what it says now; the journal has what it said before.
+    pub corrected: Option<u64>,
 }
 
 /// The entry for an event, worded from the state before it; none for events that only matter to the machine.
 pub(super) fn entry(state: &State, event: &Event) -> Option<TimelineEntry> {
     let (text, milestone, level) = words(state, event)?;
-    Some(TimelineEntry { seq: event.seq, at: event.at, actor: event.actor.name.clone(), text, milestone, level })
+    Some(TimelineEntry {
+        seq: event.seq,
+        at: event.at,
+        actor: event.actor.name.clone(),
+        text,
+        milestone,
+        level,
+        corrected: None,
+    })
 }
 
 fn words(state: &State, event: &Event) -> Option<(String, bool, Level)> {
@@ -61,13 +71,35 @@ fn words(state: &State, event: &Event) -> Option<(String, bool, Level)> {
             false,
             Level::Warning,
         ),
-        EventKind::Approved { plan, .. } => {
+        EventKind::Approved { plan, first, .. } => {
             // Reading steps that need no consent would only fill the timeline.
             if state.runbook.step(&plan.step).is_some_and(|step| step.approval == crate::runbook::Approval::None) {
                 return None;
             }
             let effect = plan.effects.first().map_or(String::new(), |effect| format!(": {effect}"));
-            (format!("{} approved by {by}{effect}", title_of(state, &plan.step)), false, Level::Normal)
+            let who = match first {
+                Some(first) if first.asserted => {
+                    format!("{} and {by}, from one account: that they are two people is asserted", first.by.name)
+                }
+                Some(first) => format!("{} and {by}", first.by.name),
+                None => by.clone(),
+            };
+            (format!("{} approved by {who}{effect}", title_of(state, &plan.step)), false, Level::Normal)
+        }
+        EventKind::Consented { plan } => {
+            let title = title_of(state, &plan.step);
+            (format!("{title} approved by {by}; it takes a second person"), false, Level::Warning)
+        }
+        EventKind::ConsentWithdrawn { step, because } => {
+            let title = title_of(state, step);
+            (format!("The first approval of {title} is void: {because}"), false, Level::Normal)
+        }
+        EventKind::HandoverOffered { .. } => {
+            (format!("{by} hands the incident over: the page waits to be read and taken"), false, Level::Warning)
+        }
+        EventKind::TakenOver { .. } => {
+            let from = state.handover.as_ref().map_or_else(String::new, |page| format!(" from {}", page.by.name));
+            (format!("{by} took the incident over{from}"), true, Level::Normal)
         }
         EventKind::Finished { attempt, outcome } => {
             let step = step_of(state, *attempt)?;
@@ -85,18 +117,39 @@ fn words(state: &State, event: &Event) -> Option<(String, bool, Level)> {
         EventKind::Remarked { attempt, text } => {
             (format!("{}: {text}", step_of(state, *attempt)?.title), false, Level::Warning)
         }
+        EventKind::StillInDoubt { attempt, problem } => {
+            let title = &step_of(state, *attempt)?.title;
+            (format!("{title} stays in doubt, the target cannot tell: {}", problem.why), false, Level::Warning)
+        }
         EventKind::StopRequested { attempt } => {
             (format!("{by} asked to stop {}", step_of(state, *attempt)?.title), false, Level::Warning)
         }
         EventKind::Skipped { .. } | EventKind::DoneByHand { .. } | EventKind::Reopened { .. } => by_hand(state, event)?,
         EventKind::Noted { text } => (text.clone(), false, Level::Note),
-        EventKind::MessageFailed { problem, .. } => {
-            (format!("A note could not be sent to PagerDuty: {} {}", problem.why, problem.next), false, Level::Failure)
+        EventKind::MessageFailed { message, problem } => {
+            let where_to = channel_of(state, *message);
+            (
+                format!("A message could not be sent to {where_to}: {} {}", problem.why, problem.next),
+                false,
+                Level::Failure,
+            )
+        }
+        EventKind::MessageInDoubt { message, problem } => {
+            let where_to = channel_of(state, *message);
+            (
+                format!("Whether a message to {where_to} arrived is in doubt: {} {}", problem.why, problem.next),
+                false,
+                Level::Warning,
+            )
+        }
+        EventKind::MessageSettled { message, arrived, note } => {
+            let (where_to, what) = (channel_of(state, *message), if *arrived { "arrived" } else { "did not arrive" });
+            (format!("{by} says that the message to {where_to} {what}: {note}"), false, Level::Normal)
         }
         EventKind::Alarm { text, .. } => (text.clone(), true, Level::Warning),
         EventKind::Escalated { role, note } => (format!("{by} told {role}: {note}"), true, Level::Normal),
         EventKind::Closed {} => (format!("Incident {} closed", state.id), false, Level::Normal),
-        EventKind::MessageQueued { .. } | EventKind::MessageSent { .. } => return None,
+        EventKind::MessageQueued { .. } | EventKind::MessageSent { .. } | EventKind::Corrected { .. } => return None,
     })
 }
 
@@ -117,6 +170,10 @@ fn by_hand(state: &State, event: &Event) -> Option<(String, bool, Level)> {
         }
         _ => return None,
     })
+}
+
+fn channel_of(state: &State, message: MessageId) -> &'static str {
+    state.messages.get(&message).map_or("?", |message| message.channel.name())
 }
 
 fn title_of(state: &State, step: &StepId) -> String {

@@ -10,7 +10,7 @@ mod reader;
 mod writer;
 
 pub use format::{LineError, decode, encode};
-pub use reader::{History, read};
+pub use reader::{History, digest_of, read};
 pub use writer::Journal;
 
 use std::io;

@@ -52,3 +52,17 @@ pub fn read(path: &Path) -> Result<History, JournalError> {
         history.events.push(event);
     }
 }
+
+/// The digest of the line with this number, counted from 1. The journal was proved before.
+///
+/// # Errors
+/// It cannot be read, or is shorter.
+pub fn digest_of(path: &Path, seq: u64) -> Result<String, JournalError> {
+    let io = |error| JournalError::Io { path: path.to_owned(), doing: "read", error };
+    let reader = BufReader::with_capacity(1 << 16, File::open(path).map_err(io)?);
+    let at = usize::try_from(seq.saturating_sub(1)).unwrap_or(usize::MAX);
+    match reader.split(b'\n').nth(at) {
+        Some(line) => Ok(digest(&line.map_err(io)?)),
+        None => Err(io(std::io::Error::from(std::io::ErrorKind::UnexpectedEof))),
+    }
+}

@@ -65,6 +65,12 @@ impl Journal {
         Ok((journal, history))
     }
 
+    /// Digest of its last line.
+    #[must_use]
+    pub fn head(&self) -> &str {
+        &self.head
+    }
+
     /// Bytes of the file, all of them complete lines.
     #[must_use]
     pub fn length(&self) -> u64 {

@@ -56,6 +56,16 @@ pub enum Approval {
     Confirm,
     /// The target's name, typed on the plan card.
     Type,
+    /// The target's name, typed by two people, one after the other, who read the same plan.
+    TwoPerson,
+}
+
+impl Approval {
+    /// Whether the target's name is typed.
+    #[must_use]
+    pub fn is_typed(self) -> bool {
+        matches!(self, Self::Type | Self::TwoPerson)
+    }
 }
 
 /// A page to read beside a step.

@@ -195,7 +195,10 @@ fn check_action(step: &FileStep, steps: &BTreeMap<&str, &FileStep>) -> Result<()
     if step.approval.get_ref() == &Approval::None && action.destroys().is_some() {
         return Err((
             step.approval.span(),
-            format!("action `{}` changes something, so its approval is `confirm` or `type`", action.name()),
+            format!(
+                "action `{}` changes something, so its approval is `confirm`, `type` or `two_person`",
+                action.name()
+            ),
         ));
     }
     let value = serde_json::to_value(action).map_err(|error| (span.clone(), error.to_string()))?;
@@ -306,7 +309,7 @@ mod tests {
     #[test]
     fn a_change_needs_an_approval() {
         let body = step("a", "action.set_flag = { flag = 'f', on = true }").replace("'confirm'", "'none'");
-        assert!(fault(&body).contains("its approval is `confirm` or `type`"));
+        assert!(fault(&body).contains("its approval is `confirm`, `type` or `two_person`"));
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub(super) enum UiAction {
     Copy,
     Export,
     Escalation,
+    Outbox,
+    Handover,
     Follow,
     Search,
     NextMatch,
@@ -46,7 +48,7 @@ pub(super) enum UiAction {
 
 impl UiAction {
     /// Every action, in the order of help and palette.
-    pub(super) const ALL: [Self; 39] = [
+    pub(super) const ALL: [Self; 41] = [
         Self::Approve,
         Self::Retry,
         Self::Skip,
@@ -59,6 +61,8 @@ impl UiAction {
         Self::Copy,
         Self::Export,
         Self::Escalation,
+        Self::Outbox,
+        Self::Handover,
         Self::Follow,
         Self::Search,
         Self::NextMatch,
@@ -88,6 +92,21 @@ impl UiAction {
         Self::Detach,
     ];
 
+    /// It asks the engine to do something, which nobody may who only looks on.
+    pub(super) fn acts(self) -> bool {
+        matches!(
+            self,
+            Self::Approve
+                | Self::Retry
+                | Self::Skip
+                | Self::ByHand
+                | Self::Undo
+                | Self::Stop
+                | Self::Unblock
+                | Self::Note
+        )
+    }
+
     /// One or two words, for the footer and the palette.
     pub(super) fn name(self) -> &'static str {
         self.words().0
@@ -112,6 +131,8 @@ impl UiAction {
             Self::Copy => ("copy", "copy the step's commands, the output line, the key or the timeline"),
             Self::Export => ("export", "write the timeline to a file"),
             Self::Escalation => ("escalate", "whom to call, and what to tell them"),
+            Self::Outbox => ("outbox", "what waits to be sent, and what may have arrived"),
+            Self::Handover => ("hand over", "the page for whoever takes the incident over, and taking it over"),
             Self::Follow => ("follow", "follow the live end, or the current step"),
             Self::Search => ("search", "find text in the pane"),
             Self::NextMatch => ("next match", "go to the next match"),

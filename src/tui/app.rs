@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::incident::{
-    Attempt, AttemptId, Escalation, Fact, Inputs, Listing, Plan, Series, SnapshotRow, State, StepStatus, escalations,
-    loss,
+    Actor, Attempt, AttemptId, Escalation, Fact, Inputs, Listing, Person, Plan, Seal, Series, SnapshotRow, State,
+    StepStatus, escalations, loss,
 };
 use crate::runbook::{Phase, Step, StepId};
 
@@ -68,6 +68,8 @@ pub(super) enum Asked {
     Prompt,
     Retry,
     Stop,
+    /// Something whose answer is only shown where it is no.
+    Plain,
     Snapshots,
     Output(AttemptId),
 }
@@ -112,6 +114,14 @@ pub struct App {
     /// Something that stays on screen until it is mended.
     pub(super) alarm: Option<String>,
     pub(super) outbox_waits: Option<String>,
+    /// Who the engine takes us for.
+    pub(super) you: Actor,
+    /// Why nothing can be done from here; none where something can.
+    pub(super) watching: Option<String>,
+    /// Who is attached.
+    pub(super) people: Vec<Person>,
+    /// The journal's end, for exports.
+    pub(super) seal: Option<Seal>,
     pub(super) plans: BTreeMap<StepId, Plan>,
     /// What was answered to each step's questions.
     pub(super) answers: BTreeMap<StepId, Inputs>,
@@ -142,6 +152,10 @@ impl App {
             lost: None,
             alarm: None,
             outbox_waits: None,
+            you: Actor::engine(),
+            watching: None,
+            people: Vec::new(),
+            seal: None,
             plans: BTreeMap::new(),
             answers: BTreeMap::new(),
             at_once: Vec::new(),

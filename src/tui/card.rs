@@ -4,7 +4,7 @@
 //! everything typed before that has been read, and taken back whenever another plan arrives.
 
 use crate::incident::{Ask, Digest, Inputs, Plan, Problem};
-use crate::runbook::{Approval, Step, StepId};
+use crate::runbook::{Step, StepId};
 
 use super::edit::Editor;
 use super::form::Form;
@@ -113,7 +113,7 @@ impl Card {
 
 /// Whether a plan is approved by its name: so the runbook says of the step, or the plan itself.
 pub(super) fn takes_name(plan: &Plan, step: Option<&Step>) -> bool {
-    plan.by_name || step.is_none_or(|step| step.approval == Approval::Type)
+    plan.by_name || step.is_none_or(|step| step.approval.is_typed())
 }
 
 /// The name that an approval by name takes.

@@ -34,15 +34,31 @@ pub(super) fn heard(app: &mut App, from: FromEngine) -> Vec<Out> {
             replied(app, asked, result.map_err(|refusal| refusal.to_string()));
             Vec::new()
         }
-        FromEngine::Message(ToClient::CaughtUp { .. }) => {
+        FromEngine::Message(ToClient::CaughtUp { seal }) => {
             app.caught_up = true;
+            app.seal = Some(seal);
+            offered_page(app);
             vec![list_snapshots(app)]
+        }
+        FromEngine::Message(ToClient::Sealed { seal }) => {
+            app.seal = Some(seal);
+            Vec::new()
         }
         FromEngine::Message(ToClient::Welcome { .. }) => Vec::new(),
         FromEngine::Message(ToClient::Unwelcome { why }) => {
             app.lost = Some(why);
             Vec::new()
         }
+    }
+}
+
+/// Shows a page that waits to be taken over to whoever did not write it, if nothing else is on screen.
+fn offered_page(app: &mut App) {
+    let offered = app.state.as_ref().and_then(|state| state.handover.as_ref());
+    if let Some(offered) = offered.filter(|offered| offered.by != app.you)
+        && app.ui.overlay.is_none()
+    {
+        app.ui.overlay = Some(Overlay::Handover { page: offered.page.clone(), offered: true, scroll: 0 });
     }
 }
 
@@ -62,7 +78,7 @@ fn happened(app: &mut App, event: &Event) -> Vec<Out> {
         return Vec::new();
     }
     match &event.kind {
-        EventKind::Approved { attempt, plan } => {
+        EventKind::Approved { attempt, plan, .. } => {
             app.plans.remove(&plan.step);
             app.answers.remove(&plan.step);
             app.ui.line = None;
@@ -81,6 +97,22 @@ fn happened(app: &mut App, event: &Event) -> Vec<Out> {
                 if facts.iter().any(|fact| matches!(fact, Fact::Onset { .. } | Fact::Snapshot { .. })));
             if judged_anew && app.caught_up {
                 return vec![list_snapshots(app)];
+            }
+        }
+        EventKind::Consented { plan } => {
+            if app.card().is_some_and(|card| card.step == plan.step) {
+                app.ui.overlay = None;
+            }
+            app.plans.remove(&plan.step);
+            let who = if event.actor == app.you { "you" } else { event.actor.name.as_str() };
+            app.say(format!("{who} approved it as the first of two: another account presses a on it"));
+        }
+        EventKind::HandoverOffered { .. } if app.caught_up => {
+            app.warn(format!("{} hands the incident over: H shows the page", event.actor.name));
+        }
+        EventKind::TakenOver { .. } => {
+            if matches!(app.ui.overlay, Some(Overlay::Handover { offered: true, .. })) {
+                app.ui.overlay = None;
             }
         }
         EventKind::MessageSent { .. } => app.outbox_waits = None,
@@ -124,6 +156,7 @@ fn noticed(app: &mut App, notice: Notice) -> Vec<Out> {
         Notice::Log { at, level, text } => {
             return vec![Out::Log(level, format!("{} {text}", at.strftime("%H:%M:%SZ")))];
         }
+        Notice::People(people) => app.people = people,
         Notice::OutboxWaits { why } => app.outbox_waits = Some(why),
         Notice::JournalStopped { why } => {
             app.alarm = Some(format!(
@@ -203,7 +236,7 @@ fn replied(app: &mut App, asked: Asked, result: Result<(), String>) {
             (_, Err(why)) => app.warn(why),
             (_, Ok(())) => {}
         },
-        Asked::Retry | Asked::Stop => {
+        Asked::Retry | Asked::Stop | Asked::Plain => {
             if let Err(why) = result {
                 app.warn(why);
             }

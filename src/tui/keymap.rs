@@ -37,6 +37,8 @@ const KEYS: &[(Chord, UiAction)] = &[
     (key('c'), UiAction::Copy),
     (key('e'), UiAction::Export),
     (key('E'), UiAction::Escalation),
+    (key('o'), UiAction::Outbox),
+    (key('H'), UiAction::Handover),
     (key('f'), UiAction::Follow),
     (key('/'), UiAction::Search),
     (key('n'), UiAction::NextMatch),
@@ -85,6 +87,7 @@ pub(super) const CARDS: &[(&str, &str)] = &[
     ("Tab", "questions: next field"),
     ("Enter", "questions: work the plan out (Ctrl-S in a text of several lines)"),
     ("h n", "doubt: it happened, it did not"),
+    ("r", "doubt: ask the target again"),
     ("t", "escalation: record that they were told"),
 ];
 

@@ -40,6 +40,6 @@ mod view;
 pub use app::App;
 pub use frame::frame_text;
 pub use msg::{ExportKind, Msg, Out};
-pub use run::{Exit, Export, Options, TuiError, run};
+pub use run::{Exit, Export, HandoverPage, Options, TuiError, run};
 pub use theme::Theme;
 pub use update::update;

@@ -26,6 +26,8 @@ pub enum Msg {
     Shown(Digest),
     /// A copy was made, in words, or why not.
     Copied(Result<String, String>),
+    /// The page for whoever takes over, as it would be written now.
+    Handover(String),
     /// An export was written to this file, or why not.
     Exported(Result<PathBuf, String>),
 }
@@ -60,6 +62,8 @@ pub enum Out {
     Send(ToEngine),
     /// Put text on the clipboard of the person's own terminal.
     Copy(String),
+    /// Write the page for whoever takes over and answer with [`Msg::Handover`].
+    Handover,
     /// Write an export and answer with [`Msg::Exported`].
     Export(ExportKind),
     /// Keep a line for the program's log pane.

@@ -1,6 +1,6 @@
 //! What lies over the panes: one thing at a time.
 
-use crate::incident::AttemptId;
+use crate::incident::{AttemptId, MessageId};
 use crate::runbook::StepId;
 
 use super::card::Card;
@@ -13,6 +13,7 @@ pub(super) enum Purpose {
     ByHand(StepId),
     Note,
     Settle { attempt: AttemptId, happened: bool },
+    SettleMessage { message: MessageId, arrived: bool },
     Escalate { role: String },
 }
 
@@ -37,6 +38,8 @@ impl Prompt {
 pub(super) enum Confirm {
     Stop(AttemptId),
     Retry(StepId),
+    /// Take the first of two approvals back.
+    Withdraw(StepId),
 }
 
 /// Something over the panes.
@@ -47,12 +50,39 @@ pub(super) enum Overlay {
     Confirm(Confirm),
     Settle(AttemptId),
     Search(Editor),
-    Palette { editor: Editor, selected: usize },
-    Help { scroll: usize },
-    Escalation { selected: usize },
-    Details { step: StepId, scroll: usize },
-    Snapshot { key: String, scroll: usize },
-    Text { title: String, text: String, scroll: usize },
+    Palette {
+        editor: Editor,
+        selected: usize,
+    },
+    Help {
+        scroll: usize,
+    },
+    Escalation {
+        selected: usize,
+    },
+    Details {
+        step: StepId,
+        scroll: usize,
+    },
+    Snapshot {
+        key: String,
+        scroll: usize,
+    },
+    Text {
+        title: String,
+        text: String,
+        scroll: usize,
+    },
     Export,
+    Outbox {
+        selected: usize,
+        scroll: usize,
+    },
+    /// A page that waits to be taken over, or one that would be written.
+    Handover {
+        page: String,
+        offered: bool,
+        scroll: usize,
+    },
     Log,
 }

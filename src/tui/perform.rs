@@ -6,7 +6,7 @@ use crate::wire::ToEngine;
 
 use super::action::UiAction;
 use super::app::{App, Asked, Pane};
-use super::card::Card;
+use super::card::{Card, Stage};
 use super::checklist::{self, Row};
 use super::edit::Editor;
 use super::heard;
@@ -39,19 +39,14 @@ pub(super) fn prepare(app: &mut App, step: StepId, inputs: Inputs, undoes: Optio
 }
 
 pub(super) fn perform(app: &mut App, action: UiAction) -> Vec<Out> {
-    let changes = matches!(
-        action,
-        UiAction::Approve
-            | UiAction::Retry
-            | UiAction::Skip
-            | UiAction::ByHand
-            | UiAction::Undo
-            | UiAction::Stop
-            | UiAction::Unblock
-            | UiAction::Note
-    );
-    if changes && app.lost.is_some() {
+    // Listing the snapshots again is not acting.
+    let acts = action.acts() && !(action == UiAction::Retry && app.ui.pane == Pane::Snapshots);
+    if acts && app.lost.is_some() {
         app.warn("the engine is gone: detach (q) and attach again");
+        return Vec::new();
+    }
+    if let Some(why) = app.watching.clone().filter(|_| acts) {
+        app.warn(why);
         return Vec::new();
     }
     match action {
@@ -66,6 +61,8 @@ pub(super) fn perform(app: &mut App, action: UiAction) -> Vec<Out> {
         UiAction::Note => app.ui.overlay = Some(Overlay::Prompt(Prompt::new(Purpose::Note))),
         UiAction::Copy => return copy(app),
         UiAction::Export => app.ui.overlay = Some(Overlay::Export),
+        UiAction::Outbox => app.ui.overlay = Some(Overlay::Outbox { selected: 0, scroll: 0 }),
+        UiAction::Handover => return handover(app),
         UiAction::Escalation => {
             let due = app.escalations().iter().position(|one| one.due.is_some()).unwrap_or(0);
             app.ui.overlay = Some(Overlay::Escalation { selected: due });
@@ -143,6 +140,14 @@ fn begin(app: &mut App) -> Vec<Out> {
     }
     if let Some(why) = why_not(state, &step) {
         app.warn(why);
+        return Vec::new();
+    }
+    if let Some(consent) = state.consents.get(&step.id).cloned() {
+        // The second person reads and approves what the first one did, and no plan of their own.
+        let mut card = Card::new(step.id.clone(), consent.plan.undoes.clone(), consent.plan.inputs.clone());
+        card.take((*consent.plan).clone());
+        card.stage = Stage::Review;
+        app.ui.overlay = Some(Overlay::Card(Box::new(card)));
         return Vec::new();
     }
     if step.approval == Approval::None {
@@ -234,6 +239,10 @@ fn retry(app: &mut App) -> Vec<Out> {
     let (Some(state), Some(step)) = (&app.state, app.step()) else { return Vec::new() };
     let id = step.id.clone();
     let title = step.title.clone();
+    if state.consents.contains_key(&id) {
+        app.ui.overlay = Some(Overlay::Confirm(Confirm::Withdraw(id)));
+        return Vec::new();
+    }
     match state.status(&id) {
         StepStatus::Pending => app.warn(format!("{title} is open already: a shows its plan")),
         StepStatus::Running(_) => app.warn(format!("{title} is at work; x stops it")),
@@ -255,6 +264,18 @@ pub(super) fn settled_dependents<'a>(state: &'a State, step: &StepId) -> Vec<&'a
         !matches!(state.status(&step.id), StepStatus::Pending | StepStatus::Running(_) | StepStatus::InDoubt(_))
     };
     state.runbook.dependents(step).into_iter().filter(settled).map(|step| step.title.as_str()).collect()
+}
+
+/// `H`: the page that waits, to be read and taken; or the one that would be written now.
+fn handover(app: &mut App) -> Vec<Out> {
+    let offered = app.state.as_ref().and_then(|state| state.handover.as_ref());
+    match offered {
+        Some(offered) => {
+            app.ui.overlay = Some(Overlay::Handover { page: offered.page.clone(), offered: true, scroll: 0 });
+            Vec::new()
+        }
+        None => vec![Out::Handover],
+    }
 }
 
 fn undo(app: &mut App) -> Vec<Out> {

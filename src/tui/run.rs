@@ -9,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::incident::{Digest, LogLevel, State};
+use crate::incident::{Digest, LogLevel, Seal, State};
 use crate::wire::{FromEngine, Link};
 
 use super::app::App;
@@ -26,7 +26,10 @@ const FRAME: Duration = Duration::from_millis(33);
 const BATCH: usize = 256;
 
 /// Writes an incident in one form.
-pub type Export = Box<dyn Fn(&State, ExportKind) -> String + Send>;
+pub type Export = Box<dyn Fn(&State, ExportKind, Option<&Seal>) -> String + Send>;
+
+/// Writes the page for whoever takes over.
+pub type HandoverPage = Box<dyn Fn(&State, Option<&Seal>) -> String + Send>;
 
 /// What the caller decides.
 pub struct Options {
@@ -36,6 +39,8 @@ pub struct Options {
     pub export_dir: PathBuf,
     /// Writes the incident in one form.
     pub export: Export,
+    /// Writes the page for whoever takes over.
+    pub handover: HandoverPage,
 }
 
 impl std::fmt::Debug for Options {
@@ -129,7 +134,9 @@ pub async fn run(link: Link, options: Options) -> Result<Exit, TuiError> {
     let (keys, marker) = input::start(tty).map_err(system("the thread that reads the keyboard"))?;
     sources.keys = keys;
     let theme = Theme::from_environment(options.ascii, |name| std::env::var(name).ok());
-    let app = App::new(theme, terminal::size(), Timestamp::now());
+    let mut app = App::new(theme, terminal::size(), Timestamp::now());
+    app.you = link.you.clone();
+    app.watching.clone_from(&link.watching);
     let mut cockpit = Cockpit { app, screen, marker, link, options, done: finished, marked: None, exit: None };
     Ok(cockpit.run(&mut sources).await)
 }
@@ -261,6 +268,11 @@ impl Cockpit {
             }
             Out::Copy(text) => self.copy(&text),
             Out::Export(kind) => self.export(kind),
+            Out::Handover => {
+                let Some(state) = &self.app.state else { return };
+                let page = (self.options.handover)(state, self.app.seal.as_ref());
+                self.take(Msg::Handover(page), Due::Now);
+            }
             Out::Log(level, text) => match level {
                 LogLevel::Error => tracing::error!(target: "engine", "{text}"),
                 LogLevel::Warn => tracing::warn!(target: "engine", "{text}"),
@@ -316,7 +328,7 @@ impl Cockpit {
 
     fn export(&mut self, kind: ExportKind) {
         let Some(state) = &self.app.state else { return };
-        let text = (self.options.export)(state, kind);
+        let text = (self.options.export)(state, kind, self.app.seal.as_ref());
         let path = self.options.export_dir.join(format!("{}-timeline.{}", state.id, kind.ending()));
         let done = self.done.clone();
         tokio::spawn(async move {

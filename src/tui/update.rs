@@ -3,7 +3,7 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use jiff::Timestamp;
 
-use crate::incident::Command;
+use crate::incident::{Command, Digest, MessageId, State};
 
 use super::action::UiAction;
 use super::app::{App, Asked, Pane};
@@ -51,6 +51,10 @@ fn taken(app: &mut App, msg: Msg) -> Vec<Out> {
                 card.shown = Some(digest);
             }
             view::clamp_scroll(app);
+            Vec::new()
+        }
+        Msg::Handover(page) => {
+            app.ui.overlay = Some(Overlay::Handover { page, offered: false, scroll: 0 });
             Vec::new()
         }
         Msg::Copied(Ok(how)) => {
@@ -128,7 +132,12 @@ fn key(app: &mut App, event: KeyEvent) -> Vec<Out> {
                 KeyCode::Char('n') => Some(false),
                 _ => None,
             };
-            if let Some(happened) = happened {
+            if let Some(why) = app.watching.clone().filter(|_| happened.is_some() || is(event, 'r')) {
+                app.warn(why);
+            } else if is(event, 'r') {
+                app.say("the target is asked again");
+                return vec![app.command(Asked::Plain, Command::Probe { attempt: *attempt })];
+            } else if let Some(happened) = happened {
                 let purpose = Purpose::Settle { attempt: *attempt, happened };
                 app.ui.overlay = Some(Overlay::Prompt(Prompt::new(purpose)));
             }
@@ -154,6 +163,8 @@ fn key(app: &mut App, event: KeyEvent) -> Vec<Out> {
         | Overlay::Details { scroll, .. }
         | Overlay::Snapshot { scroll, .. }
         | Overlay::Text { scroll, .. } => (scrolled(scroll, app.size.1, event), Vec::new()),
+        Overlay::Outbox { selected, scroll } => outbox_key(app, selected, scroll, event),
+        Overlay::Handover { page, offered, scroll } => handover_key(app, page, *offered, scroll, event),
         Overlay::Export => (false, export_key(event)),
         Overlay::Log => (!matches!(event.code, KeyCode::Esc | KeyCode::Char('q' | 'L')), Vec::new()),
     };
@@ -162,6 +173,53 @@ fn key(app: &mut App, event: KeyEvent) -> Vec<Out> {
         view::clamp_scroll(app);
     }
     outs
+}
+
+/// A letter without Ctrl and Alt.
+fn is(event: KeyEvent, letter: char) -> bool {
+    event.code == KeyCode::Char(letter) && !event.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT)
+}
+
+fn outbox_key(app: &mut App, selected: &mut usize, scroll: &mut usize, event: KeyEvent) -> (bool, Vec<Out>) {
+    let doubtful: Vec<MessageId> =
+        app.state.iter().flat_map(State::doubtful_messages).map(|message| message.id).collect();
+    let arrived = match event.code {
+        KeyCode::Char('h') if is(event, 'h') => true,
+        KeyCode::Char('n') if is(event, 'n') => false,
+        KeyCode::Tab if !doubtful.is_empty() => {
+            *selected = (*selected + 1) % doubtful.len();
+            return (true, Vec::new());
+        }
+        _ => return (scrolled(scroll, app.size.1, event), Vec::new()),
+    };
+    let Some(message) = doubtful.get(*selected).copied() else { return (true, Vec::new()) };
+    if let Some(why) = &app.watching {
+        app.warn(why.clone());
+        return (true, Vec::new());
+    }
+    app.ui.overlay = Some(Overlay::Prompt(Prompt::new(Purpose::SettleMessage { message, arrived })));
+    (false, Vec::new())
+}
+
+fn handover_key(app: &mut App, page: &str, offered: bool, scroll: &mut usize, event: KeyEvent) -> (bool, Vec<Out>) {
+    if is(event, 'c') {
+        return (true, vec![Out::Copy(page.to_owned())]);
+    }
+    if !is(event, 'y') {
+        return (scrolled(scroll, app.size.1, event), Vec::new());
+    }
+    if let Some(why) = app.watching.clone() {
+        app.warn(why);
+        return (true, Vec::new());
+    }
+    let command = if offered {
+        app.say("you have the incident");
+        Command::TakeOver { page: Digest::of(page.as_bytes()) }
+    } else {
+        app.say("the page waits for whoever takes over: H shows it to them");
+        Command::OfferHandover { text: page.to_owned() }
+    };
+    (false, vec![app.command(Asked::Plain, command)])
 }
 
 /// Keys that move a text; any other leaves it.
@@ -297,6 +355,7 @@ fn prompt_key(app: &mut App, prompt: &mut Prompt, event: KeyEvent) -> (bool, Vec
                 Purpose::ByHand(step) => Command::DoneByHand { step, note: text },
                 Purpose::Note => Command::Note { text },
                 Purpose::Settle { attempt, happened } => Command::Settle { attempt, happened, note: text },
+                Purpose::SettleMessage { message, arrived } => Command::SettleMessage { message, arrived, note: text },
                 Purpose::Escalate { role } => Command::Escalate { role, note: text },
             };
             return (true, vec![app.command(Asked::Prompt, command)]);
@@ -318,6 +377,7 @@ fn confirmed(app: &mut App, confirm: &Confirm, event: KeyEvent) -> Vec<Out> {
     vec![match confirm {
         Confirm::Stop(attempt) => app.command(Asked::Stop, Command::Stop { attempt: *attempt }),
         Confirm::Retry(step) => app.command(Asked::Retry, Command::Retry { step: step.clone() }),
+        Confirm::Withdraw(step) => app.command(Asked::Plain, Command::Withdraw { step: step.clone() }),
     }]
 }
 

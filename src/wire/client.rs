@@ -9,7 +9,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
 use tokio::sync::mpsc;
 
-use crate::incident::IncidentId;
+use crate::incident::{Actor, IncidentId};
 
 use super::{PROTOCOL, ToClient, ToEngine, frame};
 
@@ -32,6 +32,10 @@ pub struct Link {
     pub incident: IncidentId,
     /// The engine's process.
     pub pid: u32,
+    /// Who the engine takes us for.
+    pub you: Actor,
+    /// Why we may not act; none where we may.
+    pub watching: Option<String>,
     /// Into the engine.
     pub tx: mpsc::Sender<ToEngine>,
     /// Out of it.
@@ -52,23 +56,24 @@ pub enum ConnectError {
     Io(#[from] io::Error),
 }
 
-/// Connects to an engine's socket and asks for the events after `since`.
+/// Connects to an engine's socket and asks for the events after `since`; with `watch` only to look on.
 ///
 /// # Errors
 /// Nobody is there, or the handshake does not go well.
-pub async fn connect(socket: &Path, since: u64) -> Result<Link, ConnectError> {
+pub async fn connect(socket: &Path, since: u64, watch: bool) -> Result<Link, ConnectError> {
     let stream = UnixStream::connect(socket).await.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ConnectError::Nobody,
         _ => ConnectError::Io(error),
     })?;
     let (mut read, mut write) = stream.into_split();
-    let hello = ToEngine::Hello { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").to_owned(), since };
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    let hello = ToEngine::Hello { protocol: PROTOCOL, version, since, watch };
     write.write_all(&frame::encode(&hello)?).await?;
-    let answer = tokio::time::timeout(PATIENCE, frame::read::<ToClient>(&mut read))
+    let answer = tokio::time::timeout(PATIENCE, frame::hear(&mut read))
         .await
         .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "it does not answer"))??;
-    let (incident, pid) = match answer {
-        Some(ToClient::Welcome { incident, pid, .. }) => (incident, pid),
+    let (incident, pid, you, watching) = match answer {
+        Some(ToClient::Welcome { incident, pid, you, watching, .. }) => (incident, pid, you, watching),
         Some(ToClient::Unwelcome { why }) => return Err(ConnectError::Unwelcome(why)),
         _ => return Err(ConnectError::Nobody),
     };
@@ -85,12 +90,12 @@ pub async fn connect(socket: &Path, since: u64) -> Result<Link, ConnectError> {
         }
     });
     tokio::spawn(receive(read, incoming));
-    Ok(Link { incident, pid, tx, rx })
+    Ok(Link { incident, pid, you, watching, tx, rx })
 }
 
 async fn receive(mut read: OwnedReadHalf, to: mpsc::Sender<FromEngine>) {
     loop {
-        let message = match frame::read(&mut read).await {
+        let message = match frame::hear(&mut read).await {
             Ok(Some(message)) => FromEngine::Message(message),
             Ok(None) => FromEngine::Lost("the engine ended".to_owned()),
             Err(error) => FromEngine::Lost(error.to_string()),

@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::incident::{Command, Event, IncidentId, Notice, Query, Refusal};
+use crate::incident::{Actor, Command, Event, IncidentId, Notice, Query, Refusal, Seal};
 
 /// The version of everything in this file. Client and engine of different versions do not talk: the client
 /// says which program to start instead.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// The longest frame that is accepted, in bytes.
 pub const LONGEST_FRAME: usize = 16 * 1024 * 1024;
@@ -23,6 +23,8 @@ pub enum ToEngine {
         version: String,
         /// The last event that the client has; 0 for none.
         since: u64,
+        /// It only looks on, whatever it may do.
+        watch: bool,
     },
     /// Do something.
     Command {
@@ -52,6 +54,10 @@ pub enum ToClient {
         incident: IncidentId,
         /// The engine's process.
         pid: u32,
+        /// Who the engine takes the client for: the account at the socket's other end.
+        you: Actor,
+        /// Why the client may not act; none where it may.
+        watching: Option<String>,
     },
     /// The handshake did not go well; the connection ends.
     Unwelcome {
@@ -65,8 +71,13 @@ pub enum ToClient {
     },
     /// All events up to now were sent.
     CaughtUp {
-        /// The last one.
-        seq: u64,
+        /// The last one, and the digest of its line in the journal.
+        seal: Seal,
+    },
+    /// The journal's end, after every batch of events.
+    Sealed {
+        /// The last event, and the digest of its line.
+        seal: Seal,
     },
     /// Something to show.
     Notice {

@@ -1,5 +1,6 @@
 //! Client and engine talk over a unix socket: [`ToEngine`], [`ToClient`].
 
+mod accounts;
 mod client;
 mod frame;
 mod message;
@@ -8,10 +9,10 @@ mod server;
 pub use crate::incident::Query;
 pub use client::{ConnectError, FromEngine, Link, connect};
 pub use message::{LONGEST_FRAME, PROTOCOL, ToClient, ToEngine};
-pub use server::{Server, bind, serve};
+pub use server::{Admission, Server, bind, serve};
 
 /// The name of the user that this process runs as.
 #[must_use]
 pub fn own_name() -> String {
-    server::login_name(rustix::process::getuid().as_raw())
+    accounts::login_name(rustix::process::getuid().as_raw())
 }

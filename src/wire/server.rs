@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -12,32 +13,87 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::engine::{ClientId, Handle, Input, Joined, Outgoing};
-use crate::incident::{Actor, Event};
+use crate::engine::{ClientId, Handle, Input, Joined, Outgoing, Seat};
+use crate::incident::Actor;
 
-use super::{PROTOCOL, ToClient, ToEngine, frame};
+use super::{PROTOCOL, ToClient, ToEngine, accounts, frame};
 
+/// Bytes of history that go to a client at once.
+const BATCH: usize = 64 << 10;
 /// Somebody who connects and says nothing is let go.
 const HELLO: Duration = Duration::from_secs(5);
 
-/// Binds the socket. The caller holds the incident's journal, so a socket file that is there is a dead engine's.
+/// Who may attach besides the engine's own account, and root.
+#[derive(Debug, Clone, Default)]
+pub struct Admission {
+    /// The number of the group whose members may look on.
+    gid: Option<u32>,
+    /// Accounts that may act.
+    approvers: Vec<String>,
+}
+
+impl Admission {
+    /// Members of `group` may look on, and those among `approvers` may act.
+    ///
+    /// # Errors
+    /// The system has no such group.
+    pub fn of(group: Option<&str>, approvers: Vec<String>) -> io::Result<Self> {
+        let gid =
+            match group {
+                None => None,
+                Some(name) => Some(accounts::group(name).ok_or_else(|| {
+                    io::Error::new(io::ErrorKind::NotFound, format!("this system has no group {name}"))
+                })?),
+            };
+        Ok(Self { gid, approvers })
+    }
+
+    /// The group that shares the incident.
+    #[must_use]
+    pub fn gid(&self) -> Option<u32> {
+        self.gid
+    }
+
+    /// The seat of a user; none where it has no business here.
+    fn seat(&self, uid: u32, watch: bool) -> Option<Seat> {
+        let own = rustix::process::getuid().as_raw();
+        let actor = Actor { name: accounts::login_name(uid), uid: Some(uid) };
+        let ours = uid == own || uid == 0;
+        if !ours && !self.gid.is_some_and(|gid| accounts::is_member(uid, gid)) {
+            return None;
+        }
+        let watching = if watch {
+            Some("You only look on (relight watch). `relight attach` may act".to_owned())
+        } else if ours || self.approvers.contains(&actor.name) {
+            None
+        } else {
+            Some(format!("You look on: {} is not among people.approvers in the config", actor.name))
+        };
+        Some(Seat { actor, watching })
+    }
+}
+
+/// Binds a socket. The caller holds the incident's journal, so a socket file that is there is a dead engine's. Members of
+/// `group` may connect to it, where one is given; else only its own account.
 ///
 /// # Errors
 /// The system says no.
-pub fn bind(path: &Path) -> io::Result<UnixListener> {
+pub fn bind(path: &Path, group: Option<u32>) -> io::Result<UnixListener> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    std::os::unix::fs::chown(path, None, group)?;
+    let mode = if group.is_some() { 0o660 } else { 0o600 };
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode))?;
     Ok(listener)
 }
 
 /// The task that accepts clients.
 #[derive(Debug)]
 pub struct Server {
-    accepting: JoinHandle<()>,
+    accepting: Vec<JoinHandle<()>>,
     /// Every client's task holds a sender of it: it closes when all of them have ended.
     attended: mpsc::Receiver<()>,
 }
@@ -46,7 +102,7 @@ impl Server {
     /// Accepts nobody more, and waits until every client has all that the engine said before it ended, which one that
     /// does not read can hold up for `limit` only.
     pub async fn finish(mut self, limit: Duration) {
-        self.accepting.abort();
+        self.accepting.iter().for_each(JoinHandle::abort);
         // Nothing is ever sent; it ends when the last client's task does.
         if tokio::time::timeout(limit, self.attended.recv()).await.is_err() {
             tracing::warn!("a client did not read all that the engine said before it ended");
@@ -54,23 +110,37 @@ impl Server {
     }
 }
 
-/// Accepts clients until it is told to finish.
+/// Accepts clients on all listeners until it is told to finish.
 #[must_use]
-pub fn serve(listener: UnixListener, engine: Handle) -> Server {
+pub fn serve(listeners: Vec<UnixListener>, engine: &Handle, admission: &Arc<Admission>) -> Server {
     let (tx, attended) = mpsc::channel(1);
-    Server { accepting: tokio::spawn(accept(listener, engine, tx)), attended }
+    let next = Arc::new(AtomicU64::new(1));
+    let accepting = listeners
+        .into_iter()
+        .map(|listener| {
+            let door = Door { engine: engine.clone(), admission: Arc::clone(admission), next: Arc::clone(&next) };
+            tokio::spawn(accept(listener, door, tx.clone()))
+        })
+        .collect();
+    Server { accepting, attended }
 }
 
-async fn accept(listener: UnixListener, engine: Handle, attended: mpsc::Sender<()>) {
-    let next = AtomicU64::new(1);
+/// What every listener shares.
+struct Door {
+    engine: Handle,
+    admission: Arc<Admission>,
+    next: Arc<AtomicU64>,
+}
+
+async fn accept(listener: UnixListener, door: Door, attended: mpsc::Sender<()>) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let client = ClientId(next.fetch_add(1, Ordering::Relaxed));
-                let engine = engine.clone();
+                let client = ClientId(door.next.fetch_add(1, Ordering::Relaxed));
+                let (engine, admission) = (door.engine.clone(), Arc::clone(&door.admission));
                 let attended = attended.clone();
                 tokio::spawn(async move {
-                    if let Err(error) = attend(stream, client, &engine).await {
+                    if let Err(error) = attend(stream, client, &engine, &admission).await {
                         tracing::debug!("client {}: {error}", client.0);
                     }
                     engine.send(Input::Disconnect { client }).await;
@@ -86,48 +156,50 @@ async fn accept(listener: UnixListener, engine: Handle, attended: mpsc::Sender<(
     }
 }
 
-async fn attend(stream: UnixStream, client: ClientId, engine: &Handle) -> io::Result<()> {
+async fn attend(stream: UnixStream, client: ClientId, engine: &Handle, admission: &Admission) -> io::Result<()> {
     let uid = stream.peer_cred()?.uid();
-    let own = rustix::process::getuid().as_raw();
     let (mut read, write) = stream.into_split();
     let mut write = BufWriter::with_capacity(1 << 16, write);
     let hello = tokio::time::timeout(HELLO, frame::read::<ToEngine>(&mut read)).await;
-    let unwelcome = if uid != own && uid != 0 {
-        Some(format!("this incident belongs to another user (uid {own}); you are uid {uid}"))
+    let Ok(Ok(Some(ToEngine::Hello { protocol, version, since, watch }))) = hello else {
+        return Ok(());
+    };
+    let seat = if protocol == PROTOCOL {
+        admission.seat(uid, watch).ok_or_else(|| {
+            let own = rustix::process::getuid().as_raw();
+            format!(
+                "this incident belongs to another user (uid {own}); you are uid {uid}, and it is not shared with you"
+            )
+        })
     } else {
-        match &hello {
-            Ok(Ok(Some(ToEngine::Hello { protocol: PROTOCOL, .. }))) => None,
-            Ok(Ok(Some(ToEngine::Hello { version, .. }))) => Some(format!(
-                "the engine is relight {} and you run {version}: they do not understand each other. Attach with the \
-                 engine's version; it keeps working meanwhile",
-                env!("CARGO_PKG_VERSION")
-            )),
-            _ => return Ok(()),
+        Err(format!(
+            "the engine is relight {} and you run {version}: they do not understand each other. Attach with the \
+             engine's version; it keeps working meanwhile",
+            env!("CARGO_PKG_VERSION")
+        ))
+    };
+    let seat = match seat {
+        Ok(seat) => seat,
+        Err(why) => {
+            write.write_all(&frame::encode(&ToClient::Unwelcome { why })?).await?;
+            return write.flush().await;
         }
     };
-    if let Some(why) = unwelcome {
-        write.write_all(&frame::encode(&ToClient::Unwelcome { why })?).await?;
-        return write.flush().await;
-    }
-    let Ok(Ok(Some(ToEngine::Hello { since, .. }))) = hello else {
+    let Some(joined) = engine.connect(client, seat.clone()).await else {
         return Ok(());
     };
-    let Some(joined) = engine.connect(client).await else {
-        return Ok(());
-    };
-    let actor = Actor { name: login_name(uid), uid: Some(uid) };
-    let reading = tokio::spawn(listen(read, client, actor, engine.clone()));
-    let told = tell(&mut write, joined, since).await;
+    let reading = tokio::spawn(listen(read, client, engine.clone()));
+    let told = tell(&mut write, joined, since, seat).await;
     reading.abort();
     told
 }
 
-async fn listen(mut read: OwnedReadHalf, client: ClientId, actor: Actor, engine: Handle) {
+async fn listen(mut read: OwnedReadHalf, client: ClientId, engine: Handle) {
     // Whatever breaks this off, the client is gone.
     while let Ok(Some(message)) = frame::read::<ToEngine>(&mut read).await {
         let input = match message {
             ToEngine::Hello { .. } => break,
-            ToEngine::Command { id, command } => Input::Command { client, id, actor: actor.clone(), command },
+            ToEngine::Command { id, command } => Input::Command { client, id, command },
             ToEngine::Query { id, query } => Input::Query { client, id, query },
         };
         if !engine.send(input).await {
@@ -137,10 +209,15 @@ async fn listen(mut read: OwnedReadHalf, client: ClientId, actor: Actor, engine:
     engine.send(Input::Disconnect { client }).await;
 }
 
-async fn tell(write: &mut BufWriter<OwnedWriteHalf>, joined: Joined, since: u64) -> io::Result<()> {
-    let Joined { incident, journal, length, seq, mut subscription } = joined;
-    let welcome =
-        ToClient::Welcome { version: env!("CARGO_PKG_VERSION").to_owned(), incident, pid: std::process::id() };
+async fn tell(write: &mut BufWriter<OwnedWriteHalf>, joined: Joined, since: u64, at: Seat) -> io::Result<()> {
+    let Joined { incident, journal, length, seal, mut subscription } = joined;
+    let welcome = ToClient::Welcome {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        incident,
+        pid: std::process::id(),
+        you: at.actor,
+        watching: at.watching,
+    };
     write.write_all(&frame::encode(&welcome)?).await?;
     let (lines, mut history) = mpsc::channel::<io::Result<Vec<u8>>>(64);
     let reader = tokio::task::spawn_blocking(move || {
@@ -154,11 +231,15 @@ async fn tell(write: &mut BufWriter<OwnedWriteHalf>, joined: Joined, since: u64)
         write.write_all(&frame?).await?;
     }
     reader.await.map_err(io::Error::other)?;
-    write.write_all(&frame::encode(&ToClient::CaughtUp { seq })?).await?;
+    write.write_all(&frame::encode(&ToClient::CaughtUp { seal })?).await?;
     write.flush().await?;
     while let Some(outgoing) = subscription.next().await {
         let message = match outgoing {
-            Outgoing::Event(event) => ToClient::Event { event: Box::new((*event).clone()) },
+            Outgoing::Event(event) => {
+                write.write_all(&frame::event(&serde_json::to_vec(&*event)?)?).await?;
+                continue;
+            }
+            Outgoing::Sealed(seal) => ToClient::Sealed { seal: (*seal).clone() },
             Outgoing::Notice(notice) => ToClient::Notice { notice: (*notice).clone() },
             Outgoing::Reply { id, result } => ToClient::Reply { id, result },
         };
@@ -175,32 +256,30 @@ async fn tell(write: &mut BufWriter<OwnedWriteHalf>, joined: Joined, since: u64)
     write.flush().await
 }
 
-/// Sends the events of the journal's first `length` bytes that the client lacks. They were proved when the
-/// engine opened the journal or written by itself, so they are only parsed here.
+/// Sends the events of the journal's first `length` bytes that the client lacks, as the journal has them. They were proved
+/// when the engine opened the journal or written by itself, so they are not even parsed here.
 fn stream_history(journal: &Path, length: u64, since: u64, to: &mpsc::Sender<io::Result<Vec<u8>>>) -> io::Result<()> {
+    let mut reader = BufReader::with_capacity(1 << 16, File::open(journal)?.take(length));
+    let mut line = Vec::new();
+    let mut frames = Vec::new();
     let mut seq = 0;
-    for line in BufReader::with_capacity(1 << 16, File::open(journal)?.take(length)).lines() {
-        let line = line?;
+    loop {
+        line.clear();
+        if reader.read_until(b'\n', &mut line)? == 0 {
+            break;
+        }
         seq += 1;
         if seq <= since {
             continue;
         }
-        let event: Event = serde_json::from_str(&line)?;
-        if to.blocking_send(frame::encode(&ToClient::Event { event: Box::new(event) })).is_err() {
+        frames.extend(frame::event(line.strip_suffix(b"\n").unwrap_or(&line))?);
+        if frames.len() > BATCH && to.blocking_send(Ok(std::mem::take(&mut frames))).is_err() {
             return Ok(());
         }
     }
+    if !frames.is_empty() {
+        // The receiver is gone when the client is.
+        let _ = to.blocking_send(Ok(frames));
+    }
     Ok(())
-}
-
-/// The login name of a user id, from the system's list; the number where it is not in it.
-pub(crate) fn login_name(uid: u32) -> String {
-    let list = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    list.lines()
-        .find_map(|line| {
-            let mut fields = line.split(':');
-            let name = fields.next()?;
-            (fields.nth(1)? == uid.to_string()).then(|| name.to_owned())
-        })
-        .unwrap_or_else(|| format!("uid {uid}"))
 }

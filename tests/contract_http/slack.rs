@@ -1,7 +1,8 @@
 //! Slack.
 
 use relight::drill::standin::slack;
-use relight::workers::slack::{CheckSlack, PostMessage};
+use relight::incident::{Channel, MessageId, MessageState, OwedMessage};
+use relight::workers::slack::{CheckSlack, PostMessage, send_owed};
 
 use super::*;
 
@@ -116,9 +117,12 @@ async fn posting_tells_refusals_apart() {
         strike(&slack, ON.0, ON.1, kind);
         bench.run(&worker, &plan)
     };
-    assert_eq!(waits(&sent(answer(429)).await.expect_err("429")), 3);
-    assert_eq!(waits(&sent(bare(429)).await.expect_err("429")), 30);
-    assert_eq!(waits(&sent(no("rate_limited", false)).await.expect_err("inside a 200")), 30);
+    // Nothing was sent for certain: the message waits in the outbox, with the time at which it was meant.
+    for kind in [answer(429), bare(429), no("rate_limited", false)] {
+        let done = sent(kind).await.expect("owed");
+        let [Fact::Owed { channel: Channel::SlackMessage, text }] = &done.facts[..] else { panic!("{done:?}") };
+        assert!(text.contains("(written ") && done.evidence[0].contains("waits in the outbox"), "{done:?}");
+    }
     for (kind, says) in [
         (answer(401), "does not accept the token"),
         (answer(403), "the scope chat:write"),
@@ -164,4 +168,102 @@ async fn a_channel_that_takes_nothing_blocks_the_plan_and_fails_the_check() {
     slack.set(&json!({"token_revoked": false})).expect("set");
     bench.config = bench.config.replace("C0123456789", "C0NOWHERE00");
     assert!(blocking(&bench.plan(&post()).await.expect("a plan"))[0].contains("C0NOWHERE00 (slack.channel)"));
+}
+
+#[tokio::test]
+async fn a_message_that_was_owed_goes_out_once() {
+    let slack = start().await;
+    let bench = bench(&slack);
+    let cx = bench.cx();
+    let owed = |id, text: &str| OwedMessage {
+        id: MessageId(id),
+        channel: Channel::SlackMessage,
+        text: text.to_owned(),
+        about: 7,
+        at: Timestamp::now(),
+        state: MessageState::Unsent,
+    };
+    let send = async |message: &OwedMessage, again| send_owed(&cx.config, &cx.knowledge.incident, message, again).await;
+    let first = owed(1, "We restore.");
+    strike(&slack, ON.0, ON.1, FaultKind::LoseAnswer);
+    let error = send(&first, false).await.expect_err("nobody knows");
+    assert_eq!(error.disposition, Disposition::InDoubt, "{error}");
+    let ts = send(&first, true).await.expect("it is found");
+    assert_eq!(messages(&slack)[0]["ts"], json!(ts));
+    // The same words a second time are another message.
+    let second = owed(2, "We restore.");
+    assert_ne!(send(&second, true).await.expect("posted"), ts);
+    assert_eq!(messages(&slack).len(), 2);
+    strike(&slack, ON.0, ON.1, FaultKind::Drop);
+    assert_eq!(send(&owed(3, "x"), false).await.expect_err("lost").disposition, Disposition::InDoubt);
+    send(&owed(3, "x"), true).await.expect("it was not there, so it goes now");
+    assert_eq!(messages(&slack).len(), 3);
+}
+
+/// A bench whose Slack is an incoming webhook.
+fn hooked(stand_in: &StandIn) -> Bench {
+    let bench = Bench::new("[slack]\nwebhook = TOKEN_SOURCE\nchannel_name = '#status'");
+    bench.token(&slack::webhook(stand_in, TOKEN));
+    bench
+}
+
+#[tokio::test]
+async fn a_webhook_posts_and_says_what_it_cannot_tell() {
+    let slack = start().await;
+    let bench = hooked(&slack);
+    let done = bench.go(&CheckSlack).await.expect("good");
+    assert!(done.evidence[0].contains("shows only when it posts"), "{done:?}");
+    let plan = bench.ready(&post()).await;
+    assert!(plan.findings.iter().any(|finding| finding.text.contains("cannot be read back")), "{plan:?}");
+    assert!(plan.commands[0].contains("\"$SLACK_WEBHOOK\""), "{plan:?}");
+    let done = bench.run(&post(), &plan).await.expect("posted");
+    assert_eq!(messages(&slack)[0]["text"], "Data loss on financecopilot. (INC-7F3K)");
+    assert_eq!(done.facts, [], "it gives no id");
+    let Probe::Unknown(why) = bench.probe(&post(), &plan).await else { panic!("nobody can tell") };
+    assert!(why.contains("webhook"), "{why}");
+}
+
+#[tokio::test]
+async fn a_webhook_tells_refusals_apart_and_never_posts_twice() {
+    let slack = start().await;
+    let bench = hooked(&slack);
+    let plan = bench.ready(&post()).await;
+    let path = slack::webhook(&slack, TOKEN);
+    let path = path.strip_prefix("http://").and_then(|rest| rest.find('/').map(|at| &rest[at..])).expect("a path");
+    let word = |status, word: &str| FaultKind::Answer {
+        status,
+        headers: None,
+        body: Some(json!(word)),
+        bare: false,
+        effect: false,
+    };
+    let worker = post();
+    for (kind, disposition, says) in [
+        (word(403, "invalid_token"), Disposition::AskOperator, "invalid_token"),
+        (word(404, "no_service"), Disposition::AskOperator, "it was removed"),
+        (word(410, "channel_is_archived"), Disposition::AskOperator, "channel_is_archived"),
+        (word(200, "<html>Log in</html>"), Disposition::InDoubt, "is not `ok`"),
+        (bare(503), Disposition::InDoubt, "nobody knows"),
+        (FaultKind::Drop, Disposition::InDoubt, "broke off"),
+        (FaultKind::Cut { after_bytes: 0 }, Disposition::InDoubt, "broke off"),
+    ] {
+        let what = format!("{kind:?}");
+        strike(&slack, "POST", path, kind);
+        let error = bench.run(&worker, &plan).await.expect_err("refused");
+        assert_eq!(error.disposition, disposition, "{what}: {error}");
+        assert!(error.cause.contains(says), "{what}: {error}");
+        assert!(!format!("{error:?}").contains(TOKEN), "{error:?}");
+    }
+    assert_eq!(messages(&slack).len(), 1, "only the one whose answer was cut");
+    strike(&slack, "POST", path, answer(429));
+    let done = bench.run(&worker, &plan).await.expect("owed");
+    assert!(matches!(&done.facts[..], [Fact::Owed { channel: Channel::SlackMessage, .. }]), "{done:?}");
+    slack.set(&json!({"channel": {"archived": true}})).expect("set");
+    let error = bench.run(&worker, &plan).await.expect_err("archived");
+    assert!(error.cause.contains("channel_is_archived"), "{error}");
+    for wrong in ["https://hooks.example.com", "nonsense", ""] {
+        bench.token(wrong);
+        let error = bench.plan(&worker).await.expect_err("no address");
+        assert!(wrong.is_empty() || !error.to_string().contains(wrong), "{error}");
+    }
 }

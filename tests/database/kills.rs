@@ -50,8 +50,10 @@ pub(super) async fn until_waiting(watch: &Client) -> i32 {
     }
 }
 
-/// The server takes connections again.
-pub(super) async fn until_up(world: &World) {
+/// The server, of which a session was killed, takes connections again. It ends every other session first, of which
+/// `watch` is one.
+pub(super) async fn until_restarted(world: &World, watch: Client) {
+    while watch.simple_query("SELECT").await.is_ok() {}
     let mut config = tokio_postgres::Config::new();
     config.host("127.0.0.1").port(world.port).user("relight").password(super::world::PASSWORD).dbname("financecopilot");
     while config.connect(tokio_postgres::NoTls).await.is_err() {}
@@ -206,6 +208,7 @@ async fn sweep(phases: &[Phase], killed: Killed) {
         let (running, gate, backend) = held(&world, phase, begin).await;
         let case = format!("{killed:?} in {phase:?}");
         let program = if killed == Killed::PgRestore { "pg_restore" } else { "load" };
+        let watch = world.admin("postgres").await;
         match killed {
             Killed::Loader | Killed::PgRestore => {
                 let pids = processes(&world, program);
@@ -235,11 +238,11 @@ async fn sweep(phases: &[Phase], killed: Killed) {
             // A pg_restore whose work is done ends well, and what comes after finds the server gone.
             drop(gate);
             ended(&case, running.await.unwrap());
+            until_restarted(&world, watch).await;
         } else {
             ended(&case, running.await.unwrap());
             drop(gate);
         }
-        until_up(&world).await;
         let now: String = world.app().await.query_one(live, &[]).await.unwrap().get(0);
         assert_eq!(now, before, "{case}");
     }

@@ -6,7 +6,7 @@ use relight::workers::process::{Adopted, adopt};
 use relight::workers::{Cancel, Probe, Worker as _};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::kills::{GATES, processes, until_up, until_waiting};
+use super::kills::{GATES, processes, until_restarted, until_waiting};
 use super::world::{PASSWORD, World, database};
 
 const STEP: &str = "restore.database";
@@ -45,11 +45,14 @@ async fn sweep(atomic: bool) {
         // The gate is not on the database itself, which nobody else may be on.
         let held = world.sql("fc_app", PASSWORD, "postgres").await;
         held.batch_execute(&format!("SET application_name = '{gate}'")).await.unwrap();
+        let told_before = world.progress().len();
         let running = tokio::spawn(async move { restore().run(&own, &planned, &io).await });
         let watch = world.admin("postgres").await;
         let backend = until_waiting(&watch).await;
         // How far it is shows, weighed in bytes, and it is not at its end.
-        let told = || world.progress().last().cloned().filter(|(label, ..)| !label.starts_with("download"));
+        let told = || {
+            world.progress().get(told_before..)?.last().cloned().filter(|(label, ..)| !label.starts_with("download"))
+        };
         while told().is_none() {
             tokio::task::yield_now().await;
         }
@@ -79,7 +82,9 @@ async fn sweep(atomic: bool) {
         }
         // The gate stays: whoever looks must not wait for what the dead have begun.
         let error = running.await.unwrap().expect_err(&case);
-        until_up(&world).await;
+        if killed == Killed::Backend {
+            until_restarted(&world, watch).await;
+        }
         let probe = restore().probe(&cx, &plan).await.unwrap();
         drop(held);
         if atomic {

@@ -130,7 +130,7 @@ pub(super) struct Reply {
     pub(super) status: u16,
     /// Headers besides the content type and length.
     pub(super) headers: Vec<(String, String)>,
-    /// The body; `None` sends none.
+    /// The body: a string is sent as it is, anything else as JSON; `None` sends none.
     pub(super) body: Option<Value>,
 }
 

@@ -201,6 +201,10 @@ impl From<Reply> for Wire {
         let mut headers = reply.headers;
         let content = match reply.body {
             None => Vec::new(),
+            Some(Value::String(text)) => {
+                headers.push((header::CONTENT_TYPE.to_string(), "text/html".into()));
+                text.into_bytes()
+            }
             Some(json) => {
                 headers.push((header::CONTENT_TYPE.to_string(), "application/json; charset=utf-8".into()));
                 json.to_string().into_bytes()

@@ -51,10 +51,11 @@ impl Story {
             origin: "built-in".to_owned(),
             database: "financecopilot".to_owned(),
             rto_seconds: 3600,
+            one_account: false,
             version: "0.1.0".to_owned(),
         });
         story.event(EventKind::EngineStarted { pid: 4711, version: "0.1.0".to_owned() });
-        story.hear(ToClient::CaughtUp { seq: 2 });
+        story.hear(ToClient::CaughtUp { seal: crate::incident::Seal { seq: 2, head: "0".repeat(64) } });
         story
     }
 
@@ -89,7 +90,7 @@ impl Story {
     pub(super) fn begin(&mut self, step: &str) -> AttemptId {
         self.attempts += 1;
         let attempt = AttemptId(self.attempts);
-        self.event(EventKind::Approved { attempt, plan: Box::new(plan(step)) });
+        self.event(EventKind::Approved { attempt, plan: Box::new(plan(step)), first: None });
         attempt
     }
 

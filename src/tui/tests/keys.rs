@@ -20,7 +20,8 @@ fn prepare(step: &str, inputs: &[(&str, &str)], undoes: Option<&str>) -> Command
 #[test]
 fn catching_up_lists_the_snapshots() {
     let mut story = Story::new("drill");
-    let outs = story.hear(crate::wire::ToClient::CaughtUp { seq: 2 });
+    let outs =
+        story.hear(crate::wire::ToClient::CaughtUp { seal: crate::incident::Seal { seq: 2, head: "0".repeat(64) } });
     assert_eq!(queries(&outs), [Query::Snapshots]);
 }
 
@@ -143,7 +144,11 @@ fn copies_are_what_is_selected() {
 fn output_is_fetched_when_it_is_first_looked_at_and_older_when_scrolled_to() {
     let mut story = Story::new("drill");
     let attempt = AttemptId(1);
-    let outs = story.event(crate::incident::EventKind::Approved { attempt, plan: Box::new(plan("check.database")) });
+    let outs = story.event(crate::incident::EventKind::Approved {
+        attempt,
+        plan: Box::new(plan("check.database")),
+        first: None,
+    });
     assert_eq!(queries(&outs), [Query::Output { attempt, from: None, most: 262_144 }]);
     story.notice(Notice::Output { attempt, offset: 300_000, text: "late\nlater\n".to_owned() });
     let outs = press(&mut story.app, "3g");

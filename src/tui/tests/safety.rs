@@ -163,7 +163,7 @@ fn what_will_happen_must_have_been_on_screen() {
 fn a_step_that_somebody_else_approved_closes_the_card() {
     let (mut story, plan) = confirming();
     show(&mut story.app);
-    story.event(EventKind::Approved { attempt: AttemptId(11), plan: Box::new(plan) });
+    story.event(EventKind::Approved { attempt: AttemptId(11), plan: Box::new(plan), first: None });
     assert!(story.app.card().is_none());
     assert!(approvals(&press(&mut story.app, "y")).is_empty());
 }

@@ -3,8 +3,8 @@
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use crate::incident::{Ask, AskKind, Gravity, Plan, clock};
-use crate::runbook::Step;
+use crate::incident::{Ask, AskKind, Gravity, Plan, clock, duration_text};
+use crate::runbook::{Approval, Step};
 use crate::tui::app::App;
 use crate::tui::card::{Card, Stage, expected_name, takes_name};
 use crate::tui::text;
@@ -76,6 +76,22 @@ fn review(app: &App, card: &Card, step: Option<&Step>, width: usize) -> Sheet {
     let mut body = Vec::new();
     if card.changed {
         let words = "The plan changed while it was on screen. Read it again.";
+        body.extend(hang(theme.gravity(Gravity::Warning).0, theme.warning(), words, theme.warning(), width));
+        body.push(Line::default());
+    }
+    let consent = app.state.as_ref().and_then(|state| state.consents.get(&card.step));
+    if let Some(consent) =
+        consent.filter(|consent| card.plan.as_ref().is_some_and(|(_, it)| consent.plan.digest() == *it))
+    {
+        let by = if consent.by == app.you { "You" } else { consent.by.name.as_str() };
+        let words = format!(
+            "{by} approved exactly this {} ago. It takes a second person, from another account.",
+            duration_text(app.now.duration_since(consent.at))
+        );
+        body.extend(hang(theme.gravity(Gravity::Warning).0, theme.warning(), &words, theme.warning(), width));
+        body.push(Line::default());
+    } else if step.is_some_and(|step| step.approval == Approval::TwoPerson) {
+        let words = "It takes two people: you approve it first, then somebody else from another account.";
         body.extend(hang(theme.gravity(Gravity::Warning).0, theme.warning(), words, theme.warning(), width));
         body.push(Line::default());
     }

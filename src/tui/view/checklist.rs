@@ -100,10 +100,12 @@ fn step_line(app: &App, state: &State, step: &Step, width: usize) -> Line<'stati
         StepStatus::InDoubt(_) => "in doubt".to_owned(),
         StepStatus::Failed(_) => "failed".to_owned(),
         StepStatus::Stopped(_) => "stopped".to_owned(),
+        StepStatus::Pending if state.consents.contains_key(&step.id) => "1 of 2".to_owned(),
         StepStatus::Pending if state.is_ready(step) => match step.approval {
             Approval::None => "reads".to_owned(),
             Approval::Confirm => String::new(),
             Approval::Type => "by name".to_owned(),
+            Approval::TwoPerson => "by two".to_owned(),
         },
         StepStatus::Pending if step.optional => String::new(),
         StepStatus::Pending => String::new(),

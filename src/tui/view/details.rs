@@ -21,6 +21,7 @@ pub(super) fn sheet(app: &App, id: &StepId, scroll: usize, width: usize) -> Shee
         Approval::None => "reads only, begins at once",
         Approval::Confirm => "approved with y",
         Approval::Type => "approved by typing the target's name",
+        Approval::TwoPerson => "approved by two people, each typing the target's name",
     };
     let dot = theme.dot();
     let words = format!("{} {dot} {} {dot} {consent}", step.id, step.action.name());

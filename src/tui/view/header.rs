@@ -75,6 +75,16 @@ fn parts(app: &App) -> Vec<Part> {
     if app.escalations().iter().any(|one| one.due.is_some()) {
         parts.push(part(2, "E call", theme.bad()));
     }
+    if app.watching.is_some() {
+        parts.push(part(0, "WATCHING", theme.warning()));
+    }
+    if app.people.len() > 1 {
+        parts.push(part(9, format!("{} people", app.people.len()), theme.dim()));
+    }
+    let doubtful = state.doubtful_messages().count();
+    if doubtful > 0 {
+        parts.push(part(2, format!("o {doubtful} in doubt"), theme.bad()));
+    }
     if app.unsent() > 0 {
         parts.push(part(6, format!("{} unsent", app.unsent()), theme.warning()));
     }

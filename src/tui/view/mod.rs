@@ -151,6 +151,8 @@ fn sheet_of(app: &App, overlay: &Overlay, width: usize) -> Option<Sheet> {
         Overlay::Snapshot { key, scroll } => Some(snapshot_details::sheet(app, key, *scroll, width)),
         Overlay::Text { title, text, scroll } => Some(prompt::text(app, title, text, *scroll, width)),
         Overlay::Export => Some(prompt::export(app, width)),
+        Overlay::Outbox { selected, scroll } => Some(prompt::outbox(app, *selected, *scroll, width)),
+        Overlay::Handover { page, offered, scroll } => Some(prompt::handover(app, page, *offered, *scroll, width)),
         Overlay::Search(_) | Overlay::Log => None,
     }
 }
@@ -176,6 +178,8 @@ pub(super) fn clamp_scroll(app: &mut App) {
             Overlay::Help { scroll }
             | Overlay::Details { scroll, .. }
             | Overlay::Snapshot { scroll, .. }
+            | Overlay::Outbox { scroll, .. }
+            | Overlay::Handover { scroll, .. }
             | Overlay::Text { scroll, .. },
         ) => *scroll = (*scroll).min(most),
         _ => {}

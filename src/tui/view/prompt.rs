@@ -3,14 +3,14 @@
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use crate::incident::{AttemptId, Outcome, duration_text};
+use crate::incident::{AttemptId, Channel, MessageState, Outcome, OwedMessage, duration_text};
 use crate::tui::app::App;
 use crate::tui::overlay::{Confirm, Prompt, Purpose};
 use crate::tui::perform::settled_dependents;
 use crate::tui::text;
 
 use super::card::keys;
-use super::sheet::{Sheet, hang};
+use super::sheet::{Sheet, hang, heading};
 
 pub(super) fn sheet(app: &App, prompt: &Prompt, width: usize) -> Sheet {
     let theme = app.theme;
@@ -26,6 +26,10 @@ pub(super) fn sheet(app: &App, prompt: &Prompt, width: usize) -> Sheet {
         Purpose::Note => ("Note".to_owned(), "What should the timeline say?".to_owned()),
         Purpose::Settle { happened, .. } => {
             let word = if *happened { "It happened" } else { "It did not happen" };
+            (word.to_owned(), "How do you know? This goes into the timeline.".to_owned())
+        }
+        Purpose::SettleMessage { arrived, .. } => {
+            let word = if *arrived { "It arrived" } else { "It did not arrive: it is sent again" };
             (word.to_owned(), "How do you know? This goes into the timeline.".to_owned())
         }
         Purpose::Escalate { role } => (format!("Told: {role}"), "What did you tell them?".to_owned()),
@@ -101,6 +105,15 @@ pub(super) fn confirm(app: &App, confirm: &Confirm, width: usize) -> Sheet {
             let foot = keys(app, &[("y", "open it again"), ("any other key", "cancel")], width);
             Sheet { title: "Retry".to_owned(), body, foot, ..Sheet::default() }
         }
+        Confirm::Withdraw(step) => {
+            let title = state.runbook.step(step).map_or("", |step| step.title.as_str());
+            let by = state.consents.get(step).map_or("", |consent| consent.by.name.as_str());
+            let words =
+                format!("{by} approved {title} as the first of two people. It is taken back: nothing was done.");
+            let body = text::wrap(&words, width).into_iter().map(Line::from).collect();
+            let foot = keys(app, &[("y", "take it back"), ("any other key", "let it stand")], width);
+            Sheet { title: "First approval".to_owned(), body, foot, ..Sheet::default() }
+        }
     }
 }
 
@@ -125,8 +138,76 @@ pub(super) fn settle(app: &App, id: AttemptId, width: usize) -> Sheet {
             body.extend(hang("next", theme.dim(), &problem.next, Style::new(), width));
         }
     }
-    let foot = keys(app, &[("h", "it happened"), ("n", "it did not"), ("any other key", "decide later")], width);
+    let offered =
+        [("h", "it happened"), ("n", "it did not"), ("r", "ask the target again"), ("any other key", "decide later")];
+    let foot = keys(app, &offered, width);
     Sheet { title, body, foot, ..Sheet::default() }
+}
+
+/// What waits to be sent, and what may have arrived.
+pub(super) fn outbox(app: &App, selected: usize, scroll: usize, width: usize) -> Sheet {
+    let theme = app.theme;
+    let Some(state) = &app.state else { return Sheet::default() };
+    let mut body = Vec::new();
+    let said = |message: &OwedMessage| format!("{}  {}", message.at.strftime("%H:%M:%SZ"), message.text);
+    for channel in Channel::ALL {
+        let unsent: Vec<&OwedMessage> = state.unsent().filter(|message| message.channel == channel).collect();
+        if !unsent.is_empty() {
+            body.extend(heading(&format!("Waiting for {}: {}", channel.name(), unsent.len()), app));
+            for message in unsent {
+                body.extend(hang(theme.bullet(), theme.dim(), &said(message), Style::new(), width));
+            }
+        }
+    }
+    if let Some(why) = &app.outbox_waits {
+        body.extend(hang("!", theme.warning(), why, theme.warning(), width));
+    }
+    let doubtful: Vec<&OwedMessage> = state.doubtful_messages().collect();
+    if !doubtful.is_empty() {
+        body.extend(heading("In doubt: look whether it is there", app));
+    }
+    for (at, message) in doubtful.iter().enumerate() {
+        let style = if at == selected { theme.selected() } else { Style::new() };
+        body.extend(hang(
+            theme.bullet(),
+            theme.warning(),
+            &format!("{}: {}", message.channel.name(), said(message)),
+            style,
+            width,
+        ));
+        if let MessageState::InDoubt(problem) = &message.state {
+            body.extend(hang("   ", theme.dim(), &format!("{} {}", problem.why, problem.next), theme.dim(), width));
+        }
+    }
+    let failed = state.messages.values().filter_map(|message| match &message.state {
+        MessageState::Failed(problem) => Some((message, problem)),
+        _ => None,
+    });
+    for (message, problem) in failed {
+        body.extend(hang("x ", theme.bad(), &format!("given up: {}", said(message)), Style::new(), width));
+        body.extend(hang("   ", theme.dim(), &format!("{} {}", problem.why, problem.next), theme.dim(), width));
+    }
+    if body.is_empty() {
+        body.push(Line::from("Nothing is waiting; everything that was owed has arrived."));
+    }
+    let mut offered = vec![("j k", "scroll")];
+    if !doubtful.is_empty() {
+        offered.extend([("h", "it arrived"), ("n", "it did not: send it again"), ("Tab", "the next one")]);
+    }
+    offered.push(("Esc", "close"));
+    Sheet { title: "Outbox".to_owned(), body, foot: keys(app, &offered, width), scroll, ..Sheet::default() }
+}
+
+/// A page that waits to be taken over, or one that would be written.
+pub(super) fn handover(app: &App, page: &str, offered: bool, scroll: usize, width: usize) -> Sheet {
+    let body = page.lines().flat_map(|line| text::wrap(line, width)).map(Line::from).collect();
+    let (title, does) = if offered {
+        ("Take the incident over", "I read it, and take over")
+    } else {
+        ("Hand the incident over", "let this page wait for whoever takes over")
+    };
+    let foot = keys(app, &[("y", does), ("j k", "read on"), ("c", "copy"), ("Esc", "later")], width);
+    Sheet { title: title.to_owned(), body, foot, scroll, ..Sheet::default() }
 }
 
 pub(super) fn text(app: &App, title: &str, words: &str, scroll: usize, width: usize) -> Sheet {

@@ -98,6 +98,44 @@ impl Service {
         Ok(Self { name, base, limit: config.http_timeout.unsigned_abs(), token, source, pace })
     }
 
+    /// A service whose whole address is a secret, as an incoming webhook's is: whoever knows it may post.
+    ///
+    /// # Errors
+    /// The address cannot be read, or is none.
+    pub(super) async fn open_hook(
+        name: &'static str,
+        address: &SecretSource,
+        config: &Config,
+        pace: Pace,
+    ) -> Result<Self, WorkerError> {
+        let source = address.to_string();
+        let secret = secret(name, address).await?;
+        let url = Url::parse(secret.expose_secret().trim()).ok();
+        let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.path().len() > 1);
+        let Some(url) = url else {
+            // Not the text itself: it may be most of a good address.
+            let cause = format!("What {source} holds is no webhook's address.");
+            return Err(WorkerError::new("read the webhook's address", name, cause, "Put the whole address there."));
+        };
+        let token = SecretString::from(url.path().trim_start_matches('/').to_owned());
+        let base = url.join("/").unwrap_or(url);
+        Ok(Self { name, base, limit: config.http_timeout.unsigned_abs(), token, source, pace })
+    }
+
+    /// A digest of the secret, by which it is known to be the same one later.
+    pub(super) fn mark(&self) -> String {
+        crate::incident::Digest::of(self.token.expose_secret().as_bytes()).0.chars().take(12).collect()
+    }
+
+    /// A request to the secret address itself.
+    ///
+    /// # Errors
+    /// No client can be made on this host.
+    pub(super) fn hook(&self, method: Method) -> Result<RequestBuilder, WorkerError> {
+        let parts: Vec<&str> = self.token.expose_secret().split('/').collect();
+        self.request(method, &parts)
+    }
+
     /// The address that calls go to, without a slash at its end.
     pub(super) fn base(&self) -> &str {
         self.base.as_str().trim_end_matches('/')

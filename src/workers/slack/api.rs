@@ -45,15 +45,31 @@ pub(super) struct Channel {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mark {
     pub(super) incident: String,
-    pub(super) attempt: u32,
+    pub(super) of: Of,
+}
+
+/// What a message belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
+    /// An attempt that posts it.
+    Attempt(u32),
+    /// A message that was owed.
+    Owed(u32),
+}
+
+impl Of {
+    fn part(self) -> (&'static str, u32) {
+        match self {
+            Self::Attempt(number) => ("attempt", number),
+            Self::Owed(number) => ("owed", number),
+        }
+    }
 }
 
 impl Mark {
     fn json(&self) -> Value {
-        json!({
-            "event_type": EVENT,
-            "event_payload": {"incident": self.incident, "attempt": self.attempt},
-        })
+        let (name, number) = self.of.part();
+        json!({"event_type": EVENT, "event_payload": {"incident": self.incident, name: number}})
     }
 
     fn is_on(&self, message: &Value) -> bool {
@@ -61,7 +77,7 @@ impl Mark {
         let payload = |key: &str| metadata?.get("event_payload")?.get(key);
         metadata.and_then(|metadata| metadata.get("event_type")).and_then(Value::as_str) == Some(EVENT)
             && payload("incident").and_then(Value::as_str) == Some(self.incident.as_str())
-            && payload("attempt").and_then(Value::as_u64) == Some(u64::from(self.attempt))
+            && payload(self.of.part().0).and_then(Value::as_u64) == Some(u64::from(self.of.part().1))
     }
 }
 
@@ -69,9 +85,17 @@ impl Api {
     /// Finds Slack in the config and reads its token.
     pub(super) async fn open(config: &Config) -> Result<Self, WorkerError> {
         let target = configured(config)?;
+        let (Some(token), Some(channel)) = (&target.token, &target.channel) else {
+            return Err(WorkerError::new(
+                "read the config",
+                "slack",
+                "[slack] has neither a bot's token and the channel's id nor a webhook.",
+                "Write token and channel there, or webhook.",
+            ));
+        };
         let base = target.base_url.as_deref().unwrap_or("https://slack.com/api");
-        let service = Service::open("Slack", base, &target.token, config, Pace::SLACK).await?;
-        Ok(Self { service, channel: target.channel.clone(), channel_name: target.channel_name.clone() })
+        let service = Service::open("Slack", base, token, config, Pace::SLACK).await?;
+        Ok(Self { service, channel: channel.clone(), channel_name: target.channel_name.clone() })
     }
 
     /// The address that calls go to.

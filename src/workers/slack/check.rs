@@ -7,6 +7,7 @@ use crate::workers::http::{Checklist, curl, only_reads, reading};
 use crate::workers::{Context, Io, Probe, Ran, Worker, WorkerError};
 
 use super::api::Api;
+use super::webhook::Webhook;
 use super::{TOKEN, identity};
 
 /// Reads whose token it is, what it may do, and whether it may speak in the channel.
@@ -16,10 +17,18 @@ pub struct CheckSlack;
 #[async_trait]
 impl Worker for CheckSlack {
     async fn identify(&self, cx: &Context) -> Result<TargetIdentity, WorkerError> {
-        identity(&Api::open(&cx.config).await?).await
+        match Webhook::open(&cx.config).await? {
+            Some(hook) => Ok(hook.identity()),
+            None => identity(&Api::open(&cx.config).await?).await,
+        }
     }
 
     async fn plan(&self, cx: &Context) -> Result<Plan, WorkerError> {
+        if let Some(hook) = Webhook::open(&cx.config).await? {
+            let mut plan = Plan::new(cx.step.clone(), hook.identity());
+            plan.effects = vec![format!("Looks whether {} has a webhook's address; posts nothing", hook.channel_name)];
+            return Ok(plan);
+        }
         let api = Api::open(&cx.config).await?;
         let mut plan = Plan::new(cx.step.clone(), identity(&api).await?);
         plan.effects = vec![format!("Reads whose token it is and the channel {}; posts nothing", api.channel_name)];
@@ -41,8 +50,13 @@ impl Worker for CheckSlack {
 }
 
 async fn look(cx: &Context, io: &Io) -> Result<Ran, WorkerError> {
-    let api = Api::open(&cx.config).await?;
     let mut list = Checklist::default();
+    if let Some(hook) = Webhook::open(&cx.config).await? {
+        let line = format!("{} has a webhook; whether it works shows only when it posts", hook.channel_name);
+        list.take(io, Ok(((), line)));
+        return list.finish();
+    }
+    let api = Api::open(&cx.config).await?;
     let (who, scopes) = api.identity().await?;
     list.take(io, Ok(((), format!("the token is {}'s in {}", who.user, who.team))));
     let has = |scopes: &[String], wanted: &str| scopes.iter().any(|scope| scope == wanted);

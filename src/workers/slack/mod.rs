@@ -2,9 +2,12 @@
 
 mod api;
 mod check;
+mod owed;
 mod post;
+mod webhook;
 
 pub use check::CheckSlack;
+pub use owed::{reads, send_owed};
 pub use post::PostMessage;
 
 use std::collections::BTreeMap;

@@ -6,11 +6,12 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::incident::{Ask, AskKind, Fact, Finding, Plan, TargetIdentity};
-use crate::workers::http::{basis, curl, excerpt, tell};
-use crate::workers::{Context, Done, Io, Probe, Ran, Worker, WorkerError};
+use crate::incident::{Ask, AskKind, Channel, Fact, Finding, Plan, TargetIdentity};
+use crate::workers::http::{Called, basis, curl, excerpt, tell};
+use crate::workers::{Context, Disposition, Done, Io, Probe, Ran, Worker, WorkerError};
 
-use super::api::{Api, Mark, in_doubt};
+use super::api::{Api, Mark, Of, in_doubt};
+use super::webhook::Webhook;
 use super::{TOKEN, identity};
 
 /// Slack cuts longer texts without a word.
@@ -36,12 +37,13 @@ struct Basis {
 #[async_trait]
 impl Worker for PostMessage {
     async fn identify(&self, cx: &Context) -> Result<TargetIdentity, WorkerError> {
-        identity(&Api::open(&cx.config).await?).await
+        Ok(Way::open(cx).await?.identity().await?.0)
     }
 
     async fn plan(&self, cx: &Context) -> Result<Plan, WorkerError> {
-        let api = Api::open(&cx.config).await?;
-        let mut plan = Plan::new(cx.step.clone(), identity(&api).await?);
+        let way = Way::open(cx).await?;
+        let (target, silent) = way.identity().await?;
+        let mut plan = Plan::new(cx.step.clone(), target);
         let text = match cx.inputs.get("text") {
             Some(text) => text.trim().to_owned(),
             None => cx.knowledge.fill(&self.text).map(|text| text.trim().to_owned()).map_err(|why| {
@@ -50,7 +52,7 @@ impl Worker for PostMessage {
         };
         plan.asks = vec![Ask {
             name: "text".to_owned(),
-            label: format!("Message to {}", api.channel_name),
+            label: format!("Message to {}", way.channel_name()),
             kind: AskKind::Text,
             value: text.clone(),
             required: true,
@@ -59,18 +61,36 @@ impl Worker for PostMessage {
         if text.chars().count() > LONGEST {
             plan.findings.push(Finding::blocking(format!("The message is longer than the {LONGEST} that Slack takes")));
         }
-        plan.effects = vec![format!("Posts to {}: {text}", api.channel_name)];
-        let url = format!("{}/chat.postMessage", api.base());
-        let body = json!({"channel": api.channel, "text": text});
-        plan.commands =
-            vec![curl("POST", &url, TOKEN, &["Content-Type: application/json; charset=utf-8"], Some(&body))];
+        plan.effects = vec![format!("Posts to {}: {text}", way.channel_name())];
+        if let Some(error) = silent {
+            plan.findings.push(Finding::warning(format!(
+                "{} The message waits in the outbox with its time, and goes out as soon as Slack takes it",
+                error.cause
+            )));
+        }
+        plan.commands = vec![match &way {
+            Way::Bot(api) => {
+                let url = format!("{}/chat.postMessage", api.base());
+                let body = json!({"channel": api.channel, "text": text});
+                curl("POST", &url, TOKEN, &["Content-Type: application/json; charset=utf-8"], Some(&body))
+            }
+            Way::Hook(_) => Webhook::command(&text),
+        }];
         plan.undo = "Delete the message in Slack; whoever read it has read it.".into();
-        plan.basis = json!(Basis { channel: api.channel.clone(), text, planned_at: cx.knowledge.now });
+        let channel = way.channel_name().to_owned();
+        plan.basis = json!(Basis { channel, text, planned_at: cx.knowledge.now });
         Ok(plan)
     }
 
     async fn preflight(&self, cx: &Context, _plan: &Plan) -> Result<Vec<Finding>, WorkerError> {
-        let api = Api::open(&cx.config).await?;
+        let api = match Way::open(cx).await? {
+            Way::Bot(api) => api,
+            Way::Hook(_) => {
+                return Ok(vec![Finding::warning(
+                    "A webhook tells nothing of its channel, and what it posted cannot be read back: if its answer is lost, look yourself",
+                )]);
+            }
+        };
         let name = &api.channel_name;
         Ok(vec![match api.channel().await {
             Ok(channel) if channel.is_archived => Finding::blocking(format!("{name} is archived")),
@@ -85,38 +105,59 @@ impl Worker for PostMessage {
                 Finding::warning(format!("Whether the app is in {name} cannot be told without channels:read"))
             }
             Err(failed) if failed.is("channel_not_found") => Finding::blocking(failed.error.cause),
+            Err(failed) if waits(&failed.error) => {
+                Finding::warning(format!("Whether the app is in {name} cannot be told while Slack does not answer"))
+            }
             Err(failed) => return Err(failed.into()),
         }])
     }
 
     async fn run(&self, cx: &Context, plan: &Plan, io: &Io) -> Result<Ran, WorkerError> {
         let basis: Basis = basis(plan)?;
-        let api = Api::open(&cx.config).await?;
-        let mark = mark(cx);
-        let (ts, lost) = match api.post(&basis.text, &mark).await {
-            Ok(ts) => (ts, false),
-            Err(failed) if in_doubt(&failed) => {
-                io.line(format!("{} Looking for the message in the channel.", failed.error.cause));
-                match api.find(&mark, since(&basis)).await {
-                    Ok(Some(ts)) => (ts, true),
-                    Ok(None) => return Err(failed.into()),
-                    Err(blind) => {
-                        io.line(format!("It cannot be looked for: {}", blind.error));
-                        return Err(failed.into());
+        let posted = match Way::open(cx).await? {
+            Way::Hook(hook) => hook.post(&basis.text).await.map(|()| {
+                let evidence = vec![
+                    format!("Posted to {} by webhook: {}", basis.channel, excerpt(&basis.text, 160)),
+                    "Slack answered ok".to_owned(),
+                ];
+                Done { evidence, facts: Vec::new() }
+            }),
+            Way::Bot(api) => {
+                // Asked first, by what only reads: a post into a service that is down could end in doubt.
+                if let Err(error) = identity(&api).await {
+                    if waits(&error) {
+                        let done = owed(&basis, &error);
+                        tell(io, &done.evidence);
+                        return Ok(Ran::Done(done));
                     }
+                    return Err(error);
                 }
+                by_bot(&api, &basis, &mark(cx), io).await
             }
+        };
+        let done = match posted {
+            Ok(done) => done,
+            // Nothing was sent for certain: the restore does not wait for Slack.
+            Err(failed) if waits(&failed.error) => owed(&basis, &failed.error),
             Err(failed) => return Err(failed.into()),
         };
-        let done = posted(&api, &basis, ts, lost);
         tell(io, &done.evidence);
         Ok(Ran::Done(done))
     }
 
     async fn probe(&self, cx: &Context, plan: &Plan) -> Result<Probe, WorkerError> {
         let basis: Basis = basis(plan)?;
-        let api = Api::open(&cx.config).await?;
-        match api.find(&mark(cx), since(&basis)).await {
+        let api = match Way::open(cx).await? {
+            Way::Bot(api) => api,
+            Way::Hook(_) => {
+                return Ok(Probe::Unknown(format!(
+                    "A webhook cannot be read back. Look into {} whether it says: {}",
+                    basis.channel,
+                    excerpt(&basis.text, 160)
+                )));
+            }
+        };
+        match api.find(&mark(cx), since(basis.planned_at)).await {
             Ok(Some(ts)) => Ok(Probe::Happened(posted(&api, &basis, ts, true))),
             Ok(None) => Ok(Probe::DidNot(format!("{} holds no message of this attempt", api.channel_name))),
             Err(failed) if failed.is("missing_scope") => {
@@ -127,12 +168,85 @@ impl Worker for PostMessage {
     }
 }
 
-fn mark(cx: &Context) -> Mark {
-    Mark { incident: cx.knowledge.incident.to_string(), attempt: cx.attempt.map_or(0, |attempt| attempt.0) }
+/// The two ways into a channel.
+enum Way {
+    Bot(Api),
+    Hook(Webhook),
 }
 
-fn since(basis: &Basis) -> Timestamp {
-    basis.planned_at.checked_sub(SLACK_CLOCK).unwrap_or(basis.planned_at)
+impl Way {
+    async fn open(cx: &Context) -> Result<Self, WorkerError> {
+        match Webhook::open(&cx.config).await? {
+            Some(hook) => Ok(Self::Hook(hook)),
+            None => Api::open(&cx.config).await.map(Self::Bot),
+        }
+    }
+
+    fn channel_name(&self) -> &str {
+        match self {
+            Self::Bot(api) => &api.channel_name,
+            Self::Hook(hook) => &hook.channel_name,
+        }
+    }
+
+    /// Who it is; where Slack does not answer, as much as the config says, and why.
+    async fn identity(&self) -> Result<(TargetIdentity, Option<WorkerError>), WorkerError> {
+        match self {
+            Self::Hook(hook) => Ok((hook.identity(), None)),
+            Self::Bot(api) => match identity(api).await {
+                Ok(found) => Ok((found, None)),
+                Err(error) if waits(&error) => {
+                    let name = format!("Slack {} (it does not answer)", api.channel_name);
+                    let proofs = [("channel".to_owned(), api.channel.clone())].into();
+                    Ok((TargetIdentity { name, proofs }, Some(error)))
+                }
+                Err(error) => Err(error),
+            },
+        }
+    }
+}
+
+/// Nothing was sent, and the same works later by itself.
+fn waits(error: &WorkerError) -> bool {
+    matches!(error.disposition, Disposition::Retry | Disposition::Wait(_))
+}
+
+/// The message goes into the outbox. It says when it was meant.
+fn owed(basis: &Basis, error: &WorkerError) -> Done {
+    let now = Timestamp::now().strftime("%H:%M:%SZ");
+    let evidence = vec![
+        format!("{} waits in the outbox: {}", basis.channel, excerpt(&basis.text, 160)),
+        format!("Slack does not take it now: {}", error.cause),
+    ];
+    let text = format!("{}\n(written {now})", basis.text);
+    Done { evidence, facts: vec![Fact::Owed { channel: Channel::SlackMessage, text }] }
+}
+
+async fn by_bot(api: &Api, basis: &Basis, mark: &Mark, io: &Io) -> Called<Done> {
+    match api.post(&basis.text, mark).await {
+        Ok(ts) => Ok(posted(api, basis, ts, false)),
+        Err(failed) if in_doubt(&failed) => {
+            io.line(format!("{} Looking for the message in the channel.", failed.error.cause));
+            match api.find(mark, since(basis.planned_at)).await {
+                Ok(Some(ts)) => Ok(posted(api, basis, ts, true)),
+                Ok(None) => Err(failed),
+                Err(blind) => {
+                    io.line(format!("It cannot be looked for: {}", blind.error));
+                    Err(failed)
+                }
+            }
+        }
+        Err(failed) => Err(failed),
+    }
+}
+
+fn mark(cx: &Context) -> Mark {
+    Mark { incident: cx.knowledge.incident.to_string(), of: Of::Attempt(cx.attempt.map_or(0, |attempt| attempt.0)) }
+}
+
+/// The time in Slack's clock from which on a message of ours of this moment may lie.
+pub(super) fn since(at: Timestamp) -> Timestamp {
+    at.checked_sub(SLACK_CLOCK).unwrap_or(at)
 }
 
 fn posted(api: &Api, basis: &Basis, ts: String, lost: bool) -> Done {

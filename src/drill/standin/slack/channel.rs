@@ -20,6 +20,12 @@ pub(super) struct Message {
 }
 
 impl Message {
+    /// A message of nothing but text.
+    pub(super) fn plain(ts: String, user: &str, text: &str) -> Self {
+        let (user, text) = (user.to_owned(), text.to_owned());
+        Self { ts, user, text, blocks: None, metadata: None, thread: None, broadcast: false, edited: None }
+    }
+
     /// The message as the API shows it; metadata only where it is asked for.
     pub(super) fn json(&self, replies: usize, metadata: bool) -> Value {
         let mut json = Map::new();

@@ -2,12 +2,14 @@
 //!
 //! Writing methods take JSON or an encoded form. The reading `conversations.*` methods take their arguments from the query or
 //! an encoded form only; a JSON body counts as no arguments and ends in `invalid_arguments`, as with the real service.
+//! [`webhook`] is the incoming webhook beside it, which takes JSON and answers in plain words.
 //!
 //! `POST /_control/set` takes any of `{"channel": {"id"?, "archived"?, "member"?}}`, `{"token_revoked": bool}`,
 //! `{"edit_window_closed": bool}`, `{"scopes": [..]}`, `{"message": {"channel"?, "text", "thread_ts"?}}` (posted by somebody
 //! else) and `{"deleted": ts}`.
 
 mod channel;
+mod hook;
 mod read;
 mod write;
 
@@ -25,6 +27,8 @@ use super::{
 
 /// The user that the bot token speaks for.
 const BOT_USER: &str = "U0RELIGHT1";
+/// The workspace.
+const TEAM: &str = "T0FINANCE1";
 /// Anybody else.
 const SOMEBODY: &str = "U0SOMEBODY";
 
@@ -57,6 +61,13 @@ pub async fn start(config: Config) -> io::Result<StandIn> {
     let record_to = config.record_to.clone();
     let service = Slack::new(config);
     StandIn::start(Box::new(service), secrets, record_to, "/api").await
+}
+
+/// The whole address of a started Slack's incoming webhook, whose secret part is one of its tokens.
+#[must_use]
+pub fn webhook(slack: &StandIn, token: &str) -> String {
+    let base = slack.base_url.strip_suffix("/api").unwrap_or(&slack.base_url);
+    format!("{base}{}", hook::path(token))
 }
 
 /// The members of a successful answer besides `ok`, or the refusal.
@@ -143,7 +154,7 @@ impl Slack {
         match name {
             "auth.test" => Ok(json!({
                 "url": "https://financecopilot.slack.com/", "team": "FinanceCopilot",
-                "user": "relight", "team_id": "T0FINANCE1", "user_id": BOT_USER,
+                "user": "relight", "team_id": TEAM, "user_id": BOT_USER,
                 "bot_id": "B0RELIGHT1",
             })),
             "chat.postMessage" => self.post(&arguments, BOT_USER, now),
@@ -263,6 +274,9 @@ fn arguments(request: &Request, writes: bool) -> Result<Map<String, Value>, Refu
 impl Service for Slack {
     fn answer(&mut self, request: &Request, now: Timestamp) -> Reply {
         let segments = request.segments();
+        if let ["services", team, app, secret] = *segments.as_slice() {
+            return self.hook([team, app, secret], request, now);
+        }
         let ["api", name] = segments.as_slice() else {
             return Reply::json(StatusCode::NOT_FOUND, json!({"ok": false, "error": "not_found"}));
         };
@@ -299,6 +313,9 @@ impl Service for Slack {
     }
 
     fn failure(&self, status: u16, request: &Request, _now: Timestamp) -> Reply {
+        if request.segments().first() == Some(&"services") {
+            return hook::failure(status);
+        }
         let error = match status {
             // Slack spells it in two ways, by method.
             429 if request.uri.path().ends_with("chat.postMessage") => "rate_limited",

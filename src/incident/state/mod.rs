@@ -1,16 +1,20 @@
 //! What is so, because of what happened: the fold of events that everybody shares.
 
-use std::collections::BTreeMap;
+mod known;
+mod messages;
+
+pub use messages::{MessageState, OwedMessage};
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
 
 use crate::runbook::{Action, Runbook, RunbookError, Step, StepId};
 
 use super::timeline::{self, TimelineEntry};
-use super::{
-    Actor, AttemptId, Channel, Digest, Event, EventKind, Fact, IncidentId, Inputs, MessageId, Outcome, Plan, Problem,
-};
+use super::{Actor, AttemptId, Digest, Event, EventKind, Fact, IncidentId, Inputs, MessageId, Outcome, Plan};
 
 /// Where a step stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,32 +86,35 @@ pub struct Attempt {
     pub stop_requested: bool,
 }
 
-/// How far a message got.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MessageState {
-    /// It is owed.
-    Unsent,
-    /// It arrived; the receiver's id of it.
-    Sent(String),
-    /// It was given up.
-    Failed(Problem),
+/// The first of two approvals of a step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Consent {
+    /// What was approved.
+    pub plan: Arc<Plan>,
+    /// Who approved it.
+    pub by: Actor,
+    /// When.
+    pub at: Timestamp,
 }
 
-/// A message owed to the outside.
+/// A page that waits for somebody to take the incident over.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OwedMessage {
-    /// Its id.
-    pub id: MessageId,
-    /// Where it goes.
-    pub channel: Channel,
+pub struct Handover {
     /// What it says.
-    pub text: String,
-    /// The sequence number of the event that it tells about.
-    pub about: u64,
-    /// When it became owed.
+    pub page: String,
+    /// Who wrote it.
+    pub by: Actor,
+    /// When.
     pub at: Timestamp,
-    /// How far it got.
-    pub state: MessageState,
+}
+
+/// What a step's plan rests on: where the steps before it stand and what they found, each as a digest.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Footing {
+    /// By step.
+    pub steps: BTreeMap<StepId, Digest>,
+    /// How often the step itself was begun.
+    pub attempts: usize,
 }
 
 /// Why events cannot be folded.
@@ -154,8 +161,16 @@ pub struct State {
     pub messages: BTreeMap<MessageId, OwedMessage>,
     /// What people care about, oldest first.
     pub timeline: Vec<TimelineEntry>,
+    /// Milestones for which no note is queued yet, by their events' numbers.
+    pub untold: BTreeSet<u64>,
     /// Contacts that were told, by role.
     pub escalated: BTreeMap<String, Timestamp>,
+    /// Steps that one person approved and that wait for a second.
+    pub consents: BTreeMap<StepId, Consent>,
+    /// Two approvals may come from one account, and are recorded as asserted then.
+    pub one_account: bool,
+    /// A page that waits to be taken over.
+    pub handover: Option<Handover>,
     /// When it was closed.
     pub closed_at: Option<Timestamp>,
 }
@@ -166,7 +181,9 @@ impl State {
     /// # Errors
     /// The event is not an opening, or its runbook cannot be read.
     pub fn open(event: &Event) -> Result<Self, ReplayError> {
-        let EventKind::Opened { id, environment, runbook, origin, database, rto_seconds, .. } = &event.kind else {
+        let EventKind::Opened { id, environment, runbook, origin, database, rto_seconds, one_account, .. } =
+            &event.kind
+        else {
             return Err(ReplayError::NotOpened);
         };
         let runbook = Runbook::parse(origin, runbook)?;
@@ -186,10 +203,16 @@ impl State {
             attempts: BTreeMap::new(),
             messages: BTreeMap::new(),
             timeline: Vec::new(),
+            untold: BTreeSet::new(),
             escalated: BTreeMap::new(),
+            consents: BTreeMap::new(),
+            one_account: *one_account,
+            handover: None,
             closed_at: None,
         };
-        state.timeline.extend(timeline::entry(&state, event));
+        if let Some(entry) = timeline::entry(&state, event) {
+            state.tell(entry);
+        }
         Ok(state)
     }
 
@@ -216,9 +239,19 @@ impl State {
         }
         self.seq = event.seq;
         // The entry is worded from the state before the event, which still knows what the event changes.
-        self.timeline.extend(timeline::entry(self, event));
+        if let Some(entry) = timeline::entry(self, event) {
+            self.tell(entry);
+        }
         match &event.kind {
-            EventKind::Approved { attempt, plan } => {
+            EventKind::Consented { plan } => {
+                let consent = Consent { plan: Arc::new((**plan).clone()), by: event.actor.clone(), at: event.at };
+                self.consents.insert(plan.step.clone(), consent);
+            }
+            EventKind::ConsentWithdrawn { step, .. } => {
+                self.consents.remove(step);
+            }
+            EventKind::Approved { attempt, plan, .. } => {
+                self.consents.remove(&plan.step);
                 self.attempts.insert(
                     *attempt,
                     Attempt {
@@ -240,6 +273,11 @@ impl State {
             EventKind::Finished { attempt, outcome } | EventKind::Settled { attempt, outcome, .. } => {
                 self.finish(*attempt, outcome, event.at);
             }
+            EventKind::StillInDoubt { attempt, problem } => {
+                if let Some(attempt) = self.attempts.get_mut(attempt) {
+                    attempt.outcome = Some(Outcome::InDoubt { problem: problem.clone() });
+                }
+            }
             EventKind::StopRequested { attempt } => {
                 if let Some(attempt) = self.attempts.get_mut(attempt) {
                     attempt.stop_requested = true;
@@ -252,25 +290,17 @@ impl State {
                 self.set(step, StepStatus::DoneByHand(note.clone()));
             }
             EventKind::Reopened { step, .. } => self.set(step, StepStatus::Pending),
-            EventKind::MessageQueued { message, channel, text, about } => {
-                self.messages.insert(
-                    *message,
-                    OwedMessage {
-                        id: *message,
-                        channel: *channel,
-                        text: text.clone(),
-                        about: *about,
-                        at: event.at,
-                        state: MessageState::Unsent,
-                    },
-                );
+            EventKind::Corrected { note, text } => {
+                let at = self.timeline.binary_search_by_key(note, |entry| entry.seq);
+                if let Some(entry) = at.ok().and_then(|at| self.timeline.get_mut(at)) {
+                    entry.corrected = Some(event.seq);
+                    entry.text.clone_from(text);
+                }
             }
-            EventKind::MessageSent { message, reference } => {
-                self.set_message(*message, MessageState::Sent(reference.clone()));
+            EventKind::HandoverOffered { text } => {
+                self.handover = Some(Handover { page: text.clone(), by: event.actor.clone(), at: event.at });
             }
-            EventKind::MessageFailed { message, problem } => {
-                self.set_message(*message, MessageState::Failed(problem.clone()));
-            }
+            EventKind::TakenOver { .. } => self.handover = None,
             EventKind::Escalated { role, .. } => {
                 self.escalated.insert(role.clone(), event.at);
             }
@@ -281,19 +311,34 @@ impl State {
             | EventKind::Noted { .. }
             | EventKind::Remarked { .. }
             | EventKind::Alarm { .. } => {}
+            EventKind::MessageQueued { .. }
+            | EventKind::MessageSent { .. }
+            | EventKind::MessageInDoubt { .. }
+            | EventKind::MessageSettled { .. }
+            | EventKind::MessageFailed { .. } => self.apply_message(event),
         }
         Ok(())
     }
 
-    fn set(&mut self, step: &StepId, status: StepStatus) {
-        if let Some(step) = self.steps.get_mut(step) {
-            step.status = status;
+    fn tell(&mut self, entry: TimelineEntry) {
+        if entry.milestone {
+            self.untold.insert(entry.seq);
         }
+        self.timeline.push(entry);
     }
 
-    fn set_message(&mut self, message: MessageId, to: MessageState) {
-        if let Some(message) = self.messages.get_mut(&message) {
-            message.state = to;
+    /// The entry of an event; entries lie in the order of their numbers.
+    #[must_use]
+    pub fn entry(&self, seq: u64) -> Option<&TimelineEntry> {
+        let at = self.timeline.binary_search_by_key(&seq, |entry| entry.seq).ok()?;
+        self.timeline.get(at)
+    }
+
+    fn set(&mut self, step: &StepId, status: StepStatus) {
+        // Whatever became of a step, the first of two approvals of its former plan is void.
+        self.consents.remove(step);
+        if let Some(step) = self.steps.get_mut(step) {
+            step.status = status;
         }
     }
 
@@ -378,140 +423,38 @@ impl State {
         }
     }
 
-    /// The facts that a step's standing success found.
-    pub fn facts_of(&self, step: &StepId) -> impl Iterator<Item = &Fact> {
-        let facts = match self.status(step) {
-            StepStatus::Succeeded(attempt) => self.attempts.get(attempt).and_then(Attempt::facts),
-            _ => None,
-        };
-        facts.unwrap_or_default().iter()
-    }
-
-    /// Facts of steps whose success stands, in the order in which they were found.
+    /// What a step's plan rests on: where the steps before it stand and what they found.
     #[must_use]
-    pub fn standing_facts(&self) -> impl DoubleEndedIterator<Item = (&Attempt, &Fact)> {
-        self.attempts
-            .values()
-            .filter(|attempt| self.status(&attempt.step) == &StepStatus::Succeeded(attempt.id))
-            .flat_map(|attempt| attempt.facts().unwrap_or_default().iter().map(move |fact| (attempt, fact)))
-    }
-
-    /// When the damage began, if that was said.
-    #[must_use]
-    pub fn onset(&self) -> Option<Timestamp> {
-        self.all_facts().rev().find_map(|(_, fact)| if let Fact::Onset { at } = fact { Some(*at) } else { None })
-    }
-
-    /// Whether regulated data is concerned, if that was said.
-    #[must_use]
-    pub fn regulated(&self) -> Option<bool> {
-        self.all_facts().rev().find_map(|(_, fact)| if let Fact::Regulated { yes } = fact { Some(*yes) } else { None })
-    }
-
-    /// The PagerDuty incident's id, if there is one.
-    #[must_use]
-    pub fn pagerduty(&self) -> Option<&str> {
-        self.all_facts().rev().find_map(
-            |(_, fact)| {
-                if let Fact::PagerDuty { id, .. } = fact { Some(id.as_str()) } else { None }
-            },
-        )
-    }
-
-    /// When writes were stopped, while they are.
-    #[must_use]
-    pub fn writes_stopped_at(&self) -> Option<Timestamp> {
-        let mut since = None;
-        for (_, fact) in self.all_facts() {
-            match fact {
-                Fact::WritesStopped { at, .. } => since = since.or(Some(*at)),
-                Fact::WritesStarted { .. } => since = None,
-                _ => {}
-            }
-        }
-        since
-    }
-
-    /// When service was back: the last time writes were started, while they run.
-    #[must_use]
-    pub fn service_back_at(&self) -> Option<Timestamp> {
-        let mut back = None;
-        for (_, fact) in self.all_facts() {
-            match fact {
-                Fact::WritesStopped { .. } => back = None,
-                Fact::WritesStarted { at } => back = Some(*at),
-                _ => {}
-            }
-        }
-        back
-    }
-
-    /// Foreign keys of the database that was swapped in, that do not yet hold for certain for its older rows.
-    #[must_use]
-    pub fn unvalidated(&self) -> &[String] {
-        let live = self.standing_facts().rev().find_map(|(_, fact)| match fact {
-            Fact::Swapped { live_oid, .. } => Some(*live_oid),
-            _ => None,
-        });
-        let facts = || self.all_facts().map(|(_, fact)| fact);
-        let left = live
-            .filter(|live| !facts().any(|fact| matches!(fact, Fact::ForeignKeysChecked { oid } if oid == live)))
-            .and_then(|live| {
-                facts().find_map(|fact| match fact {
-                    Fact::RestoredBeside { oid, unchecked, .. } if *oid == live => Some(unchecked.as_slice()),
-                    _ => None,
-                })
-            });
-        left.unwrap_or_default()
-    }
-
-    /// The chosen snapshot's time: of the last choice that stands.
-    #[must_use]
-    pub fn snapshot_time(&self) -> Option<Timestamp> {
-        self.standing_facts()
-            .rev()
-            .find_map(|(_, fact)| if let Fact::Snapshot { taken_at, .. } = fact { Some(*taken_at) } else { None })
-    }
-
-    /// Facts of every success, whether or not it still stands: what happened in the world happened.
-    #[must_use]
-    pub fn all_facts(&self) -> impl DoubleEndedIterator<Item = (&Attempt, &Fact)> {
-        self.attempts
-            .values()
-            .flat_map(|attempt| attempt.facts().unwrap_or_default().iter().map(move |fact| (attempt, fact)))
-    }
-
-    /// Digest of what a step's plan rests on: where the steps before it stand and what they found.
-    /// An approval of a plan made on another footing is void.
-    #[must_use]
-    pub fn context(&self, step: &StepId) -> Digest {
+    pub fn footing(&self, step: &StepId) -> Footing {
         let used: Vec<StepId> = self
             .runbook
             .step(step)
             .map(|step| step.action.uses().into_iter().map(|(id, _)| id.clone()).collect())
             .unwrap_or_default();
         let ancestors = self.runbook.ancestors(step).into_iter().map(|step| step.id.clone());
-        let footing: BTreeMap<StepId, (String, Vec<&Fact>)> = ancestors
+        let steps = ancestors
             .chain(used)
             .map(|id| {
                 let status = format!("{:?}", self.status(&id));
-                let facts = self.facts_of(&id).collect();
-                (id, (status, facts))
+                let facts: Vec<&Fact> = self.facts_of(&id).collect();
+                let digest = Digest::of_json(&(status, facts));
+                (id, digest)
             })
             .collect();
         let attempts = self.steps.get(step).map_or(0, |state| state.attempts.len());
-        Digest::of_json(&(footing, attempts))
+        Footing { steps, attempts }
+    }
+
+    /// Digest of [`State::footing`]. An approval of a plan made on another footing is void.
+    #[must_use]
+    pub fn context(&self, step: &StepId) -> Digest {
+        self.footing(step).digest()
     }
 
     /// The next attempt's id.
     #[must_use]
     pub fn next_attempt(&self) -> AttemptId {
         AttemptId(self.attempts.keys().next_back().map_or(1, |last| last.0.saturating_add(1)))
-    }
-
-    /// Messages that are still owed.
-    pub fn unsent(&self) -> impl Iterator<Item = &OwedMessage> {
-        self.messages.values().filter(|message| message.state == MessageState::Unsent)
     }
 
     /// The phase of the first step that is not met, and of every step met: what the incident is at.
@@ -521,6 +464,14 @@ impl State {
             .phases
             .iter()
             .find(|phase| phase.steps.iter().any(|step| !step.optional && !self.status(&step.id).is_met()))
+    }
+}
+
+impl Footing {
+    /// By which two of them are compared.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        Digest::of_json(self)
     }
 }
 

@@ -1,0 +1,112 @@
+//! What steps found out, and what follows from it.
+
+use jiff::Timestamp;
+
+use super::{Attempt, State, StepStatus};
+use crate::incident::Fact;
+use crate::runbook::StepId;
+
+impl State {
+    /// The facts that a step's standing success found.
+    pub fn facts_of(&self, step: &StepId) -> impl Iterator<Item = &Fact> {
+        let facts = match self.status(step) {
+            StepStatus::Succeeded(attempt) => self.attempts.get(attempt).and_then(Attempt::facts),
+            _ => None,
+        };
+        facts.unwrap_or_default().iter()
+    }
+
+    /// Facts of steps whose success stands, in the order in which they were found.
+    #[must_use]
+    pub fn standing_facts(&self) -> impl DoubleEndedIterator<Item = (&Attempt, &Fact)> {
+        self.attempts
+            .values()
+            .filter(|attempt| self.status(&attempt.step) == &StepStatus::Succeeded(attempt.id))
+            .flat_map(|attempt| attempt.facts().unwrap_or_default().iter().map(move |fact| (attempt, fact)))
+    }
+
+    /// When the damage began, if that was said.
+    #[must_use]
+    pub fn onset(&self) -> Option<Timestamp> {
+        self.all_facts().rev().find_map(|(_, fact)| if let Fact::Onset { at } = fact { Some(*at) } else { None })
+    }
+
+    /// Whether regulated data is concerned, if that was said.
+    #[must_use]
+    pub fn regulated(&self) -> Option<bool> {
+        self.all_facts().rev().find_map(|(_, fact)| if let Fact::Regulated { yes } = fact { Some(*yes) } else { None })
+    }
+
+    /// The PagerDuty incident's id, if there is one.
+    #[must_use]
+    pub fn pagerduty(&self) -> Option<&str> {
+        self.all_facts().rev().find_map(
+            |(_, fact)| {
+                if let Fact::PagerDuty { id, .. } = fact { Some(id.as_str()) } else { None }
+            },
+        )
+    }
+
+    /// When writes were stopped, while they are.
+    #[must_use]
+    pub fn writes_stopped_at(&self) -> Option<Timestamp> {
+        let mut since = None;
+        for (_, fact) in self.all_facts() {
+            match fact {
+                Fact::WritesStopped { at, .. } => since = since.or(Some(*at)),
+                Fact::WritesStarted { .. } => since = None,
+                _ => {}
+            }
+        }
+        since
+    }
+
+    /// When service was back: the last time writes were started, while they run.
+    #[must_use]
+    pub fn service_back_at(&self) -> Option<Timestamp> {
+        let mut back = None;
+        for (_, fact) in self.all_facts() {
+            match fact {
+                Fact::WritesStopped { .. } => back = None,
+                Fact::WritesStarted { at } => back = Some(*at),
+                _ => {}
+            }
+        }
+        back
+    }
+
+    /// Foreign keys of the database that was swapped in, that do not yet hold for certain for its older rows.
+    #[must_use]
+    pub fn unvalidated(&self) -> &[String] {
+        let live = self.standing_facts().rev().find_map(|(_, fact)| match fact {
+            Fact::Swapped { live_oid, .. } => Some(*live_oid),
+            _ => None,
+        });
+        let facts = || self.all_facts().map(|(_, fact)| fact);
+        let left = live
+            .filter(|live| !facts().any(|fact| matches!(fact, Fact::ForeignKeysChecked { oid } if oid == live)))
+            .and_then(|live| {
+                facts().find_map(|fact| match fact {
+                    Fact::RestoredBeside { oid, unchecked, .. } if *oid == live => Some(unchecked.as_slice()),
+                    _ => None,
+                })
+            });
+        left.unwrap_or_default()
+    }
+
+    /// The chosen snapshot's time: of the last choice that stands.
+    #[must_use]
+    pub fn snapshot_time(&self) -> Option<Timestamp> {
+        self.standing_facts()
+            .rev()
+            .find_map(|(_, fact)| if let Fact::Snapshot { taken_at, .. } = fact { Some(*taken_at) } else { None })
+    }
+
+    /// Facts of every success, whether or not it still stands: what happened in the world happened.
+    #[must_use]
+    pub fn all_facts(&self) -> impl DoubleEndedIterator<Item = (&Attempt, &Fact)> {
+        self.attempts
+            .values()
+            .flat_map(|attempt| attempt.facts().unwrap_or_default().iter().map(move |fact| (attempt, fact)))
+    }
+}

@@ -1,0 +1,96 @@
+//! Messages that are owed to the outside, and what became of them.
+
+use jiff::Timestamp;
+
+use super::State;
+use crate::incident::{Channel, Event, EventKind, MessageId, Problem};
+
+/// How far a message got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MessageState {
+    /// It is owed.
+    Unsent,
+    /// It arrived; the receiver's id of it.
+    Sent(String),
+    /// Nobody knows, and the receiver cannot be asked.
+    InDoubt(Problem),
+    /// It was given up.
+    Failed(Problem),
+}
+
+/// A message owed to the outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwedMessage {
+    /// Its id.
+    pub id: MessageId,
+    /// Where it goes.
+    pub channel: Channel,
+    /// What it says.
+    pub text: String,
+    /// The sequence number of the event that it tells about.
+    pub about: u64,
+    /// When it became owed.
+    pub at: Timestamp,
+    /// How far it got.
+    pub state: MessageState,
+}
+
+impl State {
+    /// Folds what became of an owed message.
+    pub(super) fn apply_message(&mut self, event: &Event) {
+        match &event.kind {
+            EventKind::MessageQueued { message, channel, text, about } => {
+                if *channel == Channel::PagerDutyNote {
+                    self.untold.remove(about);
+                }
+                self.messages.insert(
+                    *message,
+                    OwedMessage {
+                        id: *message,
+                        channel: *channel,
+                        text: text.clone(),
+                        about: *about,
+                        at: event.at,
+                        state: MessageState::Unsent,
+                    },
+                );
+            }
+            EventKind::MessageSent { message, reference } => {
+                self.set_message(*message, MessageState::Sent(reference.clone()));
+            }
+            EventKind::MessageInDoubt { message, problem } => {
+                self.set_message(*message, MessageState::InDoubt(problem.clone()));
+            }
+            EventKind::MessageSettled { message, arrived, note } => {
+                let to = if *arrived { MessageState::Sent(note.clone()) } else { MessageState::Unsent };
+                self.set_message(*message, to);
+            }
+            EventKind::MessageFailed { message, problem } => {
+                self.set_message(*message, MessageState::Failed(problem.clone()));
+            }
+            _ => {}
+        }
+    }
+
+    fn set_message(&mut self, message: MessageId, to: MessageState) {
+        if let Some(message) = self.messages.get_mut(&message) {
+            message.state = to;
+        }
+    }
+
+    /// The next message's id.
+    #[must_use]
+    pub fn next_message(&self) -> MessageId {
+        MessageId(self.messages.keys().next_back().map_or(1, |last| last.0.saturating_add(1)))
+    }
+
+    /// Messages of which nobody knows whether they arrived.
+    pub fn doubtful_messages(&self) -> impl Iterator<Item = &OwedMessage> {
+        self.messages.values().filter(|message| matches!(message.state, MessageState::InDoubt(_)))
+    }
+
+    /// Messages that are still owed.
+    pub fn unsent(&self) -> impl Iterator<Item = &OwedMessage> {
+        self.messages.values().filter(|message| message.state == MessageState::Unsent)
+    }
+}
