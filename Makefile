@@ -1,12 +1,13 @@
 # make drill   opens the cockpit on a real, damaged database
 # make test    runs every test
+# make chaos   runs the long sweeps of crashes and faults, and prints what was tried and survived
 # Both install what is missing first (scripts/setup.sh).
 
 CARGO ?= cargo
 # nextest runs tests in processes of their own; without it cargo's own runner does.
 TEST := $(shell command -v cargo-nextest >/dev/null 2>&1 && echo "nextest run --no-fail-fast" || echo "test --no-fail-fast")
 
-.PHONY: drill drill-auto test lint bench setup build install
+.PHONY: drill drill-auto test chaos lint bench setup build install
 
 drill: build
 	target/debug/relight drill
@@ -16,6 +17,13 @@ drill-auto: build
 
 test: setup
 	$(CARGO) $(TEST) --all-targets --locked
+
+CHAOS_TABLE := target/chaos.tsv
+
+chaos: setup
+	rm -f $(CHAOS_TABLE)
+	RELIGHT_CHAOS=1 RELIGHT_CHAOS_TABLE=$(abspath $(CHAOS_TABLE)) $(CARGO) $(TEST) --test crash --locked
+	@printf 'what\ttried\tsurvived\n' | cat - $(CHAOS_TABLE) | column -t -s '	'
 
 lint:
 	$(CARGO) fmt --check

@@ -34,6 +34,7 @@ pub mod config;
 pub mod drill;
 pub mod engine;
 pub mod export;
+mod failpoint;
 pub mod incident;
 pub mod journal;
 pub mod runbook;

@@ -186,11 +186,16 @@ fn auto(home: &Home, common: &Common, json: bool) -> Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let played = runtime.block_on(async {
         let _hold = Hold::take(&ready.control_socket).await?;
-        let link = engine::connect_or_start(home, &id, &common, false).await?;
         say(&format!("Incident {id}; its journal is {}", home.folder(&id).display()));
-        let pid = link.pid;
-        let played = rehearsal::play(link, &ready, &mut say).await;
-        if played.is_err() {
+        let mut pid = None;
+        let connect = async || {
+            let link =
+                engine::connect_or_start(home, &id, &common, false).await.map_err(|error| format!("{error:#}"))?;
+            pid = Some(link.pid);
+            Ok(link)
+        };
+        let played = rehearsal::play(connect, &ready, &mut say).await;
+        if let (true, Some(pid)) = (played.is_err(), pid) {
             // A drill that is over leaves no engine behind; one that was closed ends by itself.
             end_process(pid);
         }

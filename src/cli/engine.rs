@@ -108,6 +108,7 @@ pub(super) fn serve(common: &Common, id: &IncidentId) -> Result<Exit> {
     // A session of its own: the terminal that started it may close. It fails only for a group leader, which
     // a child that was just started is not, unless a shell did it.
     let _ = rustix::process::setsid();
+    let _failpoints = crate::failpoint::setup();
     let log = super::log::to_file_and_clients();
     let result = (|| {
         let home = home(common)?;
@@ -131,7 +132,13 @@ pub(super) fn serve(common: &Common, id: &IncidentId) -> Result<Exit> {
 fn share_group(common: &Common, folder: &Path, config: &Config) -> Result<Option<String>> {
     let kept = folder.join("share-group");
     if let Some(group) = &common.share_group {
-        std::fs::write(&kept, group)?;
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&kept)?
+            .write_all(group.as_bytes())?;
     }
     let kept = std::fs::read_to_string(kept).ok();
     Ok(kept.or_else(|| config.people.group.clone()))

@@ -187,15 +187,20 @@ pub(super) fn open_cockpit(home: &Home, id: &IncidentId, common: &Common, watch:
     runtime.block_on(async {
         // A drill's sandbox ends an hour after the last one who looks at it.
         let _hold = super::drill::hold(&home.folder(id)).await;
-        let link = engine::connect_or_start(home, id, common, watch).await?;
-        let options = tui::Options {
+        let options = || tui::Options {
             ascii: common.ascii,
             export_dir: std::env::current_dir().unwrap_or_else(|_| home.folder(id)),
             export: Box::new(|state, kind, seal| export::export(state, format_of(kind), seal)),
             handover: Box::new(|state, seal| export::handover(state, Timestamp::now(), seal)),
         };
+        let mut link = engine::connect_or_start(home, id, common, watch).await?;
         super::log::to_the_pane();
-        let exit = tui::run(link, options).await?;
+        let exit = loop {
+            match tui::run(link, options()).await? {
+                tui::Exit::Again => link = engine::connect_or_start(home, id, common, watch).await?,
+                exit => break exit,
+            }
+        };
         // The screen is the terminal's own again: what is said here stays in its scrollback.
         match exit {
             tui::Exit::Closed => outln!("{id} is closed. `relight export {id}` prints its timeline."),
@@ -204,8 +209,8 @@ pub(super) fn open_cockpit(home: &Home, id: &IncidentId, common: &Common, watch:
                 eprintln!("relight: the engine of {id} is gone ({why}). `relight attach {id}` starts it again and asks every target what became of what was at work.");
                 return Ok(Exit::Failed);
             }
-            // Nobody is there to be told.
-            tui::Exit::TerminalGone => return Ok(Exit::Interrupted),
+            // Nobody is there to be told; one that is attached to again is no end.
+            tui::Exit::TerminalGone | tui::Exit::Again => return Ok(Exit::Interrupted),
         }
         Ok(Exit::Done)
     })

@@ -40,4 +40,5 @@ pub mod scenario;
 pub mod scorecard;
 pub mod standin;
 pub mod standin_command;
+mod told;
 mod world;

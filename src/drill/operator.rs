@@ -47,8 +47,8 @@ pub enum OperatorError {
         why: String,
     },
     /// No step can be done, and the incident is not over.
-    #[error("no step is ready, and the incident is not closed")]
-    DeadEnd,
+    #[error("no step is ready, and the incident is not closed: {0}")]
+    DeadEnd(String),
     /// The engine's events make no incident.
     #[error("the engine's events make no sense: {0}")]
     Replay(#[from] ReplayError),
@@ -74,6 +74,49 @@ impl Operator {
         Ok(operator)
     }
 
+    /// Sits down again after the engine was lost, at one that was started anew. Waits until what was at work then is
+    /// settled by its target, and makes what had no effect ready to be done again.
+    ///
+    /// # Errors
+    /// The engine is gone, or no target can tell what became of a step.
+    pub async fn come_back(&mut self, link: Link) -> Result<(), OperatorError> {
+        (self.link, self.state) = (link, None);
+        self.hear(|_, message| matches!(message, ToClient::CaughtUp { .. }).then_some(())).await?;
+        let settled = |state: &State| {
+            let open = |status: &StepStatus| match status {
+                StepStatus::Running(_) => true,
+                StepStatus::InDoubt(attempt) => state.attempts.get(attempt).is_some_and(|attempt| !attempt.asked),
+                _ => false,
+            };
+            !state.runbook.steps().any(|step| open(state.status(&step.id)))
+        };
+        if !self.state.as_ref().is_some_and(settled) {
+            self.hear(|state, _| settled(state).then_some(())).await?;
+        }
+        let steps: Vec<Step> = self.state.iter().flat_map(|state| state.runbook.steps().cloned()).collect();
+        for step in steps {
+            let status = self.state.as_ref().map(|state| state.status(&step.id).clone());
+            match status {
+                Some(StepStatus::Stopped(_) | StepStatus::Failed(_)) => {
+                    let retried = self.ask(Command::Retry { step: step.id.clone() }).await?;
+                    retried.map_err(|refusal| OperatorError::Refused { step: step.title.clone(), refusal })?;
+                }
+                Some(StepStatus::InDoubt(attempt)) => {
+                    let found = self.state.as_ref().and_then(|state| state.attempts.get(&attempt)?.outcome.clone());
+                    return Err(OperatorError::Ended { step: step.title, why: format!("{found:?}") });
+                }
+                _ => {}
+            }
+        }
+        self.wait_for_the_end().await
+    }
+
+    /// Whether nothing is left to do or to send.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.state.as_ref().is_some_and(|state| state.closed_at.is_some() && state.unsent().next().is_none())
+    }
+
     /// The incident as the operator sees it.
     #[must_use]
     pub fn state(&self) -> Option<&State> {
@@ -86,7 +129,7 @@ impl Operator {
     /// # Errors
     /// Steps are left, and none is ready.
     pub fn next_step(&self) -> Result<Option<Step>, OperatorError> {
-        let Some(state) = &self.state else { return Err(OperatorError::DeadEnd) };
+        let Some(state) = &self.state else { return Err(OperatorError::DeadEnd("nothing is known of it".to_owned())) };
         if state.closed_at.is_some() {
             return Ok(None);
         }
@@ -94,7 +137,11 @@ impl Operator {
             |step: &&Step| !step.optional && state.status(&step.id) == &StepStatus::Pending && state.is_ready(step);
         let message =
             state.runbook.steps().filter(ready).find(|step| matches!(step.action, Action::PostMessage { .. }));
-        message.or_else(|| state.runbook.steps().find(ready)).cloned().map(Some).ok_or(OperatorError::DeadEnd)
+        message.or_else(|| state.runbook.steps().find(ready)).cloned().map(Some).ok_or_else(|| {
+            let open = state.runbook.steps().filter(|step| !step.optional && !state.status(&step.id).is_met());
+            let open = open.map(|step| format!("{} is {:?}", step.id, state.status(&step.id)));
+            OperatorError::DeadEnd(open.take(3).collect::<Vec<_>>().join(", "))
+        })
     }
 
     /// Prepares a step, answers what its plan asks, approves it, and waits until it is over.
@@ -127,10 +174,17 @@ impl Operator {
         let command = Command::Approve { step: step.id.clone(), digest: plan.digest(), typed };
         self.ask(command).await?.map_err(|refusal| OperatorError::Refused { step: step.title.clone(), refusal })?;
         self.wait_until_over(step, before).await?;
-        // The incident's end is an event of its own, right behind the step's.
-        if matches!(step.action, Action::CloseIncident { .. })
-            && self.state.as_ref().is_none_or(|state| state.closed_at.is_none())
-        {
+        self.wait_for_the_end().await
+    }
+
+    /// The incident's end is an event of its own, right behind that of the step which closes it.
+    async fn wait_for_the_end(&mut self) -> Result<(), OperatorError> {
+        let closing = |state: &State| {
+            let closes = |step: &Step| matches!(step.action, Action::CloseIncident { .. });
+            let done = |step: &Step| matches!(state.status(&step.id), StepStatus::Succeeded(_));
+            state.closed_at.is_none() && state.runbook.steps().any(|step| closes(step) && done(step))
+        };
+        if self.state.as_ref().is_some_and(closing) {
             self.hear(|state, _| state.closed_at.map(|_| ())).await?;
         }
         Ok(())
@@ -182,11 +236,10 @@ impl Operator {
     /// # Errors
     /// The engine's events make no sense.
     pub async fn wait_until_sent(&mut self) -> Result<(), OperatorError> {
-        let sent = |state: &State| state.closed_at.is_some() && state.unsent().next().is_none();
-        if self.state.as_ref().is_some_and(sent) {
+        if self.is_over() {
             return Ok(());
         }
-        self.hear(move |state, _| sent(state).then_some(())).await
+        self.hear(|state, _| (state.closed_at.is_some() && state.unsent().next().is_none()).then_some(())).await
     }
 
     async fn ask(&mut self, command: Command) -> Result<Result<(), Refusal>, OperatorError> {

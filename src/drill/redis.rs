@@ -140,6 +140,19 @@ impl CacheLogin {
         client.get_multiplexed_async_connection().await.map_err(failed)
     }
 
+    /// How often a database was flushed since the server started.
+    ///
+    /// # Errors
+    /// When Redis cannot be asked.
+    pub async fn flushes(&self) -> Result<u64, SandboxError> {
+        let failed = |source| SandboxError::Redis { operation: "count the flushes", source };
+        let mut connection = self.connect(0).await?;
+        let said: String =
+            ::redis::cmd("INFO").arg("commandstats").query_async(&mut connection).await.map_err(failed)?;
+        let calls = |line: &str| line.strip_prefix("cmdstat_flushdb:calls=")?.split(',').next()?.parse().ok();
+        Ok(said.lines().find_map(calls).unwrap_or(0))
+    }
+
     /// How many keys a database holds.
     ///
     /// # Errors

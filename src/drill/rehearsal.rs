@@ -1,11 +1,10 @@
 //! `relight drill --auto`: plays the whole runbook and proves from outside that the data is back.
 
 use serde::Serialize;
-use serde_json::Value;
 
 use jiff::Timestamp;
 
-use crate::incident::{Fact, MessageState, State, duration_text};
+use crate::incident::{Fact, State, duration_text};
 use crate::runbook::Action;
 use crate::wire::Link;
 
@@ -13,10 +12,10 @@ use super::error::SandboxError;
 use super::operator::{Operator, OperatorError, drill_answers};
 use super::ready::Ready;
 use super::scorecard::{self, Score};
+use super::told;
 
-/// The deploy lock and the environment that the drill's stand-in and config name.
-const DEPLOY_LOCK: &str = "deployments_locked";
-const ENVIRONMENT: &str = "production";
+/// An engine that is lost that often, with nothing done in between, is not started again.
+const MOST_STARTS: u32 = 20;
 
 /// Why a rehearsal could not be played to its end.
 #[derive(Debug, thiserror::Error)]
@@ -74,22 +73,45 @@ pub struct Scorecard {
     pub lost_seconds: i64,
 }
 
-/// Plays the runbook to its end. `say` is told what goes on, a line at a time.
+/// Plays the runbook to its end. `connect` starts an engine where none runs and attaches to it, at first and whenever the
+/// engine is lost; `say` is told what goes on, a line at a time.
 ///
 /// # Errors
-/// A step did not succeed, or the world cannot be measured.
-pub async fn play(link: Link, ready: &Ready, say: &mut (dyn FnMut(&str) + Send)) -> Result<Scorecard, RehearsalError> {
+/// A step did not succeed, no engine can be started, or the world cannot be measured.
+pub async fn play(
+    mut connect: impl AsyncFnMut() -> Result<Link, String>,
+    ready: &Ready,
+    say: &mut (dyn FnMut(&str) + Send),
+) -> Result<Scorecard, RehearsalError> {
     let began = Timestamp::now();
-    let flag_before = flag(ready).await?;
+    let flag_before = told::flag(ready).await?;
+    let link = connect().await.map_err(OperatorError::Lost)?;
     let mut operator = Operator::attach(link, drill_answers(ready.onset)).await?;
     let mut before_writes: Option<Score> = None;
     let mut timings = Vec::new();
-    while let Some(step) = operator.next_step()? {
+    loop {
+        let step = match operator.next_step()? {
+            Some(step) => step,
+            None if operator.is_over() => break,
+            None => {
+                if let Err(OperatorError::Lost(why)) = operator.wait_until_sent().await {
+                    come_back(&mut operator, why, &mut connect, say).await?;
+                }
+                continue;
+            }
+        };
         if matches!(step.action, Action::StartWrites { .. }) {
             before_writes = Some(scorecard::measure(ready).await?);
         }
         let from = Timestamp::now();
-        operator.carry_out(&step).await?;
+        match operator.carry_out(&step).await {
+            Ok(()) => {}
+            Err(OperatorError::Lost(why)) => {
+                come_back(&mut operator, why, &mut connect, say).await?;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        }
         let took = Timestamp::now().duration_since(from);
         say(&format!("{:>8}  {}", format!("{:.1}s", took.as_secs_f64()), step.title));
         timings.push(Timing {
@@ -98,17 +120,17 @@ pub async fn play(link: Link, ready: &Ready, say: &mut (dyn FnMut(&str) + Send))
             millis: i64::try_from(took.as_millis()).unwrap_or(i64::MAX),
         });
     }
-    operator.wait_until_sent().await?;
     let after = scorecard::measure(ready).await?;
-    let flag_after = flag(ready).await?;
-    let Some(state) = operator.state() else { return Err(OperatorError::DeadEnd.into()) };
+    let flag_after = told::flag(ready).await?;
+    let Some(state) = operator.state() else { return Err(OperatorError::Lost("it said nothing".to_owned()).into()) };
     let mut proofs = proofs(state, ready, before_writes.as_ref(), &after);
     proofs.push(Proof {
         what: "deploy lock as it was",
         good: flag_before == flag_after,
         detail: format!("on before: {flag_before}, on now: {flag_after}"),
     });
-    proofs.push(timeline(state, ready).await?);
+    proofs.push(told::timeline(state, ready).await?);
+    proofs.push(told::once(state, ready).await?);
     let back = state.service_back_at().unwrap_or_else(Timestamp::now);
     let stopped = state.all_facts().find_map(|(_, fact)| match fact {
         Fact::WritesStopped { at, .. } => Some(*at),
@@ -122,6 +144,26 @@ pub async fn play(link: Link, ready: &Ready, say: &mut (dyn FnMut(&str) + Send))
         time_to_service_seconds: back.duration_since(began).as_secs(),
         lost_seconds: lost,
     })
+}
+
+/// Attaches again until the operator is at its place, however often the engine is lost meanwhile.
+async fn come_back(
+    operator: &mut Operator,
+    mut why: String,
+    connect: &mut impl AsyncFnMut() -> Result<Link, String>,
+    say: &mut (dyn FnMut(&str) + Send),
+) -> Result<(), OperatorError> {
+    for _ in 0..MOST_STARTS {
+        say(&format!("          the engine is lost ({why}); attaching again"));
+        match connect().await {
+            Ok(link) => match operator.come_back(link).await {
+                Err(OperatorError::Lost(again)) => why = again,
+                other => return other,
+            },
+            Err(again) => why = again,
+        }
+    }
+    Err(OperatorError::Lost(why))
 }
 
 fn proofs(state: &State, ready: &Ready, before_writes: Option<&Score>, after: &Score) -> Vec<Proof> {
@@ -188,57 +230,6 @@ fn proofs(state: &State, ready: &Ready, before_writes: Option<&Score>, after: &S
             detail: if replicas.is_empty() { "all available".to_owned() } else { replicas.join("; ") },
         },
     ]
-}
-
-/// Every milestone of the timeline must be a note on the PagerDuty incident, once.
-async fn timeline(state: &State, ready: &Ready) -> Result<Proof, RehearsalError> {
-    let service = "pagerduty";
-    let told = ask(ready, service).await?;
-    let notes: Vec<&str> = items(&told["incidents"])
-        .flat_map(|incident| items(&incident["notes"]))
-        .filter_map(|note| note["content"].as_str())
-        .collect();
-    let mut milestones = 0;
-    let mut missing = Vec::new();
-    for entry in state.timeline.iter().filter(|entry| entry.milestone) {
-        milestones += 1;
-        let marker = format!("[{} #{}]", state.id, entry.seq);
-        match notes.iter().filter(|note| note.contains(&marker)).count() {
-            1 => {}
-            0 => missing.push(format!("{marker} is missing")),
-            more => missing.push(format!("{marker} is there {more} times")),
-        }
-    }
-    let unsent = state.messages.values().filter(|message| !matches!(message.state, MessageState::Sent(_))).count();
-    let good = milestones > 0 && missing.is_empty() && unsent == 0 && state.closed_at.is_some();
-    let detail = if good {
-        format!("{milestones} milestones, each noted once in PagerDuty; incident closed")
-    } else {
-        format!("{unsent} unsent; {}", missing.join("; "))
-    };
-    Ok(Proof { what: "timeline complete", good, detail })
-}
-
-async fn flag(ready: &Ready) -> Result<bool, RehearsalError> {
-    let service = "launchdarkly";
-    let state = ask(ready, service).await?;
-    items(&state["flags"])
-        .find(|flag| flag["key"] == DEPLOY_LOCK)
-        .and_then(|flag| flag["environments"][ENVIRONMENT]["on"].as_bool())
-        .ok_or_else(|| RehearsalError::StandIn { service, why: format!("no flag {DEPLOY_LOCK} in {state}") })
-}
-
-/// The items of an array; none of anything else.
-fn items(value: &Value) -> impl Iterator<Item = &Value> {
-    value.as_array().into_iter().flatten()
-}
-
-async fn ask(ready: &Ready, service: &'static str) -> Result<Value, RehearsalError> {
-    let fault = |why: String| RehearsalError::StandIn { service, why };
-    let fact = ready.services.get(service).ok_or_else(|| fault("it is not in ready.json".to_owned()))?;
-    let reply =
-        reqwest::get(format!("{}/_control/state", fact.control_url)).await.map_err(|error| fault(error.to_string()))?;
-    reply.json().await.map_err(|error| fault(error.to_string()))
 }
 
 impl Scorecard {

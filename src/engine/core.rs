@@ -59,7 +59,7 @@ impl Core {
     /// # Errors
     /// The journal cannot be written.
     pub fn start(&mut self, pid: u32, torn: u64, now: Timestamp) -> Result<Changes, JournalError> {
-        let (left, after) = recover(&self.state);
+        let (left, mut first) = recover(&self.state);
         let mut kinds = Vec::new();
         if torn > 0 {
             kinds.push(EventKind::JournalRepaired { bytes: torn });
@@ -67,7 +67,9 @@ impl Core {
         kinds.push(EventKind::EngineStarted { pid, version: env!("CARGO_PKG_VERSION").to_owned() });
         kinds.extend(left);
         let mut changes = self.commit(&Actor::engine(), kinds, now)?;
-        changes.effects.extend(after);
+        // What was owed before goes out before what became owed by this start.
+        first.append(&mut changes.effects);
+        changes.effects = first;
         Ok(changes)
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use crate::failpoint;
 use crate::incident::{Channel, Knowledge, MessageId, Notice, OwedMessage, Report};
 use crate::workers::{Disposition, WorkerError};
 
@@ -88,7 +89,9 @@ async fn send_one(hands: &dyn Hands, handle: &Handle, owed: Owed) -> Result<Stri
         .with(Disposition::InDoubt));
     }
     loop {
-        let error = match hands.send(&owed.message, &owed.knowledge, again).await {
+        let sent = hands.send(&owed.message, &owed.knowledge, again).await;
+        failpoint::point(&format!("sent:{}", owed.message.id));
+        let error = match sent {
             Ok(reference) => return Ok(reference),
             Err(error) => error,
         };

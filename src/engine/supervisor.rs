@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::failpoint;
 use crate::incident::{AttemptId, Gravity, Inputs, Knowledge, Notice, Outcome, Plan, Problem, Refusal, Report, State};
 use crate::runbook::{Action, Step, StepId};
 use crate::workers::{Cancel, Context, Io, Probe, Ran, WorkerError};
@@ -254,7 +255,10 @@ async fn carry_out(hands: &dyn Hands, step: &Step, cx: &Context, plan: &Plan, io
             },
         };
     }
-    match worker.run(cx, plan, io).await {
+    failpoint::point(&format!("run.before:{}", step.id));
+    let ran = worker.run(cx, plan, io).await;
+    failpoint::point(&format!("run.after:{}", step.id));
+    match ran {
         Ok(Ran::Done(done)) => Outcome::Succeeded { evidence: done.evidence, facts: done.facts },
         Ok(Ran::Stopped(detail)) => Outcome::Stopped { detail },
         Err(error) => error.into_outcome(),

@@ -32,7 +32,8 @@ pub fn react(state: &State, report: &Report) -> Vec<EventKind> {
             }
             // A probe that cannot tell leaves the step in doubt: a person is asked, with what the target does say.
             if let Outcome::InDoubt { problem } = outcome {
-                let known = state.attempts.get(attempt).is_some_and(|it| it.outcome.as_ref() == Some(outcome));
+                let known =
+                    state.attempts.get(attempt).is_some_and(|it| it.asked && it.outcome.as_ref() == Some(outcome));
                 let event = EventKind::StillInDoubt { attempt: *attempt, problem: problem.clone() };
                 return if known { Vec::new() } else { vec![event] };
             }

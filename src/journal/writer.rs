@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 
+use crate::failpoint;
 use crate::incident::Event;
 
 use super::format::{GENESIS, digest, encode};
@@ -97,7 +98,15 @@ impl Journal {
             bytes.extend_from_slice(line.as_bytes());
             bytes.push(b'\n');
         }
-        let written = self.file.write_all(&bytes).and_then(|()| self.file.sync_data());
+        failpoint::point("journal.before-write");
+        if let Some(some) = failpoint::torn("journal.torn") {
+            let _ = self.file.write_all(bytes.get(..some).unwrap_or(&bytes));
+            failpoint::die("journal.torn");
+        }
+        let written = self.file.write_all(&bytes).and_then(|()| {
+            failpoint::point("journal.before-sync");
+            self.file.sync_data()
+        });
         if let Err(error) = written {
             // A failed sync leaves open what reached the disk, so nothing may follow it in this process.
             self.stopped = true;
@@ -106,6 +115,7 @@ impl Journal {
         }
         self.head = head;
         self.length += bytes.len() as u64;
+        failpoint::point("journal.after-sync");
         Ok(())
     }
 }

@@ -74,4 +74,6 @@ pub enum Out {
     Redraw,
     /// Leave; the engine goes on.
     Detach,
+    /// Start a lost engine again and attach to it.
+    Reattach,
 }

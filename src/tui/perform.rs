@@ -41,8 +41,12 @@ pub(super) fn prepare(app: &mut App, step: StepId, inputs: Inputs, undoes: Optio
 pub(super) fn perform(app: &mut App, action: UiAction) -> Vec<Out> {
     // Listing the snapshots again is not acting.
     let acts = action.acts() && !(action == UiAction::Retry && app.ui.pane == Pane::Snapshots);
-    if acts && app.lost.is_some() {
-        app.warn("the engine is gone: detach (q) and attach again");
+    if let (true, Some(_)) = (acts, &app.lost) {
+        let closed = app.state.as_ref().is_some_and(|state| state.closed_at.is_some());
+        if action == UiAction::Retry && !closed {
+            return vec![Out::Reattach];
+        }
+        app.warn(if closed { "the incident is closed: q leaves" } else { "the engine is gone: r starts it again" });
         return Vec::new();
     }
     if let Some(why) = app.watching.clone().filter(|_| acts) {

@@ -59,6 +59,8 @@ pub enum Exit {
     Detached,
     /// The person left, and the incident is closed.
     Closed,
+    /// The connection to the engine was lost, and the person wants it again.
+    Again,
     /// The person left after the connection to the engine was lost, and why it was.
     EngineLost(String),
     /// The terminal hung up or ended, or this process was asked to end.
@@ -292,6 +294,7 @@ impl Cockpit {
                 }
             }
             Out::Detach => self.exit = Some(self.left()),
+            Out::Reattach => self.exit = Some(Exit::Again),
         }
     }
 

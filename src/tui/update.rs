@@ -345,7 +345,7 @@ fn prompt_key(app: &mut App, prompt: &mut Prompt, event: KeyEvent) -> (bool, Vec
                 return (true, Vec::new());
             }
             if app.lost.is_some() {
-                prompt.fault = Some("the engine is gone: detach and attach again".to_owned());
+                prompt.fault = Some("the engine is gone: Esc, then r starts it again".to_owned());
                 return (true, Vec::new());
             }
             prompt.sent = true;

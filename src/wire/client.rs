@@ -68,10 +68,18 @@ pub async fn connect(socket: &Path, since: u64, watch: bool) -> Result<Link, Con
     let (mut read, mut write) = stream.into_split();
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let hello = ToEngine::Hello { protocol: PROTOCOL, version, since, watch };
-    write.write_all(&frame::encode(&hello)?).await?;
+    // An engine that ends just now is none.
+    let dies = |error: io::Error| match error.kind() {
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => {
+            ConnectError::Nobody
+        }
+        _ => ConnectError::Io(error),
+    };
+    write.write_all(&frame::encode(&hello)?).await.map_err(dies)?;
     let answer = tokio::time::timeout(PATIENCE, frame::hear(&mut read))
         .await
-        .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "it does not answer"))??;
+        .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "it does not answer"))?
+        .map_err(dies)?;
     let (incident, pid, you, watching) = match answer {
         Some(ToClient::Welcome { incident, pid, you, watching, .. }) => (incident, pid, you, watching),
         Some(ToClient::Unwelcome { why }) => return Err(ConnectError::Unwelcome(why)),

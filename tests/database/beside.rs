@@ -228,7 +228,7 @@ async fn what_fails_leaves_the_old_data_intact_and_nothing_behind() {
     held.until_waiting().await;
     running.abort();
     let Adopted::Running(shim) = adopt(&log) else { panic!("pg_restore goes on") };
-    shim.stop().unwrap();
+    shim.stop().await.unwrap();
     held.release().await;
     let probe = beside().probe(&cx, &plan).await.unwrap();
     assert!(matches!(&probe, Probe::DidNot(why) if why.contains("The old data is intact")), "{probe:?}");

@@ -110,8 +110,8 @@ async fn a_later_engine_can_stop_it() {
     // The pipes of an engine that died.
     drop((engine.stdin.take(), engine.stdout.take()));
     let Adopted::Running(running) = adopt(&attempt.log) else { panic!("it should run on") };
-    kill_process(Pid::from_raw(running.pid()).unwrap(), Signal::HUP).unwrap();
-    running.stop().unwrap();
+    kill_process(Pid::from_raw(running.pid().unwrap()).unwrap(), Signal::HUP).unwrap();
+    running.stop().await.unwrap();
     let Adopted::Ended(exit) = running.wait().await else { panic!("it should have ended") };
     assert!(exit.stopped && !exit.succeeded());
     assert_eq!(exit.signal, Some(15));
@@ -204,7 +204,7 @@ async fn a_flood_is_kept_whole_and_grows_nothing() {
     let running = tokio::spawn(async move { run(&io, sh(&script)).await });
     tokio::task::spawn_blocking(move || std::fs::read_to_string(up).unwrap()).await.unwrap();
     let Adopted::Running(shim) = adopt(&attempt.log) else { panic!("it runs") };
-    let status = std::fs::read_to_string(format!("/proc/{}/status", shim.pid())).unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", shim.pid().unwrap())).unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
     assert!(peak < 48 << 10, "the shim took {peak} KiB");

@@ -1,5 +1,6 @@
 //! What the tests of programs share.
 
+use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -8,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use relight::incident::{AttemptId, Notice};
 use relight::workers::process::{Spec, use_program};
 use relight::workers::{Cancel, Io, Sink};
+use rustix::fs::{FlockOperation, flock};
 use secrecy::ExposeSecret as _;
 
 /// Remembers what it is told.
@@ -98,6 +100,11 @@ pub(crate) fn alive(pid: i32) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
+/// Where an engine takes a log's lock, which it hands to the shim as standard error.
+pub(crate) fn lock_of(log: &Path) -> PathBuf {
+    PathBuf::from(format!("{}.lock", log.display()))
+}
+
 /// The shim with its pipes in our hands, as an engine has them.
 pub(crate) fn shim(attempt: &Attempt, spec: &Spec) -> Child {
     let pairs: Vec<(String, String)> =
@@ -107,10 +114,13 @@ pub(crate) fn shim(attempt: &Attempt, spec: &Spec) -> Child {
         "what": spec.what, "log": attempt.log, "argv": spec.argv, "env": pairs, "env_remove": [], "cwd": null,
         "timeout_ms": null, "grace_ms": 10_000, "redact": redact, "rows": "anywhere",
     });
+    let lock = File::options().read(true).write(true).create(true).truncate(true).open(lock_of(&attempt.log)).unwrap();
+    flock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
     let mut shim = Command::new(env!("CARGO_BIN_EXE_relight"))
         .arg("shim")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        .stderr(lock)
         .spawn()
         .unwrap();
     let input = shim.stdin.as_mut().unwrap();

@@ -84,6 +84,8 @@ pub struct Attempt {
     pub outcome: Option<Outcome>,
     /// A person asked it to stop.
     pub stop_requested: bool,
+    /// Its target was asked what became of it, and cannot tell: a person must.
+    pub asked: bool,
 }
 
 /// The first of two approvals of a step.
@@ -263,6 +265,7 @@ impl State {
                         finished_at: None,
                         outcome: None,
                         stop_requested: false,
+                        asked: false,
                     },
                 );
                 if let Some(step) = self.steps.get_mut(&plan.step) {
@@ -276,6 +279,7 @@ impl State {
             EventKind::StillInDoubt { attempt, problem } => {
                 if let Some(attempt) = self.attempts.get_mut(attempt) {
                     attempt.outcome = Some(Outcome::InDoubt { problem: problem.clone() });
+                    attempt.asked = true;
                 }
             }
             EventKind::StopRequested { attempt } => {

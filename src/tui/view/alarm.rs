@@ -17,7 +17,10 @@ fn words(app: &App) -> Option<String> {
     Some(if closed {
         "The incident is closed and its engine has ended. q leaves.".to_owned()
     } else {
-        format!("Connection to the engine lost ({why}). This screen shows the past. q leaves; attach again to go on.")
+        format!(
+            "The engine is lost ({why}); this screen shows the past. r starts it again, which asks every target what \
+             became of what was at work. q leaves."
+        )
     })
 }
 

@@ -2,13 +2,14 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::sync::oneshot;
 
-use super::exit::{lock_path, read_exit};
-use super::{Exit, group};
+use super::exit::{lock_path, part_path, read_exit};
+use super::{Exit, group, lock};
 
 /// What became of an attempt's program.
 #[derive(Debug)]
@@ -27,8 +28,6 @@ pub enum Adopted {
 #[derive(Debug)]
 pub struct Running {
     log: PathBuf,
-    pid: i32,
-    started: u64,
 }
 
 /// Looks for the program that was started last with this log. Waits for nothing.
@@ -41,24 +40,26 @@ pub fn adopt(log: &Path) -> Adopted {
     // Shared: those who look must not take one another for a shim.
     if flock(&lock, FlockOperation::NonBlockingLockShared).is_ok() {
         let _ = unlock(&lock);
-        return ended(log, Adopted::Unknown(KILLED.to_owned()));
+        return over(log);
     }
-    let text = std::fs::read_to_string(&path).unwrap_or_default();
-    let mut words = text.split_ascii_whitespace();
-    let pid = words.next().and_then(|word| word.parse().ok());
-    let started = words.next().and_then(|word| word.parse().ok());
-    match (pid, started) {
-        (Some(pid), Some(started)) => Adopted::Running(Running { log: log.to_owned(), pid, started }),
-        _ => Adopted::Unknown("A program runs and does not say which.".to_owned()),
-    }
+    Adopted::Running(Running { log: log.to_owned() })
 }
 
+/// Between two looks at a shim that is being born.
+const BIRTH: Duration = Duration::from_millis(2);
 const KILLED: &str = "The program's shim was killed before it could record how the program ended.";
 
 /// Gives a lock back at once. Closing would not do: a child that another thread is just starting has the descriptor
 /// too, until it becomes its program.
 fn unlock(lock: &File) -> std::io::Result<()> {
     Ok(flock(lock, FlockOperation::Unlock)?)
+}
+
+/// What became of a program whose shim is gone. Room for its exit is made before it starts, so without that there was
+/// none.
+fn over(log: &Path) -> Adopted {
+    let began = part_path(log).exists();
+    ended(log, if began { Adopted::Unknown(KILLED.to_owned()) } else { Adopted::Nothing })
 }
 
 fn ended(log: &Path, without: Adopted) -> Adopted {
@@ -70,10 +71,10 @@ fn ended(log: &Path, without: Adopted) -> Adopted {
 }
 
 impl Running {
-    /// The shim's process number.
+    /// The shim's process number; none while it is only being born.
     #[must_use]
-    pub fn pid(&self) -> i32 {
-        self.pid
+    pub fn pid(&self) -> Option<i32> {
+        lock::signature(&self.log).map(|(pid, _)| pid)
     }
 
     /// Waits until it has ended.
@@ -88,7 +89,7 @@ impl Running {
                 unlock(&lock)
             });
             // Nobody listens any more when the probe was given up.
-            let _ = tell.send(waited.map(|()| ended(&log, Adopted::Unknown(KILLED.to_owned()))));
+            let _ = tell.send(waited.map(|()| over(&log)));
         });
         if let Err(error) = waiting {
             return Adopted::Unknown(format!("It runs and cannot be waited for: {error}."));
@@ -104,20 +105,28 @@ impl Running {
     ///
     /// # Errors
     /// The operating system's, unless it has ended already.
-    pub fn stop(&self) -> std::io::Result<()> {
-        let Some(pid) = Pid::from_raw(self.pid) else {
-            return Ok(());
-        };
-        let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else {
-            return Ok(());
-        };
+    pub async fn stop(&self) -> std::io::Result<()> {
+        let Some((number, started)) = self.born().await else { return Ok(()) };
+        let Some(pid) = Pid::from_raw(number) else { return Ok(()) };
+        let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else { return Ok(()) };
         // The handle is to whoever has the number now; if that is another, ours has ended.
-        if group::started(self.pid) != Some(self.started) {
+        if group::started(number) != Some(started) {
             return Ok(());
         }
         match pidfd_send_signal(handle, Signal::TERM) {
             Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Who the shim is, as soon as it says so; none when it has ended first.
+    async fn born(&self) -> Option<(i32, u64)> {
+        loop {
+            let signature = lock::signature(&self.log);
+            if signature.is_some() || !matches!(adopt(&self.log), Adopted::Running(_)) {
+                return signature;
+            }
+            tokio::time::sleep(BIRTH).await;
         }
     }
 }

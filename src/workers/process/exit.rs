@@ -102,6 +102,11 @@ pub(super) fn lock_path(log: &Path) -> PathBuf {
     beside(log, ".lock")
 }
 
+/// `<log>.exit.json.part`, the room for an exit; there from before its program starts until the exit is whole.
+pub(super) fn part_path(log: &Path) -> PathBuf {
+    beside(log, ".exit.json.part")
+}
+
 fn beside(log: &Path, ending: &str) -> PathBuf {
     let mut path = log.as_os_str().to_owned();
     path.push(ending);
@@ -131,7 +136,7 @@ const ROOM: usize = 64 << 10;
 impl ExitFile {
     pub(super) fn reserve(log: &Path) -> io::Result<Self> {
         let path = exit_path(log);
-        let part = beside(log, ".exit.json.part");
+        let part = part_path(log);
         // An earlier program of this attempt may have left its own.
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

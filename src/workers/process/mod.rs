@@ -6,15 +6,16 @@
 //!                                           └──▶ <log>   <log>.lock   <log>.exit.json
 //! ```
 //! The shim is relight itself (`relight shim`). It cuts secrets and customers' rows out of every line before the
-//! line is written anywhere, appends it to the attempt's log, and tells the engine without ever waiting for it. It
-//! holds a lock on `<log>.lock` for its whole life and leaves `<log>.exit.json`, so that the next engine can wait
-//! for it, end it, or read how it ended: `adopt`.
+//! line is written anywhere, appends it to the attempt's log, and tells the engine without ever waiting for it. It is
+//! born with a lock on `<log>.lock`, holds it for its whole life, and leaves `<log>.exit.json`, so that the next engine
+//! can wait for it, end it, or read how it ended: `adopt`.
 
 mod adopt;
 mod clean;
 mod exit;
 mod group;
 mod lines;
+mod lock;
 mod log;
 mod order;
 mod run;

@@ -14,6 +14,7 @@ use crate::workers::{Disposition, Io, WorkerError};
 
 use super::Exit;
 use super::exit::{read_exit, read_log};
+use super::lock;
 use super::order::{Frame, OnLine, STOP, Spec};
 
 /// Between two notices: at most thirty a second, however much is printed.
@@ -48,12 +49,13 @@ pub async fn run(io: &Io, spec: Spec) -> Result<Exit, WorkerError> {
     };
     let mut order = serde_json::to_vec(&spec.order(&io.log)).map_err(|error| fault(error.to_string()))?;
     order.push(b'\n');
+    let lock = lock::take(&io.log).map_err(|error| fault(format!("Nothing was started: {error}.")))?;
     let mut child = Command::new(program())
         .arg0("relight")
         .arg("shim")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(lock)
         .spawn()
         .map_err(|error| fault(format!("relight's own shim cannot be started: {error}.")))?;
     let (Some(mut input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {

@@ -1,16 +1,13 @@
 //! The shim: a small process between the engine and a program, which outlives the engine.
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitCode, ExitStatus, Stdio};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rustix::fs::{FlockOperation, flock};
 use rustix::process::Pid;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines as AsyncLines};
 use tokio::net::unix::pipe::Receiver;
@@ -18,9 +15,10 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::clean::Cleaner;
-use super::exit::{Exit, ExitFile, lock_path};
+use super::exit::{Exit, ExitFile};
 use super::group;
 use super::lines::Lines;
+use super::lock;
 use super::log::Log;
 use super::order::{Frame, Order, STOP};
 use super::tell::Teller;
@@ -76,7 +74,8 @@ async fn serve() -> ExitCode {
         },
         Err(error) => return refuse(&mut teller, format!("the order cannot be read: {error}")),
     };
-    let ready = take_lock(&order).and_then(|lock| Ok((lock, ExitFile::reserve(&order.log)?, Log::open(&order.log)?)));
+    let ready =
+        lock::sign(&order.log).and_then(|lock| Ok((lock, ExitFile::reserve(&order.log)?, Log::open(&order.log)?)));
     let (_lock, exit_file, log) = match ready {
         Ok(ready) => ready,
         Err(error) => {
@@ -91,19 +90,6 @@ async fn serve() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::from(2),
     }
-}
-
-/// Holds `<log>.lock` with this process's number in it for as long as the file is open.
-fn take_lock(order: &Order) -> io::Result<File> {
-    let path = lock_path(&order.log);
-    let mut file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path)?;
-    flock(&file, FlockOperation::NonBlockingLockExclusive)
-        .map_err(|_| io::Error::other("another program of this attempt still runs"))?;
-    let own = std::process::id();
-    let started = i32::try_from(own).ok().and_then(group::started).unwrap_or(0);
-    file.set_len(0)?;
-    file.write_all(format!("{own} {started}\n").as_bytes())?;
-    Ok(file)
 }
 
 fn refused(order: &Order, error: &io::Error, log: &Log) -> Exit {

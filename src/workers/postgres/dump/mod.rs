@@ -127,7 +127,7 @@ impl Worker for SafetyDump {
             serde_json::from_value(plan.basis.clone()).map_err(|error| unreadable_basis(&plan.target, &error))?;
         if let Some(Adopted::Running(running)) = cx.log().map(|log| process::adopt(&log)) {
             // Without an engine nobody would upload what it writes.
-            let _ = running.stop();
+            let _ = running.stop().await;
             running.wait().await;
         }
         let file = dump_file(&cx.work()?, &basis.key);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::failpoint;
 use crate::workers::{Context, Disposition, Io, WorkerError};
 
 use super::super::server::{Server, application, ident};
@@ -45,6 +46,7 @@ pub(super) async fn exchange(cx: &Context, io: &Io, of: &Exchange<'_>) -> Result
     session.batch(WHAT, LOCK).await?;
     let pid: i32 = session.one(WHAT, "SELECT pg_catalog.pg_backend_pid()", &[]).await?.get(0);
     let mut guard = Guard::start(server, live, (pid, &name)).await?;
+    failpoint::point("swap.guarded");
     if io.cancel.is_cancelled() {
         guard.dismiss().await;
         return Err(given_up(server, "It was stopped before anything was changed."));
@@ -92,7 +94,9 @@ async fn fenced(session: &Session, io: &Io, of: &Exchange<'_>, guard: &mut Guard
     let began = Instant::now();
     io.line(format!("fence: {live} takes no new sessions"));
     session.batch("raise the fence", &format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", ident(live))).await?;
+    failpoint::point("swap.fenced");
     let ended = end_sessions(session, io, &[live, comes]).await?;
+    failpoint::point("swap.ended-sessions");
     if !guard.is_up() {
         return Err(WorkerError::new(WHAT, of.server.name(), "The guard is gone.", "Retry (r)."));
     }
@@ -103,6 +107,7 @@ async fn fenced(session: &Session, io: &Io, of: &Exchange<'_>, guard: &mut Guard
     statements.push(format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", ident(live)));
     statements.push("COMMIT".to_owned());
     session.batch("rename the databases", &statements.join(";\n")).await?;
+    failpoint::point("swap.renamed");
     io.line(format!(
         "{live} is now {}, and {comes} is {live}: {ended} sessions ended, {} ms closed",
         of.aside,

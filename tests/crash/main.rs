@@ -1,0 +1,10 @@
+//! Whatever is killed, and whenever: what was acknowledged is in the journal, nothing runs twice, and every next start
+//! reaches a condition that it can name.
+//!
+//! `make test` runs a seeded sample, `make chaos` all of it: `RELIGHT_CHAOS` says how much.
+
+mod client;
+mod process;
+mod rehearsal;
+mod sweep;
+mod tally;
