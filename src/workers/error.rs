@@ -59,6 +59,14 @@ impl WorkerError {
         self
     }
 
+    /// The same where only the proof of an effect failed: `done` was answered well, and nobody has seen what came of it.
+    #[must_use]
+    pub fn unproved(mut self, done: &str) -> Self {
+        self.cause = format!("{done}, and what came of it could not be read: {}", self.cause);
+        self.next = format!("Look at {} before it is tried again.", self.target);
+        self.with(Disposition::InDoubt)
+    }
+
     /// The journal's form.
     #[must_use]
     pub fn into_problem(self) -> Problem {

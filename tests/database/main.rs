@@ -10,10 +10,16 @@ mod in_place;
 mod kills;
 mod later;
 mod load;
+mod network;
 mod over;
 mod proof;
+#[path = "../faults/proxy.rs"]
+#[expect(dead_code, reason = "only resets are of use here")]
+mod proxy;
 mod rows;
 mod swap;
+#[path = "../crash/tally.rs"]
+mod tally;
 mod world;
 
 use std::process::Command;

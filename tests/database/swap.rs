@@ -448,7 +448,7 @@ async fn dies_after(world: &World, cx: &relight::workers::Context, plan: &Plan, 
     }
 }
 
-async fn until_open(world: &World) {
+pub(crate) async fn until_open(world: &World) {
     let admin = world.admin("postgres").await;
     let open = "SELECT datallowconn FROM pg_database WHERE datname = 'financecopilot'";
     while !admin.query_one(open, &[]).await.unwrap().get::<_, bool>(0) {}

@@ -105,3 +105,31 @@ async fn a_server_that_is_not_there_is_named() {
     assert!(error.cause.contains("cannot be reached"), "{error}");
     assert_eq!(error.disposition, Disposition::Retry);
 }
+
+/// The owner of a bucket is part of who the target is; a server that does not tell is none the worse for it, and stays so.
+#[tokio::test]
+async fn a_bucket_of_another_owner_is_another_target() {
+    let owner = |id: &str| {
+        let acl = format!(
+            "<?xml version=\"1.0\"?><AccessControlPolicy><Owner><ID>{id}</ID></Owner><AccessControlList/></AccessControlPolicy>"
+        );
+        (StatusCode::OK, acl)
+    };
+    let (answer, config, _folder) = server().await;
+    let identity = async || Place::open(&config, &"s3.backups".parse().unwrap()).await.unwrap().identity();
+    *answer.lock().unwrap() = owner("ours");
+    let approved = identity().await;
+    assert_eq!(approved.proofs["bucket owner"], "ours");
+    assert_eq!(identity().await, approved);
+    *answer.lock().unwrap() = owner("theirs");
+    assert_ne!(identity().await, approved, "the same name, and another's bucket");
+
+    let (answer, config, _folder) = server().await;
+    *answer.lock().unwrap() =
+        (StatusCode::FORBIDDEN, says("AccessDenied", "not authorized to perform: s3:GetBucketAcl"));
+    let identity = async || Place::open(&config, &"s3.backups".parse().unwrap()).await.unwrap().identity();
+    let blind = identity().await;
+    assert!(!blind.proofs.contains_key("bucket owner"), "{blind:?}");
+    *answer.lock().unwrap() = owner("ours");
+    assert_eq!(identity().await, blind, "a proof does not come and go");
+}

@@ -16,8 +16,6 @@ use crate::workers::WorkerError;
 
 use super::error::code;
 
-/// A request that has no answer after this long has failed. Watches are bounded by themselves.
-const PATIENCE: Duration = Duration::from_secs(20);
 const CONNECT: Duration = Duration::from_secs(5);
 
 /// A namespace of a cluster, reachable.
@@ -31,6 +29,8 @@ pub(super) struct Cluster {
     server: String,
     pub(super) namespace: String,
     pub(super) writers: Vec<String>,
+    /// A request that has no answer after this long has failed. Watches are bounded by themselves.
+    pub(super) limit: Duration,
 }
 
 impl Cluster {
@@ -74,6 +74,7 @@ impl Cluster {
             target: name,
             namespace: found.namespace.clone(),
             writers: found.writers.clone(),
+            limit: config.http_timeout.unsigned_abs(),
         })
     }
 
@@ -105,14 +106,14 @@ impl Cluster {
         operation: &str,
         request: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, WorkerError> {
-        bounded(request).await.map_err(|error| self.fault(operation, &error))
+        bounded(self.limit, request).await.map_err(|error| self.fault(operation, &error))
     }
 
     /// What proves that it is the same cluster later: the uid of `kube-system` lives as long as the cluster does.
     /// Roles of one namespace often may not read it; the server's address must do then.
     pub(super) async fn identity(&self) -> Result<TargetIdentity, WorkerError> {
         let system: Api<Namespace> = Api::all(self.client.clone());
-        let uid = match bounded(system.get("kube-system")).await {
+        let uid = match bounded(self.limit, system.get("kube-system")).await {
             Ok(system) => system.metadata.uid.unwrap_or_default(),
             Err(error) if matches!(code(&error), Some(403 | 404)) => "may not be read".to_owned(),
             Err(error) => return Err(self.fault("read the cluster's identity", &error)),
@@ -128,9 +129,12 @@ impl Cluster {
 }
 
 /// The same with an end: no answer becomes an error as of a broken connection.
-pub(super) async fn bounded<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {
-    match tokio::time::timeout(PATIENCE, request).await {
+pub(super) async fn bounded<T>(
+    limit: Duration,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, kube::Error> {
+    match tokio::time::timeout(limit, request).await {
         Ok(answer) => answer,
-        Err(_) => Err(kube::Error::Service("no answer within 20 seconds".into())),
+        Err(_) => Err(kube::Error::Service(format!("no answer within {} s", limit.as_secs_f64()).into())),
     }
 }

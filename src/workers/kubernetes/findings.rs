@@ -33,7 +33,7 @@ impl Autoscalers {
     /// Lists those of the namespace. That they may not be listed is no reason to stop.
     pub(super) async fn of(cluster: &Cluster) -> Result<Self, WorkerError> {
         let api: Api<HorizontalPodAutoscaler> = Api::namespaced(cluster.client(), &cluster.namespace);
-        match bounded(api.list(&ListParams::default())).await {
+        match bounded(cluster.limit, api.list(&ListParams::default())).await {
             Ok(list) => Ok(Self { found: list.items.iter().filter_map(read).collect(), unknown: None }),
             // A cluster without this API has no autoscalers.
             Err(error) if code(&error) == Some(404) => Ok(Self::default()),

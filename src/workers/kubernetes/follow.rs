@@ -46,6 +46,7 @@ impl Which {
 pub(super) struct Follow<K> {
     api: Api<K>,
     which: Which,
+    limit: Duration,
     seen: BTreeMap<String, K>,
     version: String,
     events: Option<(Events<K>, Instant)>,
@@ -55,9 +56,9 @@ impl<K> Follow<K>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    /// Lists the objects.
-    pub(super) async fn begin(api: Api<K>, which: Which) -> Result<Self, kube::Error> {
-        let mut follow = Self { api, which, seen: BTreeMap::new(), version: String::new(), events: None };
+    /// Lists the objects. `limit` is how long a request may take.
+    pub(super) async fn begin(api: Api<K>, which: Which, limit: Duration) -> Result<Self, kube::Error> {
+        let mut follow = Self { api, which, limit, seen: BTreeMap::new(), version: String::new(), events: None };
         follow.list().await?;
         Ok(follow)
     }
@@ -100,7 +101,7 @@ where
             ..ListParams::default()
         };
         self.events = None;
-        let list = bounded(self.api.list(&params)).await?;
+        let list = bounded(self.limit, self.api.list(&params)).await?;
         self.version = list.metadata.resource_version.unwrap_or_default();
         self.seen = list.items.into_iter().filter_map(|object| Some((object.meta().name.clone()?, object))).collect();
         Ok(())
@@ -109,7 +110,7 @@ where
     async fn next(&mut self) -> Result<(), kube::Error> {
         loop {
             let Some((events, since)) = &mut self.events else {
-                match open(self.api.clone(), self.which.clone(), self.version.clone()).await {
+                match open(self.api.clone(), self.which.clone(), self.version.clone(), self.limit).await {
                     Ok(events) => self.events = Some((events, Instant::now())),
                     // The server does not remember that far back.
                     Err(error) if code(&error) == Some(410) => return self.list().await,
@@ -165,7 +166,7 @@ where
 }
 
 /// Owns what it needs: a future that held on to the stream could not move between threads.
-async fn open<K>(api: Api<K>, which: Which, version: String) -> Result<Events<K>, kube::Error>
+async fn open<K>(api: Api<K>, which: Which, version: String, limit: Duration) -> Result<Events<K>, kube::Error>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
 {
@@ -175,5 +176,5 @@ where
         timeout: Some(WATCH_SECONDS),
         ..WatchParams::default()
     };
-    Ok(bounded(api.watch(&params, &version)).await?.boxed())
+    Ok(bounded(limit, api.watch(&params, &version)).await?.boxed())
 }

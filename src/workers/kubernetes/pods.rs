@@ -87,8 +87,9 @@ impl Cluster {
         let deployment = &writer.deployment;
         let operation = format!("wait for the pods of {deployment} to end");
         let fault = |error: kube::Error| self.fault(&operation, &error);
-        let mut pods = Follow::begin(self.pods(), Which::labelled(&writer.selector)).await.map_err(fault)?;
-        let mut owner = Follow::begin(self.deployments(), Which::named(deployment)).await.map_err(fault)?;
+        let mut pods =
+            Follow::begin(self.pods(), Which::labelled(&writer.selector), self.limit).await.map_err(fault)?;
+        let mut owner = Follow::begin(self.deployments(), Which::named(deployment), self.limit).await.map_err(fault)?;
         let mut told = Told::default();
         loop {
             self.still_zero(deployment, owner.now().next())?;

@@ -70,7 +70,7 @@ impl Cluster {
     async fn patch(&self, deployment: &str, version: &str, replicas: u32, dry_run: bool) -> Result<(), kube::Error> {
         let lock = json!({ "metadata": { "resourceVersion": version }, "spec": { "replicas": replicas } });
         let params = PatchParams { dry_run, field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-        bounded(self.deployments().patch_scale(deployment, &params, &Patch::Merge(lock))).await.map(|_| ())
+        bounded(self.limit, self.deployments().patch_scale(deployment, &params, &Patch::Merge(lock))).await.map(|_| ())
     }
 
     /// Lets admission look at the change without making it.

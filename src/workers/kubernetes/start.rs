@@ -242,8 +242,9 @@ impl Cluster {
         let deployment = &writer.deployment;
         let operation = format!("wait until deployment {deployment} is available");
         let fault = |error: kube::Error| self.fault(&operation, &error);
-        let mut owner = Follow::begin(self.deployments(), Which::named(deployment)).await.map_err(fault)?;
-        let mut pods = Follow::begin(self.pods(), Which::labelled(&writer.selector)).await.map_err(fault)?;
+        let mut owner = Follow::begin(self.deployments(), Which::named(deployment), self.limit).await.map_err(fault)?;
+        let mut pods =
+            Follow::begin(self.pods(), Which::labelled(&writer.selector), self.limit).await.map_err(fault)?;
         let mut told = BTreeSet::new();
         let mut best = -1;
         let mut deadline = None;

@@ -173,12 +173,17 @@ impl Worker for StopWrites {
             let Some(writer) = basis.writers.get_mut(place) else {
                 break;
             };
-            to_zero(&cluster, writer, io).await?;
+            if let Err(mut error) = to_zero(&cluster, writer, io).await {
+                error.cause = format!("{} Until then: {}.", error.cause, standing(&basis, place));
+                return Err(error);
+            }
         }
         let left = Left::new(Some(io));
         let waits = basis.writers.iter().map(|writer| cluster.wait_until_gone(writer, &left));
         tokio::select! {
-            gone = try_join_all(waits) => { gone?; }
+            gone = try_join_all(waits) => {
+                gone.map_err(|error| error.unproved("The writers are at 0"))?;
+            }
             () = io.cancel.cancelled() => {
                 let living = left.words().unwrap_or_else(|| "some pods may be left".to_owned());
                 return Ok(Ran::Stopped(format!("the writers are at 0, but {living} may still write; nothing waits for them now")));
@@ -269,7 +274,7 @@ async fn guard(cluster: &Cluster, deployment: &str, alarm: &(dyn Fn(String) + Se
     let mut last = 0;
     let mut blind = false;
     loop {
-        let follow = Follow::begin(cluster.deployments(), Which::named(deployment)).await;
+        let follow = Follow::begin(cluster.deployments(), Which::named(deployment), cluster.limit).await;
         let fault = match follow {
             Ok(mut follow) => loop {
                 blind = false;

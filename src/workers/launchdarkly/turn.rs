@@ -181,7 +181,9 @@ pub(super) async fn run(cx: &Context, basis: &Basis, io: &Io) -> Result<Ran, Wor
         );
         return Err(failed.explained(cause, next).into());
     }
-    let (flag, now) = read(&api, &basis.flag).await.map_err(|error| error.with(Disposition::InDoubt))?;
+    let (flag, now) = read(&api, &basis.flag)
+        .await
+        .map_err(|error| if before.on == basis.on { error } else { error.unproved("LaunchDarkly took the change") })?;
     let serves = serving(&flag, &now, basis);
     let wrong = if now.on != basis.on {
         Some(format!("{} was turned {} and is {} again.", basis.flag, word(basis.on), word(now.on)))

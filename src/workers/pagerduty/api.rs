@@ -332,9 +332,14 @@ impl Api {
         self.service.decode(&call, &answer)
     }
 
-    /// Asks people onto an incident. Every call pages again.
+    /// Asks people onto an incident and gives the request as it was taken. Every call pages again.
     pub(super) async fn request_responders(&self, id: &str, body: &Value) -> Called<Value> {
-        self.post("call the responders", WRITE, id, "responder_requests", body).await
+        #[derive(Deserialize)]
+        struct Taken {
+            responder_request: Value,
+        }
+        let taken: Called<Taken> = self.post("call the responders", WRITE, id, "responder_requests", body).await;
+        taken.map(|taken| taken.responder_request)
     }
 
     /// Sends a status update to the subscribers and gives its id.

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::incident::{Finding, Plan, TargetIdentity};
 use crate::runbook::StepId;
 use crate::workers::http::{basis, curl, tell};
-use crate::workers::{Context, Disposition, Done, Io, Probe, Ran, Worker, WorkerError};
+use crate::workers::{Context, Done, Io, Probe, Ran, Worker, WorkerError};
 
 use super::api::{Api, configured, resolving};
 use super::model::Incident;
@@ -80,12 +80,8 @@ impl Worker for CloseIncident {
             Err(refused) if refused.is("1001") => io.line("PagerDuty says that it was resolved already."),
             Err(failed) => return Err(failed.into()),
         }
-        let now = api.incident(&basis.incident).await.map_err(|failed| {
-            // The resolving was answered well; only its proof is missing.
-            let mut error = failed.error;
-            error.disposition = Disposition::InDoubt;
-            error
-        })?;
+        let now = api.incident(&basis.incident).await;
+        let now = now.map_err(|failed| failed.error.unproved("PagerDuty took the resolution"))?;
         if now.is_open() {
             return Err(WorkerError::new(
                 "prove that the incident is resolved",

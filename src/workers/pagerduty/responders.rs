@@ -127,8 +127,8 @@ impl Worker for CallResponders {
     async fn run(&self, cx: &Context, plan: &Plan, io: &Io) -> Result<Ran, WorkerError> {
         let basis: Basis = basis(plan)?;
         let api = Api::open(&cx.config).await?;
-        let answer = match api.request_responders(&basis.incident, &basis.body(&marker(cx))).await {
-            Ok(answer) => answer,
+        let taken = match api.request_responders(&basis.incident, &basis.body(&marker(cx))).await {
+            Ok(taken) => taken,
             Err(refused) if refused.status == Some(402) => {
                 let cause = format!("The account's plan does not include calling responders in ({}).", refused.said);
                 let next = "Nobody was paged. Call them by other means and mark the step done (m).";
@@ -136,7 +136,7 @@ impl Worker for CallResponders {
             }
             Err(failed) => return Err(failed.into()),
         };
-        let evidence = proof(&basis, &answer);
+        let evidence = proof(&basis, &taken);
         tell(io, &evidence);
         Ok(Ran::Done(Done { evidence, facts: Vec::new() }))
     }
@@ -182,8 +182,8 @@ async fn who(
 }
 
 /// Who was paged, by PagerDuty's own answer.
-fn proof(basis: &Basis, answer: &Value) -> Vec<String> {
-    let targets = answer.pointer("/responder_request/responder_request_targets").and_then(Value::as_array);
+fn proof(basis: &Basis, taken: &Value) -> Vec<String> {
+    let targets = taken.get("responder_request_targets").and_then(Value::as_array);
     let paged = |called: &&Called| {
         targets.is_some_and(|targets| {
             targets.iter().any(|target| {

@@ -16,7 +16,8 @@ pub(super) fn fault(operation: &str, server: &Server, error: &tokio_postgres::Er
     let Some(said) = error.as_db_error() else {
         let reason = innermost(error);
         let reason = reason.trim_end_matches('.');
-        if error.is_closed() {
+        // The second is how a connection ends that breaks in the middle of a message.
+        if error.is_closed() || reason == "bytes remaining on stream" {
             return new("The server closed the connection.".to_owned(), "Look at the server's log, then retry (r).")
                 .with(Disposition::Retry);
         }

@@ -38,6 +38,7 @@ mod prove;
 mod server;
 mod session;
 mod sessions;
+mod silence;
 mod source;
 mod stall;
 mod strategy;

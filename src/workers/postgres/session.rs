@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio_postgres::config::SslMode as Mode;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Config as PgConfig, NoTls, Row};
+use tokio_postgres::{Client, Config as PgConfig, NoTls, Row, SimpleQueryMessage};
 
 use secrecy::ExposeSecret as _;
 
@@ -31,6 +31,8 @@ pub struct Session {
     client: Client,
     traffic: JoinHandle<()>,
     server: Server,
+    /// The server's process that serves it.
+    backend: i32,
 }
 
 /// What the server says about itself.
@@ -75,7 +77,12 @@ impl Server {
         }
         let server = Self { database: database.to_owned(), ..self.clone() };
         let name = server.name();
-        match tokio::time::timeout(2 * CONNECT, server.open(config)).await {
+        let opened = async {
+            let mut session = server.open(config).await?;
+            session.backend = session.ask_backend().await?;
+            Ok(session)
+        };
+        match tokio::time::timeout(2 * CONNECT, opened).await {
             Ok(opened) => opened,
             Err(_) => Err(WorkerError::new(
                 "connect",
@@ -101,7 +108,7 @@ impl Server {
         let connector = tls::connector(mode, self.sslrootcert.as_deref())
             .map_err(|cause| WorkerError::new("connect", self.name(), cause, "Correct it, then retry (r)."))?;
         match config.connect(connector).await {
-            Ok((client, connection)) => Ok(Session { client, traffic: carry(connection), server: self }),
+            Ok((client, connection)) => Ok(Session { client, traffic: carry(connection), server: self, backend: 0 }),
             // As libpq: `prefer` does without where TLS itself fails, or where pg_hba.conf has a line only for sessions
             // without it. Whatever else the server says stands.
             Err(error) if mode == SslMode::Prefer && wants_plain(&error) => {
@@ -117,7 +124,7 @@ impl Server {
 
     async fn plain(self, config: PgConfig) -> Result<Session, WorkerError> {
         match config.connect(NoTls).await {
-            Ok((client, connection)) => Ok(Session { client, traffic: carry(connection), server: self }),
+            Ok((client, connection)) => Ok(Session { client, traffic: carry(connection), server: self, backend: 0 }),
             Err(error) => Err(fault("connect", &self, &error)),
         }
     }
@@ -150,6 +157,36 @@ impl Session {
         self.client.is_closed()
     }
 
+    pub(super) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    pub(super) fn backend(&self) -> i32 {
+        self.backend
+    }
+
+    async fn ask_backend(&self) -> Result<i32, WorkerError> {
+        // One message there and one back.
+        let said = self.client.simple_query("SELECT pg_catalog.pg_backend_pid()").await;
+        let said = said.map_err(|error| fault("connect", &self.server, &error))?;
+        let row = said.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
+            _ => None,
+        });
+        Ok(row.unwrap_or(0))
+    }
+
+    /// How many rows a query gives, however long that takes.
+    pub(super) async fn rows(&self, sql: &str) -> Result<usize, tokio_postgres::Error> {
+        let said = self.client.simple_query(sql).await?;
+        Ok(said.iter().filter(|message| matches!(message, SimpleQueryMessage::Row(_))).count())
+    }
+
+    /// Gives the session up without a word: nobody listens.
+    pub(super) fn hang_up(&self) {
+        self.traffic.abort();
+    }
+
     /// Rows of a query. `doing` is what it is for: "list the sessions".
     pub(super) async fn query(
         &self,
@@ -157,17 +194,17 @@ impl Session {
         sql: &str,
         values: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, WorkerError> {
-        self.client.query(sql, values).await.map_err(|error| fault(doing, &self.server, &error))
+        self.answer(doing, self.client.query(sql, values)).await
     }
 
     /// The one row of a query.
     pub(super) async fn one(&self, doing: &str, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Result<Row, WorkerError> {
-        self.client.query_one(sql, values).await.map_err(|error| fault(doing, &self.server, &error))
+        self.answer(doing, self.client.query_one(sql, values)).await
     }
 
     /// Statements without rows.
     pub(super) async fn batch(&self, doing: &str, sql: &str) -> Result<(), WorkerError> {
-        self.client.batch_execute(sql).await.map_err(|error| fault(doing, &self.server, &error))
+        self.answer(doing, self.client.batch_execute(sql)).await
     }
 
     /// Loads rows with `COPY … FROM stdin`, those that `next` gives until it gives none; how many the server took.

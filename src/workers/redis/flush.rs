@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::incident::{Finding, Plan, TargetIdentity};
 use crate::runbook::TargetRef;
-use crate::workers::{Context, Disposition, Done, Io, Probe, Ran, Worker, WorkerError};
+use crate::workers::{Context, Done, Io, Probe, Ran, Worker, WorkerError};
 
 use super::check::rights;
 use super::server::Server;
@@ -92,7 +92,7 @@ impl Worker for FlushCache {
         }
         io.line(format!("FLUSHDB on {} ({} keys now)", server.name, server.keys().await?));
         let how = flush(&server).await?;
-        let left = server.keys().await?;
+        let left = server.keys().await.map_err(|error| error.unproved("Redis took the FLUSHDB"))?;
         if left > 0 {
             return Err(came_back(&server, left).await);
         }
@@ -126,18 +126,21 @@ impl Worker for FlushCache {
 
 /// In the background where the server can, so that it goes on answering. Tells which.
 async fn flush(server: &Server) -> Result<&'static str, WorkerError> {
-    let Err(error) = server.try_ask::<String>(&["FLUSHDB", "ASYNC"]).await else {
-        return Ok("in the background");
+    let error = match server.try_ask::<String>(&["FLUSHDB", "ASYNC"]).await {
+        Ok(_) => return Ok("in the background"),
+        // Before Redis 4 the word ASYNC is a syntax error, and nothing was done.
+        Err(error) if error.detail().is_some_and(|said| said.contains("syntax error")) => {
+            match server.try_ask::<String>(&["FLUSHDB"]).await {
+                Ok(_) => return Ok("at once"),
+                Err(error) => error,
+            }
+        }
+        Err(error) => error,
     };
-    // Before Redis 4 the word ASYNC is a syntax error, and nothing was done.
-    if error.detail().is_some_and(|said| said.contains("syntax error")) {
-        server.ask::<String>("flush the cache", &["FLUSHDB"]).await?;
-        return Ok("at once");
-    }
     let fault = super::error::fault("flush the cache", &server.name, &error);
     // Sent and not answered: it may have been carried out.
     let unanswered = error.is_timeout() || error.is_connection_dropped() || error.is_io_error();
-    Err(if unanswered { fault.with(Disposition::InDoubt) } else { fault })
+    Err(if unanswered || error.code().is_none() { fault.unproved("FLUSHDB was sent") } else { fault })
 }
 
 async fn came_back(server: &Server, left: u64) -> WorkerError {

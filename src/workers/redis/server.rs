@@ -19,6 +19,8 @@ const SAMPLE: usize = 2_000;
 const CONNECT: Duration = Duration::from_secs(5);
 /// FLUSHDB without ASYNC takes as long as the cache is large.
 const ANSWER: Duration = Duration::from_mins(2);
+/// Everything else is answered at once.
+const QUICK: Duration = Duration::from_secs(20);
 
 /// A connection with one database selected.
 pub(super) struct Server {
@@ -105,7 +107,12 @@ impl Server {
         for argument in arguments {
             built.arg(argument);
         }
-        built.query_async(&mut self.connection.clone()).await
+        let mut connection = self.connection.clone();
+        let limit = if *name == "FLUSHDB" { ANSWER } else { QUICK };
+        match tokio::time::timeout(limit, built.query_async(&mut connection)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+        }
     }
 
     async fn read_info(&self) -> Result<BTreeMap<String, String>, WorkerError> {

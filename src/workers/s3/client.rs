@@ -1,9 +1,9 @@
 //! From a config's target to a client for the bucket's region.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use aws_config::BehaviorVersion;
+use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{Credentials, Region, SharedHttpClient};
@@ -14,7 +14,9 @@ use crate::config::{Config, S3, SecretSource};
 use crate::runbook::TargetRef;
 use crate::workers::WorkerError;
 
-use super::{Place, error};
+use super::{Place, error, owner};
+
+const CONNECT: Duration = Duration::from_secs(5);
 
 /// Used where neither the config nor the usual sources name one; a wrong guess is mended by the bucket's answer.
 const DEFAULT_REGION: &str = "us-east-1";
@@ -25,26 +27,30 @@ pub(super) async fn open(config: &Config, target: &TargetRef) -> Result<Place, W
         return Err(unknown(&name));
     };
     let s3 = config.s3.get(short).ok_or_else(|| unknown(&name))?;
+    let limit = config.http_timeout.unsigned_abs();
     let place = Place {
-        client: client(&name, s3, None).await?,
+        clients: clients(&name, s3, None, limit).await?,
         target: name.clone(),
         bucket: s3.bucket.clone(),
         prefix: s3.prefix.clone(),
         owner: s3.expected_owner.clone(),
         region: String::new(),
         endpoint: s3.endpoint.clone(),
+        owned_by: None,
+        account: None,
     };
+    let profile = s3.profile.as_deref();
     let asked = place.head_bucket().await;
     match asked {
-        Ok(region) => Ok(place.settled(region)),
+        Ok(region) => Ok(Box::pin(place.settled(region, profile)).await),
         Err(fault) => match error::redirect(&fault) {
             // The SDK follows no redirect to another region, so the client is made anew for it.
             Some(region) => {
-                let place = Place { client: client(&name, s3, Some(region.clone())).await?, ..place };
-                let confirmed = place.head_bucket().await;
-                confirmed
-                    .map_err(|fault| place.fault("find the bucket", fault))
-                    .map(|found| place.settled(found.or(Some(region))))
+                let place = Place { clients: clients(&name, s3, Some(region.clone()), limit).await?, ..place };
+                match place.head_bucket().await {
+                    Ok(found) => Ok(Box::pin(place.settled(found.or(Some(region)), profile)).await),
+                    Err(fault) => Err(place.fault("find the bucket", fault)),
+                }
             }
             None => Err(place.fault("find the bucket", fault)),
         },
@@ -55,7 +61,8 @@ type HeadBucketFault = aws_sdk_s3::error::SdkError<aws_sdk_s3::operation::head_b
 
 impl Place {
     async fn head_bucket(&self) -> Result<Option<String>, Box<HeadBucketFault>> {
-        self.client
+        self.clients
+            .quick
             .head_bucket()
             .bucket(&self.bucket)
             .set_expected_bucket_owner(self.owner.clone())
@@ -65,26 +72,59 @@ impl Place {
             .map_err(Box::new)
     }
 
-    fn settled(self, region: Option<String>) -> Self {
-        let used = self.client.config().region().map_or_else(|| DEFAULT_REGION.to_owned(), ToString::to_string);
-        Self { region: region.unwrap_or(used), ..self }
+    async fn settled(self, region: Option<String>, profile: Option<&str>) -> Self {
+        let (owned_by, account) =
+            tokio::join!(owner::of_bucket(&self.clients.quick, self.endpoint.as_deref(), &self.bucket), async {
+                match self.endpoint {
+                    None => owner::of_credentials(&self.clients.shared, profile).await,
+                    Some(_) => None,
+                }
+            });
+        let used = self.clients.quick.config().region().map_or_else(|| DEFAULT_REGION.to_owned(), ToString::to_string);
+        Self { region: region.unwrap_or(used), owned_by, account, ..self }
     }
 }
 
 /// One HTTP client for the process: it reads the system's certificates and keeps connections.
-fn http() -> SharedHttpClient {
+pub(super) fn http() -> SharedHttpClient {
     static HTTP: OnceLock<SharedHttpClient> = OnceLock::new();
     let ring = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
     HTTP.get_or_init(|| Builder::new().tls_provider(ring).build_https()).clone()
 }
 
-async fn client(name: &str, s3: &S3, region: Option<String>) -> Result<Client, WorkerError> {
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(5))
-        .read_timeout(Duration::from_secs(30))
-        .operation_attempt_timeout(Duration::from_mins(5))
-        .build();
-    let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http()).timeout_config(timeouts);
+/// Clients for the same bucket that wait for different times. A call is tried three times.
+#[derive(Debug, Clone)]
+pub(super) struct Clients {
+    /// For what is answered at once: heads, lists, and the beginnings of objects.
+    pub(super) quick: Client,
+    /// For sending a part: its bytes take their time, the answer does not.
+    pub(super) sending: Client,
+    /// For what S3 itself takes minutes for: copies, putting parts together, and objects that are sent whole.
+    pub(super) patient: Client,
+    /// Whom they are made from: credentials and region for other services.
+    pub(super) shared: SdkConfig,
+}
+
+impl Clients {
+    /// `limit` is how long a service has to answer.
+    fn of(shared: SdkConfig, config: &aws_sdk_s3::config::Builder, limit: Duration) -> Self {
+        // From a request that was sent to the first byte of its answer, and for all of it.
+        let waiting = |answer: Duration, all: Duration| {
+            let times = TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(answer);
+            let times = times.operation_attempt_timeout(all).build();
+            Client::from_conf(config.clone().timeout_config(times).build())
+        };
+        Self {
+            quick: waiting(limit, 2 * limit),
+            sending: waiting(2 * limit, Duration::from_mins(5)),
+            patient: waiting(Duration::from_mins(5), Duration::from_mins(30)),
+            shared,
+        }
+    }
+}
+
+async fn clients(name: &str, s3: &S3, region: Option<String>, limit: Duration) -> Result<Arc<Clients>, WorkerError> {
+    let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http());
     if let Some(region) = region.or_else(|| s3.region.clone()) {
         loader = loader.region(Region::new(region));
     }
@@ -98,12 +138,12 @@ async fn client(name: &str, s3: &S3, region: Option<String>) -> Result<Client, W
         let (id, secret) = (read(name, id).await?, read(name, secret).await?);
         loader = loader.credentials_provider(Credentials::new(id, secret, None, None, "relight's config"));
     }
-    let shared = loader.load().await;
-    let mut builder = aws_sdk_s3::config::Builder::from(&shared).force_path_style(s3.path_style);
+    let mut shared = loader.load().await;
     if shared.region().is_none() {
-        builder = builder.region(Region::new(DEFAULT_REGION));
+        shared = shared.into_builder().region(Region::new(DEFAULT_REGION)).build();
     }
-    Ok(Client::from_conf(builder.build()))
+    let builder = aws_sdk_s3::config::Builder::from(&shared).force_path_style(s3.path_style);
+    Ok(Arc::new(Clients::of(shared, &builder, limit)))
 }
 
 async fn read(name: &str, source: &SecretSource) -> Result<String, WorkerError> {

@@ -66,7 +66,8 @@ impl Place {
             source.push_str(version);
         }
         if from.size <= ONE_REQUEST {
-            self.client
+            self.clients
+                .patient
                 .copy_object()
                 .bucket(&self.bucket)
                 .key(to_key)
@@ -100,7 +101,8 @@ impl Place {
         operation: &str,
     ) -> Result<(), WorkerError> {
         let begun = self
-            .client
+            .clients
+            .quick
             .create_multipart_upload()
             .bucket(&self.bucket)
             .key(to_key)
@@ -114,7 +116,8 @@ impl Place {
             let end = (at + PART).min(from.size);
             let number = i32::try_from(parts.len() + 1).unwrap_or(i32::MAX);
             let copied = self
-                .client
+                .clients
+                .patient
                 .upload_part_copy()
                 .bucket(&self.bucket)
                 .key(to_key)
@@ -129,7 +132,8 @@ impl Place {
                 Ok(copied) => copied,
                 Err(error) => {
                     // What was copied is billed until it is given up.
-                    let abort = self.client.abort_multipart_upload().bucket(&self.bucket).key(to_key).upload_id(id);
+                    let abort =
+                        self.clients.quick.abort_multipart_upload().bucket(&self.bucket).key(to_key).upload_id(id);
                     let _ = abort.send().await;
                     return Err(self.fault(operation, error));
                 }
@@ -138,7 +142,8 @@ impl Place {
             parts.push(CompletedPart::builder().part_number(number).set_e_tag(etag).build());
             at = end;
         }
-        self.client
+        self.clients
+            .patient
             .complete_multipart_upload()
             .bucket(&self.bucket)
             .key(to_key)

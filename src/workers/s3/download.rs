@@ -7,7 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_sdk_s3::primitives::ByteStream;
+use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::time::Instant;
 
 use crate::incident::ObjectRef;
 use crate::workers::{Cancel, Disposition, WorkerError};
@@ -21,8 +24,10 @@ const AT_ONCE: usize = 8;
 /// How often a part is asked for again from where it broke off, and how long after.
 const AGAIN: u32 = 6;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-/// A part of which nothing arrives for so long is asked for again.
+/// A part of which less than [`LEAST`] bytes arrive in so long is asked for again.
 const SILENCE: Duration = Duration::from_secs(30);
+/// 2 KiB/s: whoever sends slower than that is as good as silent.
+const LEAST: u64 = 60 << 10;
 /// What is left free on the disk for others, in bytes.
 const SPARE: u64 = 64 << 20;
 
@@ -31,6 +36,25 @@ const SPARE: u64 = 64 << 20;
 pub struct Download {
     file: File,
     arrival: Arrival,
+}
+
+/// How fast an answer must arrive.
+struct Pace {
+    until: Instant,
+    left: u64,
+}
+
+impl Pace {
+    fn begin() -> Self {
+        Self { until: Instant::now() + SILENCE, left: LEAST }
+    }
+
+    fn take(&mut self, bytes: u64) {
+        self.left = self.left.saturating_sub(bytes);
+        if self.left == 0 {
+            *self = Self::begin();
+        }
+    }
 }
 
 /// An object's parts in the order in which they are fetched: those of `first` (from, length), then the rest.
@@ -51,7 +75,8 @@ fn parts(size: u64, first: &[(u64, u64)]) -> Vec<(u64, u64)> {
 impl Place {
     /// Asks for a part of an object, or all of it, as it was when `object` was looked at.
     async fn get(&self, object: &ObjectRef, range: Option<(u64, u64)>) -> Result<GetObjectOutput, WorkerError> {
-        self.client
+        self.clients
+            .quick
             .get_object()
             .bucket(&object.bucket)
             .key(&object.key)
@@ -73,8 +98,7 @@ impl Place {
             return Ok(Vec::new());
         }
         let reply = self.get(object, Some((0, most.min(object.size) - 1))).await?;
-        let body = reply.body.collect().await.map_err(|error| self.broken(object, &error))?;
-        Ok(body.to_vec())
+        self.collect(object, reply.body).await
     }
 
     /// `length` bytes of an object from `from` on, or fewer where it ends before.
@@ -87,8 +111,16 @@ impl Place {
             return Ok(Vec::new());
         }
         let reply = self.get(object, Some((from, end - 1))).await?;
-        let body = reply.body.collect().await.map_err(|error| self.broken(object, &error))?.to_vec();
+        let body = self.collect(object, reply.body).await?;
         if body.len() as u64 == end - from { Ok(body) } else { Err(self.short(object, body.len() as u64)) }
+    }
+
+    async fn collect(&self, object: &ObjectRef, mut body: ByteStream) -> Result<Vec<u8>, WorkerError> {
+        let (mut all, mut pace) = (Vec::new(), Pace::begin());
+        while let Some(bytes) = self.next(object, &mut body, &mut pace).await? {
+            all.extend_from_slice(&bytes);
+        }
+        Ok(all)
     }
 
     /// Streams a whole object through `each`.
@@ -100,8 +132,8 @@ impl Place {
             return Ok(());
         }
         let mut body = self.get(object, None).await?.body;
-        let mut got = 0;
-        while let Some(bytes) = body.try_next().await.map_err(|error| self.broken(object, &error))? {
+        let (mut got, mut pace) = (0, Pace::begin());
+        while let Some(bytes) = self.next(object, &mut body, &mut pace).await? {
             got += bytes.len() as u64;
             each(&bytes);
         }
@@ -217,7 +249,7 @@ impl Place {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            if at > before {
+            if at - before >= LEAST.min(end - before) {
                 // It gets on: what counts is how often it breaks without.
                 (left, pause) = (AGAIN, FIRST_PAUSE);
             }
@@ -242,10 +274,9 @@ impl Place {
     ) -> Result<(), WorkerError> {
         let disk = |error: std::io::Error| Self::disk(object, Path::new("the download"), &error);
         let mut body = self.get(object, Some((*at, end - 1))).await?.body;
+        let mut pace = Pace::begin();
         loop {
-            let next = tokio::time::timeout(SILENCE, body.try_next()).await;
-            let next = next.map_err(|_| self.broken(object, &format!("nothing came for {} s", SILENCE.as_secs())))?;
-            let Some(bytes) = next.map_err(|error| self.broken(object, &error))? else { break };
+            let Some(bytes) = self.next(object, &mut body, &mut pace).await? else { break };
             let length = bytes.len() as u64;
             if *at + length > end {
                 // A server that ignores the range would overwrite other parts.
@@ -259,6 +290,20 @@ impl Place {
             progress(done.fetch_add(length, Ordering::Relaxed) + length, object.size);
         }
         if *at == end { Ok(()) } else { Err(self.short(object, *at)) }
+    }
+
+    /// The next bytes of an answer, unless it is as good as silent.
+    async fn next(
+        &self,
+        object: &ObjectRef,
+        body: &mut ByteStream,
+        pace: &mut Pace,
+    ) -> Result<Option<Bytes>, WorkerError> {
+        let silent = || self.broken(object, &format!("less than {LEAST} bytes came in {} s", SILENCE.as_secs()));
+        let next = tokio::time::timeout_at(pace.until, body.try_next()).await.map_err(|_| silent())?;
+        let next = next.map_err(|error| self.broken(object, &error))?;
+        pace.take(next.as_ref().map_or(0, |bytes| bytes.len() as u64));
+        Ok(next)
     }
 
     fn room_for(object: &ObjectRef, to: &Path, wanted: u64) -> Result<(), WorkerError> {

@@ -64,7 +64,8 @@ impl Place {
             ));
         }
         let begun = self
-            .client
+            .clients
+            .quick
             .create_multipart_upload()
             .bucket(&self.bucket)
             .key(key)
@@ -81,7 +82,8 @@ impl Place {
         let _ = std::fs::remove_file(begun_at(from));
         let Ok(Some(size)) = size else {
             // What was sent is billed until it is given up. That this fails too changes nothing for the person.
-            let _ = self.client.abort_multipart_upload().bucket(&self.bucket).key(key).upload_id(&id).send().await;
+            let _ =
+                self.clients.quick.abort_multipart_upload().bucket(&self.bucket).key(key).upload_id(&id).send().await;
             return size.map(|_| None);
         };
         let written = self.head(key, None).await?.filter(|written| written.size == size);
@@ -97,7 +99,8 @@ impl Place {
 pub async fn give_up(place: &Place, key: &str, from: &Path) {
     let note = begun_at(from);
     let Ok(id) = std::fs::read_to_string(&note) else { return };
-    let given_up = place.client.abort_multipart_upload().bucket(&place.bucket).key(key).upload_id(&id).send().await;
+    let given_up =
+        place.clients.quick.abort_multipart_upload().bucket(&place.bucket).key(key).upload_id(&id).send().await;
     match given_up {
         Ok(_) => drop(std::fs::remove_file(note)),
         Err(error) => tracing::warn!("an unfinished upload of {key} is left in {}: {error}", place.bucket),
@@ -159,7 +162,8 @@ impl Sending<'_> {
         }
         let parts = CompletedMultipartUpload::builder().set_parts(Some(sent.into_values().collect())).build();
         self.place
-            .client
+            .clients
+            .patient
             .complete_multipart_upload()
             .bucket(&self.place.bucket)
             .key(self.key)
@@ -186,7 +190,8 @@ impl Sending<'_> {
         let number = i32::try_from(number + 1).unwrap_or(i32::MAX);
         let sent = self
             .place
-            .client
+            .clients
+            .sending
             .upload_part()
             .bucket(&self.place.bucket)
             .key(self.key)

@@ -19,7 +19,8 @@ impl Place {
         let prefix = format!("{}{below}", self.prefix);
         loop {
             let page = self
-                .client
+                .clients
+                .quick
                 .list_objects_v2()
                 .bucket(&self.bucket)
                 .prefix(&prefix)

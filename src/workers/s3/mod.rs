@@ -11,6 +11,7 @@ mod download;
 mod error;
 mod grow;
 mod list;
+mod owner;
 mod upload;
 mod verify;
 
@@ -21,8 +22,8 @@ pub use download::Download;
 pub use grow::{Growth, give_up};
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use aws_sdk_s3::Client;
 use aws_sdk_s3::types::ChecksumMode;
 
 use crate::config::Config;
@@ -30,11 +31,12 @@ use crate::incident::{ObjectRef, TargetIdentity};
 use crate::runbook::TargetRef;
 
 use super::WorkerError;
+use client::Clients;
 
 /// A bucket and a prefix in it, reachable.
 #[derive(Debug, Clone)]
 pub struct Place {
-    client: Client,
+    clients: Arc<Clients>,
     /// The config's name of it: `s3.backups`.
     target: String,
     bucket: String,
@@ -42,6 +44,9 @@ pub struct Place {
     owner: Option<String>,
     region: String,
     endpoint: Option<String>,
+    /// Whose the bucket and the credentials are, where that can be read.
+    owned_by: Option<String>,
+    account: Option<String>,
 }
 
 /// How far a transfer is: bytes done, and of how many.
@@ -53,7 +58,7 @@ impl Place {
     /// # Errors
     /// The target is not in the config, there are no credentials, or the bucket cannot be reached.
     pub async fn open(config: &Config, target: &TargetRef) -> Result<Self, WorkerError> {
-        client::open(config, target).await
+        Box::pin(client::open(config, target)).await
     }
 
     /// The config's name of it: `s3.backups`.
@@ -87,6 +92,12 @@ impl Place {
         if let Some(owner) = &self.owner {
             proofs.insert("owner".to_owned(), owner.clone());
         }
+        if let Some(owner) = &self.owned_by {
+            proofs.insert("bucket owner".to_owned(), owner.clone());
+        }
+        if let Some(account) = &self.account {
+            proofs.insert("account".to_owned(), account.clone());
+        }
         if let Some(endpoint) = &self.endpoint {
             proofs.insert("endpoint".to_owned(), endpoint.clone());
         }
@@ -104,7 +115,8 @@ impl Place {
     /// S3 says no.
     pub async fn head(&self, key: &str, version: Option<&str>) -> Result<Option<ObjectRef>, WorkerError> {
         let request = self
-            .client
+            .clients
+            .quick
             .head_object()
             .bucket(&self.bucket)
             .key(key)
@@ -128,7 +140,8 @@ impl Place {
     /// Whether the bucket keeps versions; none where we may not know.
     pub async fn versioned(&self) -> Option<bool> {
         let asked = self
-            .client
+            .clients
+            .quick
             .get_bucket_versioning()
             .bucket(&self.bucket)
             .set_expected_bucket_owner(self.owner.clone())

@@ -51,7 +51,8 @@ impl Place {
         if size <= PART {
             let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
             file.read_exact_at(&mut bytes, 0).map_err(local)?;
-            self.client
+            self.clients
+                .sending
                 .put_object()
                 .bucket(&self.bucket)
                 .key(key)
@@ -91,7 +92,8 @@ impl Place {
             return Err(local("The file is larger than the 5 GB that S3 takes at once.".to_owned()));
         }
         let body = ByteStream::from_path(from).await;
-        self.client
+        self.clients
+            .patient
             .put_object()
             .bucket(&self.bucket)
             .key(key)
@@ -119,7 +121,8 @@ impl Place {
         cancel: &Cancel,
     ) -> Result<(), WorkerError> {
         let begun = self
-            .client
+            .clients
+            .quick
             .create_multipart_upload()
             .bucket(&self.bucket)
             .key(key)
@@ -137,7 +140,8 @@ impl Place {
         };
         if sent.is_err() {
             // What was sent is billed until it is given up. That this fails too changes nothing for the person.
-            let _ = self.client.abort_multipart_upload().bucket(&self.bucket).key(key).upload_id(&id).send().await;
+            let _ =
+                self.clients.quick.abort_multipart_upload().bucket(&self.bucket).key(key).upload_id(&id).send().await;
         }
         sent
     }
@@ -166,7 +170,8 @@ impl Place {
             })?;
             let number = i32::try_from(parts.len() + 1).unwrap_or(i32::MAX);
             let sent = self
-                .client
+                .clients
+                .sending
                 .upload_part()
                 .bucket(&self.bucket)
                 .key(key)
@@ -181,7 +186,8 @@ impl Place {
             at += length;
             progress(at, size);
         }
-        self.client
+        self.clients
+            .patient
             .complete_multipart_upload()
             .bucket(&self.bucket)
             .key(key)

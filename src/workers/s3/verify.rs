@@ -50,7 +50,8 @@ impl Place {
 
     async fn checksum(&self, object: &ObjectRef) -> Result<Option<Sum>, WorkerError> {
         let asked = self
-            .client
+            .clients
+            .quick
             .head_object()
             .bucket(&object.bucket)
             .key(&object.key)

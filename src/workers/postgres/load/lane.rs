@@ -72,9 +72,7 @@ pub(super) async fn open(order: &Order, toc: &Toc) -> Result<Lane, String> {
     sql.push_str("SET ROLE ");
     sql.push_str(&ident(&order.role));
     session.batch("prepare a session", &sql).await.map_err(|error| error.to_string())?;
-    let own = session.one("ask for the session's number", "SELECT pg_catalog.pg_backend_pid()", &[]).await;
-    let pid = own.map_err(|error| error.to_string())?.get(0);
-    Ok(Lane { session, pid })
+    Ok(Lane { pid: session.backend(), session })
 }
 
 /// Works until nothing is left.

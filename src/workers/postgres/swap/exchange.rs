@@ -44,7 +44,7 @@ pub(super) async fn exchange(cx: &Context, io: &Io, of: &Exchange<'_>) -> Result
     let name = application(&cx.knowledge.incident, "swaps");
     let session = admin(server, &cx.knowledge.incident, "swaps").await?;
     session.batch(WHAT, LOCK).await?;
-    let pid: i32 = session.one(WHAT, "SELECT pg_catalog.pg_backend_pid()", &[]).await?.get(0);
+    let pid = session.backend();
     let mut guard = Guard::start(server, live, (pid, &name)).await?;
     failpoint::point("swap.guarded");
     if io.cancel.is_cancelled() {

@@ -1,0 +1,181 @@
+//! Workers over the drill's real servers, each behind a proxy.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use redis::Commands as _;
+use relight::runbook::TargetRef;
+use relight::workers::Worker;
+use relight::workers::kubernetes::{CheckKubernetes, StopWrites};
+use relight::workers::postgres::CheckPostgres;
+use relight::workers::redis::{CheckRedis, FlushCache};
+use relight::workers::s3::CheckS3;
+use relight::workers::snapshot::ChooseSnapshot;
+use serde_json::json;
+
+use super::bench::Bench;
+use super::proxy::{Proxy, Speech};
+use super::sandbox::Sandbox;
+use super::subject::{Counting, Making, Subject, counted};
+
+/// A maker for each worker, by name.
+pub(crate) type Makers = Vec<(&'static str, Box<dyn Fn() -> Making>)>;
+
+pub(crate) fn over_http(sandbox: &Rc<Sandbox>) -> Makers {
+    let maker = |of: fn(Rc<Sandbox>) -> Making| -> Box<dyn Fn() -> Making> {
+        let sandbox = Rc::clone(sandbox);
+        Box::new(move || of(Rc::clone(&sandbox)))
+    };
+    vec![
+        ("check Kubernetes", maker(|sandbox| Box::pin(kubernetes(sandbox, false)))),
+        ("stop writes", maker(|sandbox| Box::pin(kubernetes(sandbox, true)))),
+        ("check S3", maker(|sandbox| Box::pin(s3(sandbox, false)))),
+        ("choose a snapshot", maker(|sandbox| Box::pin(s3(sandbox, true)))),
+    ]
+}
+
+pub(crate) fn in_bytes(sandbox: &Rc<Sandbox>) -> Makers {
+    let maker = |of: fn(Rc<Sandbox>) -> Making| -> Box<dyn Fn() -> Making> {
+        let sandbox = Rc::clone(sandbox);
+        Box::new(move || of(Rc::clone(&sandbox)))
+    };
+    vec![
+        ("check Redis", maker(|sandbox| Box::pin(cache(sandbox, false)))),
+        ("flush the cache", maker(|sandbox| Box::pin(cache(sandbox, true)))),
+        ("check PostgreSQL", maker(|sandbox| Box::pin(postgres(sandbox)))),
+    ]
+}
+
+/// The sandbox's config with what is at `from` reached through a proxy instead.
+async fn through(sandbox: &Sandbox, speech: Speech, from: &str) -> (Proxy, Bench) {
+    let host = from.strip_prefix("http://").unwrap_or(from);
+    let proxy = Proxy::before(host.parse().unwrap(), speech).await;
+    let text = std::fs::read_to_string(&sandbox.ready.config).unwrap();
+    let mut bench = Bench::new("");
+    // The environment is the bench's own.
+    bench.config.push_str(&text.replace("environment = \"drill\"\n", ""));
+    bench.config = bench.config.replace(host, &proxy.address.to_string());
+    (proxy, bench)
+}
+
+fn port_of(address: SocketAddr) -> String {
+    format!("port = {}", address.port())
+}
+
+async fn kubernetes(sandbox: Rc<Sandbox>, stops: bool) -> Subject {
+    let (proxy, mut bench) = through(&sandbox, Speech::Http, &sandbox.ready.kubernetes_url).await;
+    let kubeconfig = std::fs::read_to_string(&sandbox.ready.kubeconfig).unwrap();
+    let host = sandbox.ready.kubernetes_url.strip_prefix("http://").unwrap();
+    let file = bench.folder.path().join("kubeconfig");
+    std::fs::write(&file, kubeconfig.replace(host, &proxy.address.to_string())).unwrap();
+    bench.config = bench.config.replace(&sandbox.ready.kubeconfig.display().to_string(), &file.display().to_string());
+    let writers = [("api", 3), ("ingest-worker", 1)];
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
+    for (deployment, replicas) in writers {
+        let url = format!("{}/_control/kubernetes/scale", sandbox.ready.control_url);
+        let body = json!({ "deployment": deployment, "replicas": replicas });
+        assert!(client.post(url).json(&body).send().await.unwrap().status().is_success());
+    }
+    let target = TargetRef::Kubernetes("production".to_owned());
+    let worker: Box<dyn Worker> =
+        if stops { Box::new(StopWrites { cluster: target }) } else { Box::new(CheckKubernetes { target }) };
+    let token = std::fs::read_to_string(&sandbox.ready.kubernetes_token_file).unwrap();
+    let effects: Box<dyn Fn() -> Counting> = Box::new(move || {
+        let (client, token, url) = (client.clone(), token.clone(), sandbox.ready.kubernetes_url.clone());
+        Box::pin(async move {
+            let mut at_zero = 0;
+            for (deployment, _) in writers {
+                let url = format!("{url}/apis/apps/v1/namespaces/default/deployments/{deployment}");
+                let found = client.get(url).bearer_auth(token.trim()).send().await.unwrap();
+                let found: serde_json::Value = found.json().await.unwrap();
+                at_zero += usize::from(found["spec"]["replicas"] == 0);
+            }
+            at_zero / writers.len()
+        })
+    });
+    Subject {
+        bench,
+        worker,
+        proxy,
+        place: "drill",
+        effects,
+        is_blind: false,
+        repeats: true,
+        reads: !stops,
+        error_inside: json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 500, "reason": "InternalError", "message": "etcd" }),
+    }
+}
+
+async fn s3(sandbox: Rc<Sandbox>, chooses: bool) -> Subject {
+    let (proxy, mut bench) = through(&sandbox, Speech::Http, &sandbox.ready.s3.endpoint).await;
+    bench.knowledge.onset = Some(sandbox.ready.onset);
+    let place = TargetRef::S3("backups".to_owned());
+    let worker: Box<dyn Worker> = if chooses {
+        let database = TargetRef::Postgres("financecopilot".to_owned());
+        Box::new(ChooseSnapshot { from: place, database })
+    } else {
+        Box::new(CheckS3 { target: place })
+    };
+    let alive = move || usize::from(sandbox.ready.config.as_os_str().is_empty());
+    Subject {
+        bench,
+        worker,
+        proxy,
+        place: "s3",
+        effects: counted(alive),
+        is_blind: false,
+        repeats: true,
+        reads: true,
+        error_inside: json!({ "Error": "InternalError" }),
+    }
+}
+
+async fn cache(sandbox: Rc<Sandbox>, flushes: bool) -> Subject {
+    let login = sandbox.ready.redis.clone();
+    let (proxy, mut bench) = through(&sandbox, Speech::Bytes, &format!("127.0.0.1:{}", login.port)).await;
+    let here: SocketAddr = format!("127.0.0.1:{}", login.port).parse().unwrap();
+    bench.config = bench.config.replace(&port_of(here), &port_of(proxy.address));
+    let password = std::fs::read_to_string(&login.password_file).unwrap();
+    let url = format!("redis://{}:{}@127.0.0.1:{}/0", login.user, password.trim(), login.port);
+    let client = redis::Client::open(url).unwrap();
+    client.get_connection().unwrap().set::<_, _, ()>("ofx:import:1", 1).unwrap();
+    let target = TargetRef::Redis("redis-ingestion".to_owned());
+    let worker: Box<dyn Worker> =
+        if flushes { Box::new(FlushCache { cache: target }) } else { Box::new(CheckRedis { target }) };
+    // Held, so that the server lives as long as the subject.
+    let is_empty = move || {
+        let keys: usize = redis::cmd("DBSIZE").query(&mut client.get_connection().unwrap()).unwrap();
+        usize::from(keys == 0 && sandbox.ready.redis.port > 0)
+    };
+    Subject {
+        bench,
+        worker,
+        proxy,
+        place: "127.0.0.1",
+        effects: counted(is_empty),
+        is_blind: false,
+        repeats: false,
+        reads: !flushes,
+        error_inside: json!(null),
+    }
+}
+
+async fn postgres(sandbox: Rc<Sandbox>) -> Subject {
+    let port = sandbox.ready.postgres_operator.port;
+    let here: SocketAddr = format!("127.0.0.1:{port}").parse().unwrap();
+    let (proxy, mut bench) = through(&sandbox, Speech::Bytes, &here.to_string()).await;
+    bench.config = bench.config.replace(&port_of(here), &port_of(proxy.address));
+    let alive = move || usize::from(sandbox.ready.config.as_os_str().is_empty());
+    Subject {
+        bench,
+        worker: Box::new(CheckPostgres { target: TargetRef::Postgres("financecopilot".to_owned()) }),
+        proxy,
+        place: "127.0.0.1",
+        effects: counted(alive),
+        is_blind: false,
+        repeats: true,
+        reads: true,
+        error_inside: json!(null),
+    }
+}
