@@ -66,7 +66,7 @@ async fn a_whole_journal_says_who_approved_what_with_which_plan_and_what_came_of
     assert!(said.contains(&format!("{} events, chain whole", history.events.len())), "{said}");
 }
 
-/// Every bit with `make chaos`, a sample of them else: the line is named, and the bit.
+/// Every bit with `make chaos`, a sample of them else: the line is named, and the bit. The program says the first few hundred.
 #[tokio::test]
 async fn one_flipped_bit_is_found_and_named() {
     let person = Person::new();
@@ -89,9 +89,19 @@ async fn one_flipped_bit_is_found_and_named() {
         let at = usize::try_from(bit / 8).unwrap();
         let mut bytes = whole.clone();
         bytes[at] ^= 1 << (bit % 8);
-        let (code, said) = audit(&person, &path, &bytes, &[]);
+        // Starting a program for each of all the bits would take half an hour and show no more.
+        let said = if count < 400 {
+            let (code, said) = audit(&person, &path, &bytes, &[]);
+            assert_eq!(code, Some(4), "bit {} of byte {at}: {said}", bit % 8);
+            said
+        } else {
+            std::fs::write(&path, &bytes).unwrap();
+            let faults = journal::inspect(&path).unwrap();
+            let lines: Vec<String> =
+                faults.iter().map(|fault| format!("  line {}: {}\n", fault.line, fault.what)).collect();
+            lines.concat()
+        };
         let case = format!("bit {} of byte {at}: {said}", bit % 8);
-        assert_eq!(code, Some(4), "{case}");
         let line = whole[..at].split(|byte| *byte == b'\n').count();
         let column = at - whole[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1) + 1;
         let how = match (whole[at], bytes[at]) {
