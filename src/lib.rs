@@ -37,6 +37,8 @@ pub mod export;
 mod failpoint;
 pub mod incident;
 pub mod journal;
+mod plain;
+mod private;
 pub mod runbook;
 pub mod snapshots;
 pub mod tui;

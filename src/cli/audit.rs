@@ -5,13 +5,13 @@ use color_eyre::Result;
 use serde_json::{Value, json};
 
 use crate::incident::{Actor, Event, EventKind, IncidentId, Outcome, Seal, State, clock};
-use crate::journal::{self, History};
+use crate::journal::{self, History, JournalError};
 
 use super::Exit;
 use super::arguments::Common;
 use super::exit::Usage;
 use super::incidents::home;
-use super::out::outln;
+use super::out::{self, outln};
 
 /// What is asked of an audit.
 pub(super) struct Wanted {
@@ -29,14 +29,8 @@ pub(super) fn audit(common: &Common, id: &IncidentId, wanted: &Wanted) -> Result
     }
     let history = match journal::read(&path) {
         Ok(history) => history,
-        Err(error) => {
-            if wanted.json {
-                outln!("{}", json!({ "incident": id, "whole": false, "fault": error.to_string() }));
-            } else {
-                outln!("{error}");
-            }
-            return Ok(Exit::Unverified);
-        }
+        Err(JournalError::Damaged { .. }) => return damaged(id, &path, wanted),
+        Err(error) => return Err(error.into()),
     };
     let seal = Seal { seq: history.events.len() as u64, head: history.head.clone() };
     if wanted.seal {
@@ -54,7 +48,7 @@ pub(super) fn audit(common: &Common, id: &IncidentId, wanted: &Wanted) -> Result
             "incident": id, "whole": true, "seal": seal.to_string(), "torn_bytes": history.torn, "against": kept,
             "closed_at": state.closed_at, "events": rows,
         });
-        outln!("{}", serde_json::to_string_pretty(&report)?);
+        out::json(&report)?;
         return Ok(if fine { Exit::Done } else { Exit::Unverified });
     }
     for event in &history.events {
@@ -77,6 +71,22 @@ pub(super) fn audit(common: &Common, id: &IncidentId, wanted: &Wanted) -> Result
         Some((_, Err(why))) => outln!("{why}"),
     }
     Ok(if fine { Exit::Done } else { Exit::Unverified })
+}
+
+/// Says everything that is wrong with a journal.
+fn damaged(id: &IncidentId, path: &std::path::Path, wanted: &Wanted) -> Result<Exit> {
+    let faults = journal::inspect(path)?;
+    if wanted.json {
+        let rows: Vec<Value> = faults.iter().map(|fault| json!({ "line": fault.line, "what": fault.what })).collect();
+        out::json(&json!({ "incident": id, "whole": false, "faults": rows }))?;
+        return Ok(Exit::Unverified);
+    }
+    outln!("The journal {} is not as it was written:", path.display());
+    for fault in &faults {
+        outln!("  line {}: {}", fault.line, fault.what);
+    }
+    outln!("Nothing was changed. Keep the file as it is, and compare it with an export or a copy of this time.");
+    Ok(Exit::Unverified)
 }
 
 /// Whether the journal still holds what was sealed.

@@ -15,7 +15,7 @@ use super::Exit;
 use super::arguments::Common;
 use super::hands::Workers;
 use super::incidents::{config, runbook_text};
-use super::out::outln;
+use super::out::{self, outln};
 
 struct Quiet;
 
@@ -69,7 +69,7 @@ pub(super) fn check(common: &Common, json: bool) -> Result<Exit> {
             .iter()
             .map(|row| serde_json::json!({ "check": row.title, "target": row.target, "good": row.good, "lines": row.lines }))
             .collect();
-        outln!("{}", serde_json::to_string_pretty(&list)?);
+        out::json(&list)?;
     }
     Ok(if good { Exit::Done } else { Exit::Unverified })
 }

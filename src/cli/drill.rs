@@ -23,7 +23,7 @@ use crate::wire;
 use super::arguments::{Common, DrillOptions};
 use super::exit::Usage;
 use super::incidents::{DRILL, Loaded, create, home, need_terminal, open_cockpit};
-use super::out::{out, outln};
+use super::out::{self, errln, out, outln};
 use super::{Exit, engine};
 
 /// The folder of a drill's sandbox; the incident's own folder is where every incident's is.
@@ -101,7 +101,7 @@ fn new_folder(home: &Home) -> Result<PathBuf> {
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).wrap_err("no random numbers")?;
     let name = format!("{:08x}", u32::from_le_bytes(bytes));
     let folder = sandboxes(home).join(name);
-    std::fs::create_dir_all(sandboxes(home)).wrap_err_with(|| format!("{} cannot be made", folder.display()))?;
+    crate::private::folder(&sandboxes(home)).wrap_err_with(|| format!("{} cannot be made", folder.display()))?;
     Ok(folder)
 }
 
@@ -206,11 +206,11 @@ fn auto(home: &Home, common: &Common, json: bool) -> Result<Exit> {
         Ok(card) => card,
         Err(error) => {
             if json {
-                outln!("{}", serde_json::json!({ "passed": false, "incident": id, "error": error.to_string() }));
+                out::json(&serde_json::json!({ "passed": false, "incident": id, "error": error.to_string() }))?;
             } else {
-                eprintln!("relight: {error}");
+                errln!("relight: {error}");
                 if std::io::stderr().is_terminal() {
-                    eprintln!("relight: `relight export {id}` prints what happened");
+                    errln!("relight: `relight export {id}` prints what happened");
                 }
             }
             return Ok(Exit::Failed);
@@ -219,7 +219,7 @@ fn auto(home: &Home, common: &Common, json: bool) -> Result<Exit> {
     if json {
         let mut value = serde_json::to_value(&card)?;
         value["incident"] = serde_json::json!(id);
-        outln!("{}", serde_json::to_string_pretty(&value)?);
+        out::json(&value)?;
     } else {
         out!("\n{}", card.text());
     }
@@ -242,6 +242,8 @@ pub(super) fn sandbox(folder: &Path) -> Result<Exit> {
     use crate::drill::sandbox::{SandboxOptions, serve};
     // It outlives the terminal that it was started from, as production would.
     let _ = rustix::process::setsid();
+    // Its servers write files of their own making, which are nobody else's either.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async { serve(SandboxOptions::new(folder)?).await })?;
     Ok(Exit::Done)

@@ -18,7 +18,7 @@ use color_eyre::eyre::{WrapErr as _, eyre};
 use tokio::net::UnixListener;
 
 use super::arguments::Common;
-use super::incidents::home;
+use super::incidents::{hide_secrets, home};
 use super::log::Lines;
 use super::{Exit, signals};
 
@@ -113,7 +113,9 @@ pub(super) fn serve(common: &Common, id: &IncidentId) -> Result<Exit> {
     let result = (|| {
         let home = home(common)?;
         let folder = home.folder(id);
+        home.trusted(id)?;
         let config = Arc::new(Config::load(&config_path(common, &folder))?);
+        hide_secrets(&config);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let group = share_group(common, &folder, &config)?;
         let admission = Admission::of(group.as_deref(), config.people.approvers.clone())

@@ -64,7 +64,7 @@ impl Exit {
                 held(error).then_some(Self::Held)
             } else if let Some(EngineError::Journal(error)) = cause.downcast_ref::<EngineError>() {
                 held(error).then_some(Self::Held)
-            } else if let Some(HomeError::Foreign(..)) = cause.downcast_ref::<HomeError>() {
+            } else if let Some(HomeError::Foreign { .. }) = cause.downcast_ref::<HomeError>() {
                 Some(Self::Refused)
             } else {
                 None

@@ -14,6 +14,7 @@ use super::Exit;
 use super::arguments::{Common, ExportFormat};
 use super::exit::Usage;
 use super::incidents::home;
+use super::out::{errln, out};
 
 /// An incident's state, from its journal, and the journal's seal.
 pub(super) fn read_state(common: &Common, id: &IncidentId) -> Result<(State, Seal)> {
@@ -37,11 +38,8 @@ pub(super) fn export(common: &Common, id: &IncidentId, format: ExportFormat, out
     let text = export::export(&state, format.into(), Some(&seal));
     match output {
         None => {
-            let mut out = std::io::stdout().lock();
-            out.write_all(text.as_bytes())?;
-            if !text.ends_with('\n') {
-                out.write_all(b"\n")?;
-            }
+            let end = if text.ends_with('\n') { "" } else { "\n" };
+            out!("{text}{end}");
         }
         Some(path) => {
             let mut file = std::fs::OpenOptions::new()
@@ -52,7 +50,7 @@ pub(super) fn export(common: &Common, id: &IncidentId, format: ExportFormat, out
                 .open(path)
                 .wrap_err_with(|| format!("{} cannot be written", path.display()))?;
             file.write_all(text.as_bytes())?;
-            eprintln!("written to {}", path.display());
+            errln!("written to {}", path.display());
         }
     }
     Ok(Exit::Done)

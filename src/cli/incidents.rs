@@ -7,7 +7,7 @@ use color_eyre::Result;
 use color_eyre::eyre::WrapErr as _;
 use jiff::Timestamp;
 
-use crate::config::{Config, default_path};
+use crate::config::{Config, SecretSource, default_path};
 use crate::engine::{Found, Home};
 use crate::incident::{Actor, Event, EventKind, IncidentId, State, duration_text};
 use crate::runbook::{BUILT_IN, Runbook};
@@ -15,7 +15,7 @@ use crate::{export, tui, wire};
 
 use super::arguments::Common;
 use super::exit::Usage;
-use super::out::{out, outln};
+use super::out::{self, errln, out, outln};
 use super::{Exit, engine};
 
 /// What the environment of a drill is called; a bare `relight` does not attach to one.
@@ -31,7 +31,13 @@ pub(super) fn config(common: &Common) -> Result<Loaded> {
     let path = common.config.clone().unwrap_or_else(default_path);
     let path = std::path::absolute(&path).unwrap_or(path);
     let config = Config::load(&path)?;
+    hide_secrets(&config);
     Ok(Loaded { path, config })
+}
+
+/// What the config takes secrets from is no business of the programs that this process starts.
+pub(super) fn hide_secrets(config: &Config) {
+    config.secrets().into_iter().filter_map(SecretSource::variable).for_each(crate::private::hide);
 }
 
 /// Where incidents are: named on the command line, in the config if there is one, or the usual folder.
@@ -97,7 +103,7 @@ pub(super) fn create(home: &Home, loaded: &Loaded, common: &Common) -> Result<In
     };
     home.create(&id, &opening)?;
     // The incident keeps the config's path, so that attaching later needs no option.
-    std::fs::write(home.folder(&id).join("config-path"), loaded.path.as_os_str().as_encoded_bytes())?;
+    crate::private::write(&home.folder(&id).join("config-path"), loaded.path.as_os_str().as_encoded_bytes())?;
     Ok(id)
 }
 
@@ -206,7 +212,7 @@ pub(super) fn open_cockpit(home: &Home, id: &IncidentId, common: &Common, watch:
             tui::Exit::Closed => outln!("{id} is closed. `relight export {id}` prints its timeline."),
             tui::Exit::Detached => outln!("Detached from {id}; everything goes on. `relight attach {id}` returns to it."),
             tui::Exit::EngineLost(why) => {
-                eprintln!("relight: the engine of {id} is gone ({why}). `relight attach {id}` starts it again and asks every target what became of what was at work.");
+                errln!("relight: the engine of {id} is gone ({why}). `relight attach {id}` starts it again and asks every target what became of what was at work.");
                 return Ok(Exit::Failed);
             }
             // Nobody is there to be told; one that is attached to again is no end.
@@ -229,7 +235,7 @@ pub(super) fn list(common: &Common, json: bool, all: bool) -> Result<Exit> {
     let found: Vec<Found> = home.incidents()?.into_iter().filter(|found| all || is_open(found)).collect();
     if json {
         let rows: Vec<serde_json::Value> = found.iter().map(row_json).collect();
-        outln!("{}", serde_json::to_string_pretty(&rows)?);
+        out::json(&rows)?;
     } else if found.is_empty() {
         outln!("No incident{} in {}.", if all { "" } else { " is open" }, home.root().display());
     } else {

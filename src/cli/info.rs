@@ -11,7 +11,7 @@ use crate::wire::PROTOCOL;
 use super::Exit;
 use super::arguments::Common;
 use super::incidents::home;
-use super::out::outln;
+use super::out::{self, outln};
 
 pub(super) fn info(common: &Common, as_json: bool) -> Result<Exit> {
     let home = home(common)?;
@@ -27,7 +27,7 @@ pub(super) fn info(common: &Common, as_json: bool) -> Result<Exit> {
             "version": env!("CARGO_PKG_VERSION"), "protocol": PROTOCOL, "config": config,
             "config_exists": config.exists(), "state": home.root(), "programs": programs,
         });
-        outln!("{}", serde_json::to_string_pretty(&info)?);
+        out::json(&info)?;
         return Ok(Exit::Done);
     }
     outln!("relight {}, wire protocol {PROTOCOL}", env!("CARGO_PKG_VERSION"));

@@ -6,7 +6,8 @@ use std::fmt::{self, Write as _};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, fmt as format};
@@ -36,6 +37,7 @@ pub(super) fn to_file_and_clients() -> Lines {
     let (tx, rx) = mpsc::channel(WAITING);
     tracing_subscriber::registry()
         .with(filter())
+        .with(filter_fn(tells_no_secret))
         .with(format::layer().with_writer(std::io::stderr).with_ansi(false))
         .with(Relay(tx))
         .init();
@@ -45,11 +47,21 @@ pub(super) fn to_file_and_clients() -> Lines {
 /// A cockpit's log: its pane, which also shows the engine's lines.
 pub(super) fn to_the_pane() {
     tui_logger::set_default_level(tui_logger::LevelFilter::Debug);
-    tracing_subscriber::registry().with(filter()).with(tui_logger::TuiTracingSubscriberLayer).init();
+    tracing_subscriber::registry()
+        .with(filter())
+        .with(filter_fn(tells_no_secret))
+        .with(tui_logger::TuiTracingSubscriberLayer)
+        .init();
 }
 
 fn filter() -> EnvFilter {
     EnvFilter::try_from_env("RELIGHT_LOG").unwrap_or_else(|_| EnvFilter::new("relight=info,engine=debug,warn"))
+}
+
+/// Whether a line may be logged, whatever `RELIGHT_LOG` wants: the AWS SDK, when it is talkative, prints the id of the key
+/// that it signs with.
+fn tells_no_secret(line: &Metadata<'_>) -> bool {
+    *line.level() <= Level::INFO || !line.target().starts_with("aws_")
 }
 
 /// Turns events into notices.

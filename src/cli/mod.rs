@@ -24,17 +24,21 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use arguments::{Arguments, Verb};
+use out::errln;
 
 /// Runs the program with this process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
+    if let Err(error) = crate::private::keep_process() {
+        errln!("relight: a crash of it could leave secrets in a core file, for that cannot be turned off: {error}");
+    }
     let arguments = Arguments::parse();
     if matches!(arguments.verb, Some(Verb::Shim)) {
         // It needs nothing of this program but itself: no TLS, no hooks.
         return crate::workers::process::shim::main();
     }
     if let Err(error) = color_eyre::config::HookBuilder::default().display_env_section(false).install() {
-        eprintln!("relight: {error}");
+        errln!("relight: {error}");
     }
     // Every TLS client of this process uses the one provider; a second installation only says that it is there.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -46,7 +50,7 @@ pub fn main() -> ExitCode {
     }
     let exit = run(arguments).unwrap_or_else(|report| {
         let exit = Exit::of(&report);
-        eprintln!("relight: {}", exit::sentence(&report));
+        errln!("relight: {}", exit::sentence(&report));
         exit
     });
     out::finish(exit).into()

@@ -1,8 +1,13 @@
-//! What the commands print. `println!` panics when the reader has gone (`relight list | head -1`); this does not.
+//! What the commands print. `println!` panics when the reader has gone (`relight list | head -1`); this does not. Much of
+//! it comes from outside, so nothing that a terminal would obey goes through.
 
 use std::fmt::Arguments;
 use std::io::{self, Write as _};
 use std::sync::Mutex;
+
+use serde::Serialize;
+
+use crate::plain;
 
 use super::Exit;
 
@@ -19,10 +24,31 @@ macro_rules! outln {
     ($($words:tt)*) => { $crate::cli::out::write(format_args!("{}\n", format_args!($($words)*))) };
 }
 
-pub(super) use {out, outln};
+/// Prints a line to standard error as `eprintln!` does.
+macro_rules! errln {
+    ($($words:tt)*) => { $crate::cli::out::complain(format_args!($($words)*)) };
+}
+
+pub(super) use {errln, out, outln};
 
 pub(super) fn write(words: Arguments<'_>) {
-    note(io::stdout().write_fmt(words));
+    raw(&plain::lines(&words.to_string()));
+}
+
+/// Prints a value as JSON, on several lines.
+pub(super) fn json(value: &impl Serialize) -> serde_json::Result<()> {
+    raw(&plain::json(&serde_json::to_string_pretty(value)?));
+    raw("\n");
+    Ok(())
+}
+
+pub(super) fn complain(words: Arguments<'_>) {
+    // With nowhere to complain to, the exit code is left.
+    let _ = writeln!(io::stderr(), "{}", plain::lines(&words.to_string()));
+}
+
+fn raw(text: &str) {
+    note(io::stdout().write_all(text.as_bytes()));
 }
 
 /// Flushes, and says how the program ends: a reader that has gone wanted no more, but a full disk is a failure.
@@ -31,7 +57,7 @@ pub(super) fn finish(exit: Exit) -> Exit {
     let fault = FAULT.lock().map_or(None, |mut fault| fault.take());
     match fault {
         Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            eprintln!("relight: the output could not be written: {error}");
+            errln!("relight: the output could not be written: {error}");
             if exit == Exit::Done { Exit::Failed } else { exit }
         }
         _ => exit,

@@ -25,7 +25,7 @@ use super::arguments::{Common, RehearseOptions};
 use super::check::scratch_state;
 use super::exit::Usage;
 use super::incidents::{config, home, runbook_text};
-use super::out::outln;
+use super::out::{self, outln};
 use super::{Exit, signals};
 
 /// How a rehearsal ended where it did not pass.
@@ -110,7 +110,7 @@ pub(super) fn rehearse(common: &Common, options: &RehearseOptions) -> Result<Exi
     let (rehearsal, fault) = runtime.block_on(run.play(&options.snapshot));
     rehearsal.keep(&root).wrap_err("the history of rehearsals cannot be written")?;
     if options.json {
-        outln!("{}", serde_json::to_string_pretty(&rehearsal)?);
+        out::json(&rehearsal)?;
     } else {
         print(&rehearsal);
     }
@@ -145,7 +145,7 @@ fn print(rehearsal: &Rehearsal) {
 
 /// One rehearsal at a time on a host: the next would throw away what the first is restoring.
 fn hold(folder: &Path) -> Result<Option<File>> {
-    let file = File::create(folder.join("lock")).wrap_err("the lock of rehearsals cannot be made")?;
+    let file = crate::private::create(&folder.join("lock")).wrap_err("the lock of rehearsals cannot be made")?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Some(file)),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),

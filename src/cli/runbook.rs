@@ -8,7 +8,7 @@ use super::Exit;
 use super::arguments::{Common, RunbookVerb};
 use super::exit::Usage;
 use super::incidents::runbook_text;
-use super::out::{out, outln};
+use super::out::{self, out, outln};
 
 pub(super) fn run(common: &Common, verb: RunbookVerb) -> Result<Exit> {
     match verb {
@@ -18,7 +18,7 @@ pub(super) fn run(common: &Common, verb: RunbookVerb) -> Result<Exit> {
             if source {
                 out!("{text}");
             } else if json {
-                outln!("{}", serde_json::to_string_pretty(&runbook)?);
+                out::json(&runbook)?;
             } else {
                 show(&runbook);
             }

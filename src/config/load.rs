@@ -1,7 +1,8 @@
 //! Finding and reading the config file.
 
-use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs::{File, Metadata};
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::runbook::Position;
@@ -20,9 +21,18 @@ pub enum ConfigError {
     /// It cannot be read.
     #[error("the config {} cannot be read: {}", .0.display(), .1)]
     Unreadable(PathBuf, io::Error),
-    /// Others can write it.
-    #[error("the config {} can be changed by others (mode {:o}); whoever can change it can point relight at another database. Run: chmod go-w {}", .0.display(), .1, .0.display())]
-    Writable(PathBuf, u32),
+    /// Others can change it, or put another one in its place.
+    #[error("the config can be changed by others: {what} {} {why}; whoever can change it can point relight at another database. Run: {mend}", .path.display())]
+    Exposed {
+        /// `the file` or `the folder`.
+        what: &'static str,
+        /// Which.
+        path: PathBuf,
+        /// Who can, and by what.
+        why: String,
+        /// The command that helps.
+        mend: String,
+    },
     /// It is not valid.
     #[error("{}:{}:{}: {fault}", .path.display(), .at.line, .at.column)]
     Invalid {
@@ -48,16 +58,37 @@ pub(super) fn load(path: &Path) -> Result<Config, ConfigError> {
         io::ErrorKind::NotFound => ConfigError::Missing(path.to_owned()),
         _ => ConfigError::Unreadable(path.to_owned(), error),
     };
-    let mode = std::fs::metadata(path).map_err(unreadable)?.permissions().mode();
-    if mode & 0o022 != 0 {
-        return Err(ConfigError::Writable(path.to_owned(), mode & 0o777));
+    let mut file = File::open(path).map_err(unreadable)?;
+    // Of the very file that is read, not of whatever bears its name a moment before.
+    guarded("the file", path, &file.metadata().map_err(unreadable)?)?;
+    for place in [path.parent().and_then(|folder| folder.canonicalize().ok()), path.canonicalize().ok()] {
+        for folder in place.iter().flat_map(|place| place.ancestors()).filter(|place| place.is_dir()) {
+            guarded("the folder", folder, &folder.metadata().map_err(unreadable)?)?;
+        }
     }
-    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(unreadable)?;
     toml::from_str(&text).map_err(|error| ConfigError::Invalid {
         path: path.to_owned(),
         at: Position::of(&text, error.span().map_or(0, |span| span.start)),
         fault: error.message().to_owned(),
     })
+}
+
+/// As ssh has it for its own config: only this user or root may have written it. A folder in which others can write lets
+/// them put another file there, unless it is one like `/tmp`, where each may only remove what is their own.
+fn guarded(what: &'static str, path: &Path, meta: &Metadata) -> Result<(), ConfigError> {
+    let own = rustix::process::getuid().as_raw();
+    let place = path.display();
+    let exposed = |why, mend| Err(ConfigError::Exposed { what, path: path.to_owned(), why, mend });
+    if meta.uid() != own && meta.uid() != 0 {
+        return exposed(format!("belongs to user {}", meta.uid()), format!("chown {own} {place}"));
+    }
+    let sticky = meta.is_dir() && meta.mode() & 0o1000 != 0;
+    if meta.mode() & 0o022 != 0 && !sticky {
+        return exposed(format!("has mode {:o}", meta.mode() & 0o7777), format!("chmod go-w {place}"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

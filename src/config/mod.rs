@@ -73,7 +73,7 @@ impl Config {
     /// Reads a config file.
     ///
     /// # Errors
-    /// It cannot be read, others can write it, or it is not valid; with line and column.
+    /// It cannot be read, others can change it, or it is not valid; with line and column.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         load::load(path)
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -38,6 +38,15 @@ impl fmt::Display for SecretSource {
 }
 
 impl SecretSource {
+    /// The environment variable that it is in, if it is in one.
+    #[must_use]
+    pub fn variable(&self) -> Option<&str> {
+        match self {
+            Self::Env(name) => Some(name),
+            Self::File(_) | Self::Command(_) => None,
+        }
+    }
+
     /// Reads the secret. Blocks while a command runs.
     ///
     /// # Errors
@@ -50,7 +59,7 @@ impl SecretSource {
             Self::Command(argv) => {
                 let (program, arguments) =
                     argv.split_first().ok_or_else(|| fault("the command is empty".to_owned()))?;
-                let output = Command::new(program)
+                let output = crate::private::command(program)
                     .args(arguments)
                     .stdin(Stdio::null())
                     .stderr(Stdio::null())
@@ -71,10 +80,15 @@ impl SecretSource {
 }
 
 fn read_private(path: &std::path::Path) -> Result<String, String> {
+    use std::io::Read as _;
     use std::os::unix::fs::PermissionsExt as _;
-    let mode = std::fs::metadata(path).map_err(|error| error.to_string())?.permissions().mode();
+    let mut file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    // Of the very file that is read, not of whatever bears its name a moment before.
+    let mode = file.metadata().map_err(|error| error.to_string())?.permissions().mode();
     if mode & 0o077 != 0 {
         return Err(format!("others can read it (mode {:o}); run: chmod 600 {}", mode & 0o777, path.display()));
     }
-    std::fs::read_to_string(path).map_err(|error| error.to_string())
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(|error| error.to_string())?;
+    Ok(text)
 }

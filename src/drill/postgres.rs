@@ -8,7 +8,6 @@
 //! | `fc_readonly` | no login; holds SELECT grants, which a restore must bring back |
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -170,9 +169,7 @@ async fn init(
 ) -> Result<(), SandboxError> {
     // initdb reads the password as the unprivileged user, who cannot reach the folder of secrets.
     let password = home.join("initial-password");
-    fs::write(&password, &superuser.value)
-        .and_then(|()| fs::set_permissions(&password, fs::Permissions::from_mode(0o600)))
-        .map_err(SandboxError::io("write", &password))?;
+    crate::private::write(&password, &superuser.value).map_err(SandboxError::io("write", &password))?;
     own(&password, account)?;
     let mut command = nursery.command(bin.join("initdb"), "TERM", account);
     command

@@ -186,7 +186,7 @@ impl Server {
         log: &Path,
     ) -> Result<Self, SandboxError> {
         let pid = child.id().unwrap_or_default();
-        let file = tokio::fs::File::create(log).await.map_err(SandboxError::io("write", log))?;
+        let file = tokio::fs::File::from_std(crate::private::create(log).map_err(SandboxError::io("write", log))?);
         let (up, is_up) = oneshot::channel();
         tokio::spawn(follow(output, ready, file, up));
         if let Ok(()) = is_up.await {

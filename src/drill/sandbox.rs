@@ -119,7 +119,7 @@ impl Signals {
 /// Holds the folder; the lock ends with the process, however it ends.
 fn lock(dir: &Path) -> Result<fs::File, SandboxError> {
     let path = dir.join("lock");
-    let file = fs::File::create(&path).map_err(SandboxError::io("open", &path))?;
+    let file = crate::private::create(&path).map_err(SandboxError::io("open", &path))?;
     flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
         let pid = Ready::read(dir).ok().flatten().map_or(0, |ready| ready.process.pid);
         SandboxError::Running { dir: dir.to_owned(), pid }

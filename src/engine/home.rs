@@ -18,8 +18,15 @@ pub enum HomeError {
     #[error("the folder {} cannot be used: {}", .0.display(), .1)]
     Io(PathBuf, io::Error),
     /// Somebody else could put files into it.
-    #[error("the folder {} belongs to user {} or can be used by others; relight does not trust it. Remove it, or set XDG_RUNTIME_DIR", .0.display(), .1)]
-    Foreign(PathBuf, u32),
+    #[error("the folder {} {why}, so what is in it may be theirs; relight does not trust it. {next}", .folder.display())]
+    Foreign {
+        /// The folder.
+        folder: PathBuf,
+        /// Who can.
+        why: String,
+        /// What helps.
+        next: String,
+    },
     /// There is nowhere to keep incidents.
     #[error(
         "neither XDG_STATE_HOME nor HOME is set, so there is nowhere to keep incidents; set state_dir in the config"
@@ -97,11 +104,33 @@ impl Home {
                 .map_err(|error| HomeError::Io(path.to_owned(), error))
         };
         make(&incidents, true)?;
+        self.trusted_root()?;
         make(&folder, false)?;
         make(&folder.join("output"), false)?;
         make(&folder.join("work"), false)?;
         Journal::create(&folder)?.append(std::slice::from_ref(opening))?;
         Ok(folder)
+    }
+
+    /// Proves that the folders on the way to an incident's files are this user's, so that what is in them was put there by
+    /// relight.
+    ///
+    /// # Errors
+    /// One is somebody else's, is a link, or can be written by others.
+    pub fn trusted(&self, id: &IncidentId) -> Result<(), HomeError> {
+        self.trusted_root()?;
+        own_folder(&self.folder(id), 0o022, "chmod go-w", "Run relight as that user, who has the incident")
+    }
+
+    fn trusted_root(&self) -> Result<(), HomeError> {
+        let meta = std::fs::metadata(&self.root).map_err(|error| HomeError::Io(self.root.clone(), error))?;
+        let sticky = meta.mode() & 0o1000 != 0;
+        // An administrator may have made it for several accounts; then incidents are in folders of one of them.
+        if meta.uid() != 0 || (meta.mode() & 0o022 != 0 && !sticky) {
+            let place = self.root.canonicalize().map_err(|error| HomeError::Io(self.root.clone(), error))?;
+            own_folder(&place, 0o022, "chmod go-w", "Set another state_dir")?;
+        }
+        own_folder(&self.root.join("incidents"), 0o022, "chmod go-w", "Set another state_dir")
     }
 
     /// Lets members of a group find an incident, read its journal and reach its engine's shared socket. Outputs and
@@ -116,6 +145,12 @@ impl Home {
                 .and_then(|()| std::fs::set_permissions(path, Permissions::from_mode(mode)))
                 .map_err(|error| HomeError::Io(path.to_owned(), error))
         };
+        let own = rustix::process::getuid().as_raw();
+        let root = std::fs::metadata(&self.root).map_err(|error| HomeError::Io(self.root.clone(), error))?;
+        // One that an administrator made for several accounts lets them pass already.
+        if root.uid() == own && root.mode() & 0o005 == 0 {
+            open(&self.root, 0o710)?;
+        }
         // Whoever may pass may not list what else is there; the incidents are listed by their journals.
         open(&self.root.join("incidents"), 0o750)?;
         open(&folder, 0o750)?;
@@ -184,10 +219,25 @@ impl Home {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(io(error)),
             _ => {}
         }
-        let meta = std::fs::symlink_metadata(&folder).map_err(io)?;
-        if !meta.is_dir() || meta.uid() != uid || meta.mode() & 0o077 != 0 {
-            return Err(HomeError::Foreign(folder, meta.uid()));
-        }
+        own_folder(&folder, 0o077, "chmod 700", "Remove it, or set XDG_RUNTIME_DIR to a folder of yours")?;
         Ok(folder.join(format!("{id}.sock")))
     }
+}
+
+/// Proves that a folder is this user's own, no link, and has none of these bits in its mode.
+fn own_folder(folder: &Path, bits: u32, mend: &str, otherwise: &str) -> Result<(), HomeError> {
+    let meta = std::fs::symlink_metadata(folder).map_err(|error| HomeError::Io(folder.to_owned(), error))?;
+    let own = rustix::process::getuid().as_raw();
+    let foreign = |why: String, next: String| Err(HomeError::Foreign { folder: folder.to_owned(), why, next });
+    if !meta.is_dir() {
+        return foreign("is a link or a file".to_owned(), format!("{otherwise}."));
+    }
+    if meta.uid() != own {
+        return foreign(format!("belongs to user {}, not to you ({own})", meta.uid()), format!("{otherwise}."));
+    }
+    if meta.mode() & bits != 0 {
+        let mode = format!("can be used by others (mode {:o})", meta.mode() & 0o7777);
+        return foreign(mode, format!("Run: {mend} {}", folder.display()));
+    }
+    Ok(())
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 
 use crate::incident::{Fact, MessageState, Outcome, Seal, State, StepStatus, clock, duration_text, escalations, loss};
+use crate::plain;
 
 /// The page as it is at `now`, in plain text of at most 100 columns where the incident's own words allow it.
 #[must_use]
@@ -36,7 +37,7 @@ pub fn handover(state: &State, now: Timestamp, seal: Option<&Seal>) -> String {
     if let Some(seal) = seal {
         let _ = writeln!(out, "\nJournal {}", seal.short());
     }
-    out
+    plain::lines(&out).into_owned()
 }
 
 fn standing(state: &State, now: Timestamp) -> Vec<(&'static str, String)> {

@@ -11,6 +11,7 @@ mod pagerduty;
 pub use handover::handover;
 
 use crate::incident::{Seal, State};
+use crate::plain;
 
 /// The form of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,9 +40,12 @@ impl Format {
 /// later edits of the journal show.
 #[must_use]
 pub fn export(state: &State, format: Format, seal: Option<&Seal>) -> String {
+    // Somebody will look at it in a terminal, whatever it was written for.
     match format {
-        Format::PagerDuty => pagerduty::parts(state, pagerduty::NOTE_BYTES, seal).join("\n\n"),
-        Format::Markdown => markdown::report(state, seal),
-        Format::Json => json::report(state, seal),
+        Format::PagerDuty => {
+            plain::lines(&pagerduty::parts(state, pagerduty::NOTE_BYTES, seal).join("\n\n")).into_owned()
+        }
+        Format::Markdown => plain::lines(&markdown::report(state, seal)).into_owned(),
+        Format::Json => plain::json(&json::report(state, seal)).into_owned(),
     }
 }

@@ -14,7 +14,7 @@ use crate::incident::{Digest, Event};
 pub(super) const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// Length of `,"crc":"xxxxxxxx"}`.
-const TAIL: usize = 18;
+pub(super) const TAIL: usize = 18;
 
 /// What is wrong with a line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +25,9 @@ pub enum LineError {
     /// Its checksum does not fit.
     #[error("its checksum does not fit: it was changed after it was written")]
     Checksum,
+    /// It is whole, but for its end.
+    #[error("it is whole, and another byte stands where its line end belongs")]
+    End,
     /// It does not follow the line before.
     #[error("it does not follow the line before: a line was changed, dropped or swapped")]
     Chain,
@@ -42,10 +45,10 @@ pub enum LineError {
 }
 
 #[derive(Deserialize)]
-struct Chained {
-    prev: String,
+pub(super) struct Chained {
+    pub(super) prev: String,
     #[serde(flatten)]
-    event: Event,
+    pub(super) event: Event,
 }
 
 /// The line of an event, without a newline. `prev` is the digest of the line before.
@@ -69,6 +72,15 @@ pub fn encode(event: &Event, prev: &str) -> Result<String, serde_json::Error> {
 /// # Errors
 /// What is wrong with it.
 pub fn decode(line: &[u8], prev: &str) -> Result<Event, LineError> {
+    let chained = sound(line)?;
+    if chained.prev != prev {
+        return Err(LineError::Chain);
+    }
+    Ok(chained.event)
+}
+
+/// The event of a line that is as it was written, whatever it follows.
+pub(super) fn sound(line: &[u8]) -> Result<Chained, LineError> {
     let split = line.len().checked_sub(TAIL).ok_or(LineError::NoChecksum)?;
     let (body, tail) = line.split_at(split);
     let digits = tail
@@ -81,11 +93,7 @@ pub fn decode(line: &[u8], prev: &str) -> Result<Event, LineError> {
     }
     let mut json = body.to_vec();
     json.push(b'}');
-    let chained: Chained = serde_json::from_slice(&json).map_err(|error| LineError::Event(error.to_string()))?;
-    if chained.prev != prev {
-        return Err(LineError::Chain);
-    }
-    Ok(chained.event)
+    serde_json::from_slice(&json).map_err(|error| LineError::Event(error.to_string()))
 }
 
 /// The digest that the next line carries as `prev`.

@@ -3,13 +3,15 @@
 //! Each line carries the SHA-256 of the line before (`prev`) and a CRC32C of itself (`crc`), so a changed,
 //! dropped or swapped line is found. An append is on disk (`fdatasync`) before it is acknowledged.
 //! Only the last line may be torn, which means that it has no newline: it is cut off when the journal is
-//! opened. Anything else wrong stops, with the line's number.
+//! opened. Anything else wrong stops, with the line's number; [`inspect()`] says all that is wrong, and where.
 
 mod format;
+mod inspect;
 mod reader;
 mod writer;
 
 pub use format::{LineError, decode, encode};
+pub use inspect::{Fault, inspect};
 pub use reader::{History, digest_of, read};
 pub use writer::Journal;
 

@@ -40,6 +40,14 @@ pub fn read(path: &Path) -> Result<History, JournalError> {
         let number = history.events.len() as u64 + 1;
         let damaged = |error| JournalError::Damaged { path: path.to_owned(), line: number, error };
         let Some(text) = line.strip_suffix(b"\n") else {
+            // A write that was cut off leaves the beginning of a line, never a whole one with something else behind it. A
+            // zero may be a block that did not reach the disk.
+            if let Some((end, text)) = line.split_last()
+                && *end != 0
+                && decode(text, &history.head).is_ok()
+            {
+                return Err(damaged(LineError::End));
+            }
             history.torn = length;
             return Ok(history);
         };

@@ -52,7 +52,7 @@ pub(super) type Answer = Result<Response, Refusal>;
 
 /// Serves the API on a free port of 127.0.0.1 and returns the base address.
 pub(crate) async fn serve(cluster: Cluster, tokens: Tokens, record: &Path) -> Result<String, SandboxError> {
-    let file = std::fs::File::create(record).map_err(SandboxError::io("write", record))?;
+    let file = crate::private::create(record).map_err(SandboxError::io("write", record))?;
     let api = Arc::new(Api { cluster, tokens, record: Mutex::new(file) });
     let deployments = "/apis/apps/v1/namespaces/{namespace}/deployments";
     let router = Router::new()

@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     fs::{File, OpenOptions},
     io::{self, Write},
+    os::unix::fs::OpenOptionsExt as _,
     path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -83,7 +84,7 @@ pub(super) struct Recorder {
 impl Recorder {
     /// Opens the record, appending to an existing file.
     pub(super) fn open(path: Option<&Path>, secrets: Vec<String>) -> io::Result<Self> {
-        let file = path.map(|path| OpenOptions::new().create(true).append(true).open(path)).transpose()?;
+        let file = path.map(|path| OpenOptions::new().create(true).append(true).mode(0o600).open(path)).transpose()?;
         Ok(Self {
             secrets,
             kept: Mutex::new(Kept { next: 1, requests: VecDeque::new(), file, broken: None }),

@@ -1,6 +1,9 @@
 //! Incidents to look at: events as an engine would send them, with the built-in runbook.
 
 use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::incident::{
     Actor, Ask, AskKind, AttemptId, Channel, Choice, Event, EventKind, Fact, Finding, IncidentId, Inputs, Listing,
@@ -34,6 +37,8 @@ pub(super) struct Story {
     seq: u64,
     attempts: u32,
     pub(super) clock: Timestamp,
+    /// What stands in every text that may be any text.
+    bad: Option<String>,
 }
 
 impl Story {
@@ -43,7 +48,7 @@ impl Story {
 
     pub(super) fn themed(environment: &str, theme: Theme) -> Self {
         let clock = at("08:52:00");
-        let mut story = Self { app: App::new(theme, (120, 32), clock), seq: 0, attempts: 0, clock };
+        let mut story = Self { app: App::new(theme, (120, 32), clock), seq: 0, attempts: 0, clock, bad: None };
         story.event(EventKind::Opened {
             id: IncidentId::new("INC-7F3K").expect("an id"),
             environment: environment.to_owned(),
@@ -59,6 +64,26 @@ impl Story {
         story
     }
 
+    /// From here on every text that comes is this, twice, with what it was in between.
+    pub(super) fn spoiled(mut self, bad: &str) -> Self {
+        self.bad = Some(bad.to_owned());
+        self
+    }
+
+    fn spoil<T: Serialize + DeserializeOwned>(&self, value: T, fine: impl Fn(&T) -> bool) -> T {
+        let Some(bad) = &self.bad else { return value };
+        let mut json = serde_json::to_value(&value).expect("JSON");
+        for path in texts(&json, String::new()) {
+            let mut changed = json.clone();
+            let leaf = changed.pointer_mut(&path).expect("a text");
+            *leaf = format!("{bad}{}{bad}", leaf.as_str().unwrap_or_default()).into();
+            if serde_json::from_value(changed.clone()).is_ok_and(|value| fine(&value)) {
+                json = changed;
+            }
+        }
+        serde_json::from_value(json).expect("what it was")
+    }
+
     pub(super) fn wait(&mut self, seconds: i64) {
         self.clock += SignedDuration::from_secs(seconds);
         update(&mut self.app, Msg::Tick, self.clock);
@@ -72,10 +97,13 @@ impl Story {
         self.seq += 1;
         let actor = Actor { name: "ana".to_owned(), uid: Some(1000) };
         let event = Event { seq: self.seq, at: self.clock, actor, kind };
+        let event =
+            self.spoil(event, |event| self.app.state.as_ref().is_none_or(|state| state.clone().apply(event).is_ok()));
         self.hear(ToClient::Event { event: Box::new(event) })
     }
 
     pub(super) fn notice(&mut self, notice: Notice) -> Vec<Out> {
+        let notice = self.spoil(notice, |_| true);
         self.hear(ToClient::Notice { notice })
     }
 
@@ -220,6 +248,20 @@ impl Story {
             next: "Run kubectl get deployment api and compare.".to_owned(),
         };
         self.event(EventKind::Finished { attempt, outcome: Outcome::InDoubt { problem } });
+    }
+}
+
+/// Where texts stand in this, but for the names of steps, by which things are found.
+fn texts(json: &Value, at: String) -> Vec<String> {
+    match json {
+        Value::String(_) => vec![at],
+        Value::Array(all) => all.iter().enumerate().flat_map(|(key, it)| texts(it, format!("{at}/{key}"))).collect(),
+        Value::Object(all) => all
+            .iter()
+            .filter(|(key, _)| key.as_str() != "step")
+            .flat_map(|(key, it)| texts(it, format!("{at}/{}", key.replace('~', "~0").replace('/', "~1"))))
+            .collect(),
+        _ => Vec::new(),
     }
 }
 

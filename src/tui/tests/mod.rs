@@ -1,6 +1,7 @@
 //! Frames, keys and safety rules of the cockpit.
 
 mod cards;
+mod escapes;
 mod frames;
 mod histories;
 mod keys;

@@ -80,7 +80,7 @@ impl Ledger {
 
     fn append(&self, line: &Line) -> std::io::Result<()> {
         if let Some(folder) = self.path.parent() {
-            std::fs::create_dir_all(folder)?;
+            crate::private::folder(folder)?;
         }
         let mut text = serde_json::to_string(line)?;
         text.push('\n');

@@ -102,7 +102,7 @@ pub(super) async fn list_without_foreign(
         }
     }
     let path = local.with_extension("list");
-    std::fs::write(&path, text).map_err(|error| {
+    crate::private::write(&path, text).map_err(|error| {
         WorkerError::new(
             "restore the database",
             path.display().to_string(),

@@ -87,7 +87,7 @@ async fn ask(path: &Path) -> Option<Tool> {
     if !found.is_file() || found.permissions().mode() & 0o111 == 0 {
         return None;
     }
-    let asked = Command::new(path).arg("--version").kill_on_drop(true).output();
+    let asked = Command::from(crate::private::command(path)).arg("--version").kill_on_drop(true).output();
     let output = tokio::time::timeout(Duration::from_secs(5), asked).await.ok()?.ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let version = text.split("(PostgreSQL) ").nth(1)?.split_whitespace().next()?.to_owned();

@@ -50,7 +50,7 @@ pub async fn run(io: &Io, spec: Spec) -> Result<Exit, WorkerError> {
     let mut order = serde_json::to_vec(&spec.order(&io.log)).map_err(|error| fault(error.to_string()))?;
     order.push(b'\n');
     let lock = lock::take(&io.log).map_err(|error| fault(format!("Nothing was started: {error}.")))?;
-    let mut child = Command::new(program())
+    let mut child = Command::from(crate::private::command(program()))
         .arg0("relight")
         .arg("shim")
         .stdin(Stdio::piped())

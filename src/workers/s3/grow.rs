@@ -76,7 +76,7 @@ impl Place {
             .map_err(|error| self.fault(&format!("begin to write {key}"), error))?;
         let id = begun.upload_id().unwrap_or_default().to_owned();
         // Who comes after a crash gives it up by this; without it, the bucket's lifecycle rules do.
-        let _ = std::fs::write(begun_at(from), &id);
+        let _ = crate::private::write(&begun_at(from), &id);
         let sending = Sending { place: self, key, id: &id, from, part: PART.max(expected.div_ceil(MOST_PARTS)) };
         let size = sending.run(rewritten, growth, progress).await;
         let _ = std::fs::remove_file(begun_at(from));

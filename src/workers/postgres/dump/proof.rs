@@ -89,7 +89,7 @@ pub(super) async fn read_back(
             "Retry (r).",
         )
     };
-    std::fs::write(&beside, text).map_err(local)?;
+    crate::private::write(&beside, text).map_err(local)?;
     let kept =
         place.upload(&format!("{}.manifest.json", object.key), &beside, &BTreeMap::new(), &|_, _| (), &io.cancel).await;
     // In S3, or of no use.

@@ -1,5 +1,6 @@
 //! What pg_restore does of an archive: the entries of a list, and nothing else.
 
+use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
@@ -19,7 +20,7 @@ use super::order::Order;
 pub(super) async fn restore(
     order: &Order,
     toc: &Toc,
-    file: &str,
+    archive: &File,
     name: &str,
     entries: &[i32],
     (jobs, each): (u32, &mut (dyn FnMut(&str) + Send)),
@@ -41,8 +42,9 @@ pub(super) async fn restore(
         command.arg(format!("--jobs={jobs}"));
     }
     let mut child = command
-        .arg(file)
-        .stdin(Stdio::null())
+        // By this name it finds the file even when the download gives it its own, and opens it anew wherever it is read.
+        .arg("/proc/self/fd/0")
+        .stdin(archive.try_clone().map_err(|error| format!("the archive cannot be handed on: {error}"))?)
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| format!("{} cannot be started: {error}", order.pg_restore.display()))?;

@@ -66,12 +66,10 @@ async fn load(order: &Path) -> Result<(), String> {
     let archive = Arriving::open(&order.archive, order.size)
         .map_err(|error| format!("{} cannot be opened: {error}", order.archive.display()))?;
     let toc = contents(&archive).await?;
-    // By this name the file is found even when its download gives it its own.
-    let file = format!("/proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(archive.file()));
     say("making types, tables and functions");
     let mut before = units::before(&toc);
     before.retain(|entry| !order.left_out.contains(entry));
-    list::restore(&order, &toc, &file, "before", &before, (1, &mut |_| {})).await?;
+    list::restore(&order, &toc, archive.file(), "before", &before, (1, &mut |_| {})).await?;
     let made = Instant::now();
     let sessions = sessions(&order, &toc).await?;
     let plain = plain(&sessions).await?;
@@ -113,7 +111,7 @@ async fn load(order: &Path) -> Result<(), String> {
             shared.board().rest_is(step.done, step.label);
         }
     };
-    list::restore(&order, &shared.toc, &file, "rest", &rest, (order.jobs, &mut each)).await?;
+    list::restore(&order, &shared.toc, shared.archive.file(), "rest", &rest, (order.jobs, &mut each)).await?;
     telling.abort();
     leave(&order, &shared).map_err(|error| format!("{} cannot be written: {error}", order.counts.display()))?;
     let loaded = shared.board().loaded().unwrap_or(made);
@@ -242,6 +240,6 @@ fn leave(order: &Order, shared: &Shared) -> std::io::Result<()> {
         return Ok(());
     }
     let part = order.counts.with_extension("part-rows");
-    std::fs::write(&part, serde_json::to_vec(&*counts)?)?;
+    crate::private::write(&part, serde_json::to_vec(&*counts)?)?;
     std::fs::rename(part, &order.counts)
 }

@@ -57,7 +57,7 @@ impl Standing {
     /// Puts it where the engine looks, whole or not at all.
     pub(super) fn put(&self, path: &Path) -> std::io::Result<()> {
         let part = path.with_extension("part");
-        std::fs::write(&part, serde_json::to_vec(self)?)?;
+        crate::private::write(&part, serde_json::to_vec(self)?)?;
         std::fs::rename(part, path)
     }
 

@@ -36,7 +36,7 @@ pub(super) async fn compare(
     later: &[String],
 ) -> Result<Differences, String> {
     let tool = tools::find("pg_dump", &server.settings, major).await.map_err(|error| error.cause)?;
-    let mut command = Command::new(&tool.path);
+    let mut command = Command::from(crate::private::command(&tool.path));
     command.args(["--format=custom", "--schema-only"]).arg(format!("--role={}", server.settings.owner));
     command.args(server.arguments());
     for name in FOREIGN {

@@ -59,7 +59,7 @@ impl Guard {
         };
         let mut told = serde_json::to_vec(&order).map_err(|error| fault(error.to_string()))?;
         told.push(b'\n');
-        let mut child = Command::new(program())
+        let mut child = Command::from(crate::private::command(program()))
             .arg0("relight")
             .arg(VERB)
             .stdin(Stdio::piped())
