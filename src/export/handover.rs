@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use crate::incident::{Fact, MessageState, Outcome, Seal, State, StepStatus, clock, duration_text, escalations, loss};
+use crate::incident::{
+    Fact, MessageState, Outcome, Seal, State, StepStatus, clean, clock, duration_text, escalations, loss,
+};
 
 /// The page as it is at `now`, in plain text of at most 100 columns where the incident's own words allow it.
 #[must_use]
@@ -36,7 +38,10 @@ pub fn handover(state: &State, now: Timestamp, seal: Option<&Seal>) -> String {
     if let Some(seal) = seal {
         let _ = writeln!(out, "\nJournal {}", seal.short());
     }
-    out
+    // Causes and notes come from outside, and the page is printed.
+    let mut page = out.lines().map(clean).collect::<Vec<_>>().join("\n");
+    page.push('\n');
+    page
 }
 
 fn standing(state: &State, now: Timestamp) -> Vec<(&'static str, String)> {

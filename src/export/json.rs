@@ -1,8 +1,18 @@
 //! The incident as one JSON object. Times are RFC 3339 in UTC, durations seconds.
 
+use std::fmt::Write as _;
+
 use serde_json::json;
 
-use crate::incident::{Level, MessageState, Seal, State, StepStatus};
+use crate::incident::{Level, MessageState, Seal, State, StepStatus, TimelineEntry, clean};
+
+use super::chart::Chart;
+use super::report::goals;
+
+/// Where an entry was sent, and how far that got.
+fn sent(state: &State, entry: &TimelineEntry) -> Vec<serde_json::Value> {
+    state.told(entry).iter().map(|told| json!({ "channel": told.channel, "state": told.how.name() })).collect()
+}
 
 pub(super) fn report(state: &State, seal: Option<&Seal>) -> String {
     let steps: Vec<_> = state
@@ -54,7 +64,8 @@ pub(super) fn report(state: &State, seal: Option<&Seal>) -> String {
             };
             json!({
                 "seq": entry.seq, "at": entry.at, "actor": entry.actor, "text": entry.text,
-                "milestone": entry.milestone, "level": level,
+                "milestone": entry.milestone, "level": level, "decision": entry.decision,
+                "corrected": entry.corrected, "before": entry.before, "sent": sent(state, entry),
             })
         })
         .collect();
@@ -71,6 +82,13 @@ pub(super) fn report(state: &State, seal: Option<&Seal>) -> String {
             json!({ "id": message.id, "channel": message.channel, "about": message.about, "text": message.text, "state": word, "reference": reference })
         })
         .collect();
+    let chart = Chart::of(state);
+    let phases: Vec<_> = chart
+        .rows
+        .iter()
+        .map(|row| json!({ "title": row.title, "busy_seconds": row.busy.as_secs(), "work": row.work }))
+        .collect();
+    let [rto, rpo] = goals(state);
     let report = json!({
         "incident": state.id,
         "environment": state.environment,
@@ -81,6 +99,11 @@ pub(super) fn report(state: &State, seal: Option<&Seal>) -> String {
         "snapshot_time": state.snapshot_time(),
         "service_back_at": state.service_back_at(),
         "rto_seconds": state.rto.as_secs(),
+        "rto_met": rto.met,
+        "rpo_seconds": state.rpo.map(|most| most.as_secs()),
+        "rpo_met": rpo.met,
+        "idle_seconds": chart.idle.as_secs(),
+        "phases": phases,
         "closed_at": state.closed_at,
         "steps": steps,
         "attempts": attempts,
@@ -88,7 +111,27 @@ pub(super) fn report(state: &State, seal: Option<&Seal>) -> String {
         "messages": messages,
         "journal": seal.map(ToString::to_string),
     });
-    let mut text = serde_json::to_string_pretty(&report).unwrap_or_default();
+    let mut text = escaped(&serde_json::to_string_pretty(&report).unwrap_or_default());
     text.push('\n');
     text
+}
+
+/// JSON may hold characters that order a terminal about or turn the direction of writing; they are written as escapes, which
+/// mean the same.
+fn escaped(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        // Outside of strings there is nothing but ASCII.
+        let harmless =
+            c == '\n' || c.is_ascii() && !c.is_ascii_control() || clean(c.encode_utf8(&mut [0; 4])).contains(c);
+        if harmless {
+            out.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a String cannot fail.
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        }
+    }
+    out
 }

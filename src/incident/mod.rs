@@ -4,6 +4,7 @@
 //! Nothing here touches a clock, a socket, a file or randomness: the same events give the same state, in the
 //! engine, in every client, after a crash, in an export and in a test. This room imports only `runbook`.
 
+mod clean;
 mod command;
 mod decide;
 mod effects;
@@ -22,6 +23,7 @@ mod state;
 mod time;
 mod timeline;
 
+pub use clean::clean;
 pub use command::{Command, Query, Refusal};
 pub use decide::{Decision, decide};
 pub use effects::{effects, owed, recover};
@@ -37,7 +39,8 @@ pub use react::react;
 pub use report::{Effect, Report};
 pub use seal::{Seal, SealError};
 pub use state::{
-    Attempt, Consent, Footing, Handover, MessageState, OwedMessage, ReplayError, State, StepState, StepStatus,
+    Attempt, Consent, Footing, Handover, MessageState, OwedMessage, ReplayError, Sending, State, StepState, StepStatus,
+    Told,
 };
 pub use time::{TimeError, clock, duration_text, loss, read_time};
-pub use timeline::{Level, TimelineEntry};
+pub use timeline::{Level, Spoke, TimelineEntry};

@@ -1,8 +1,10 @@
 //! Frames, keys and safety rules of the cockpit.
 
 mod cards;
+mod exports;
 mod frames;
 mod histories;
+mod history;
 mod keys;
 mod random;
 mod safety;
@@ -31,6 +33,7 @@ fn press(app: &mut App, keys: &str) -> Vec<Out> {
                 "enter" => (KeyCode::Enter, KeyModifiers::NONE),
                 "esc" => (KeyCode::Esc, KeyModifiers::NONE),
                 "tab" => (KeyCode::Tab, KeyModifiers::NONE),
+                "right" => (KeyCode::Right, KeyModifiers::NONE),
                 "up" => (KeyCode::Up, KeyModifiers::NONE),
                 "down" => (KeyCode::Down, KeyModifiers::NONE),
                 "left" => (KeyCode::Left, KeyModifiers::NONE),
