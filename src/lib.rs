@@ -23,10 +23,10 @@
 //! | [`journal`] | the append-only file of events | `incident` |
 //! | [`workers`] | the hands: one file or folder per outside system | `runbook`, `config`, `incident`, `archive`, `snapshots` |
 //! | [`engine`] | one process per incident: the only writer | all of the above |
-//! | [`export`] | the timeline for PagerDuty, as Markdown, as JSON | `incident`, `runbook` |
+//! | [`export`] | the timeline for PagerDuty and Slack; the report as Markdown, HTML, JSON | `incident`, `runbook` |
 //! | [`wire`] | client and engine over a unix socket | `incident`; its server also `engine` |
 //! | [`drill`] | the flight simulator: real servers, stand-ins for the paid services | all of the above |
-//! | [`tui`] | the cockpit: update, keymap, panes | `incident`, `runbook`, the client side of `wire` |
+//! | [`tui`] | the cockpit: update, keymap, panes | `incident`, `runbook`, `export`, the client side of `wire` |
 //! | [`cli`] | the commands; wires everything together | everything |
 pub mod archive;
 pub mod cli;

@@ -70,6 +70,7 @@ impl Person {
             origin: "test".to_owned(),
             database: "db".to_owned(),
             rto_seconds: 3600,
+            rpo_seconds: None,
             one_account: false,
             version: "0".to_owned(),
         };
@@ -149,6 +150,22 @@ fn an_incident_that_is_not_there_is_no_crash() {
     ana.run(&["export", "../../etc"]).ends(2, &["is no incident id"]);
 }
 
+#[test]
+fn an_export_is_cut_to_the_size_that_is_asked_for() {
+    let ana = Person::new();
+    ana.incident();
+    ana.run(&["export", ID, "--size", "299"]).ends(2, &["at least 300 bytes"]);
+    ana.run(&["export", ID, "--format", "html", "--size", "4000"]).ends(2, &["HTML is one piece"]);
+    let cut = ana.run(&["export", ID, "--format", "slack", "--size", "300"]).out;
+    let parts: Vec<&str> = cut.trim_end().split("\n\n").collect();
+    assert!(parts.len() > 1 && parts.iter().all(|part| part.len() <= 300), "{cut}");
+    assert!(parts[0].contains(&format!("part 1/{}", parts.len())), "{cut}");
+    // On standard output and in a file is the same.
+    let file = ana.path("out.txt");
+    ana.run(&["export", ID, "--format", "slack", "--size", "300", "-o", &file.display().to_string()]).ends(0, &[]);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), cut);
+}
+
 /// A power cut in the middle of a write costs the unfinished line and nothing else.
 #[test]
 fn a_torn_last_line_costs_nothing_that_was_acknowledged() {
@@ -156,7 +173,7 @@ fn a_torn_last_line_costs_nothing_that_was_acknowledged() {
     let journal = ana.incident().join("journal.jsonl");
     let whole = std::fs::read(&journal).unwrap();
     std::fs::write(&journal, [&whole[..], b"{\"seq\":5,\"at\":\"2026"].concat()).unwrap();
-    for format in ["pagerduty", "markdown", "json"] {
+    for format in ["pagerduty", "slack", "markdown", "json", "html"] {
         ana.run(&["export", ID, "--format", format]).ends(0, &["note 2", "note 3", "note 4"]);
     }
     ana.run(&["audit", ID]).ends(0, &["4 events, chain whole", "19 bytes of an unfinished line"]);

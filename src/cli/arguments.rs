@@ -78,13 +78,16 @@ pub(super) enum Verb {
         #[arg(long)]
         all: bool,
     },
-    /// Write an incident's timeline
+    /// Write an incident's timeline, or the report about it
     Export {
         /// The incident
         id: IncidentId,
         /// The form
         #[arg(long, value_enum, default_value_t = ExportFormat::Pagerduty)]
         format: ExportFormat,
+        /// Cut into parts of at most this many bytes, at line ends; for PagerDuty and Slack
+        #[arg(long, value_name = "BYTES")]
+        size: Option<usize>,
         /// Into this file, not to standard output
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
@@ -207,18 +210,24 @@ pub(super) enum RunbookVerb {
 pub(super) enum ExportFormat {
     /// Plain text for a PagerDuty note
     Pagerduty,
+    /// Slack's mrkdwn
+    Slack,
     /// A report
     Markdown,
     /// For machines
     Json,
+    /// The report as a page that needs nothing else
+    Html,
 }
 
 impl From<ExportFormat> for Format {
     fn from(format: ExportFormat) -> Self {
         match format {
             ExportFormat::Pagerduty => Self::PagerDuty,
+            ExportFormat::Slack => Self::Slack,
             ExportFormat::Markdown => Self::Markdown,
             ExportFormat::Json => Self::Json,
+            ExportFormat::Html => Self::Html,
         }
     }
 }

@@ -127,6 +127,7 @@ pub(super) fn scratch_state(id: &str, environment: &str, origin: String, runbook
             origin,
             database: "the database".to_owned(),
             rto_seconds: 0,
+            rpo_seconds: None,
             one_account: false,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         },

@@ -33,14 +33,31 @@ pub(super) fn read_state(common: &Common, id: &IncidentId) -> Result<(State, Sea
     Ok((state, seal))
 }
 
-pub(super) fn export(common: &Common, id: &IncidentId, format: ExportFormat, output: Option<&Path>) -> Result<Exit> {
-    let (state, seal) = read_state(common, id)?;
-    let text = export::export(&state, format.into(), Some(&seal));
-    match output {
-        None => {
-            let end = if text.ends_with('\n') { "" } else { "\n" };
-            out!("{text}{end}");
+pub(super) fn export(
+    common: &Common,
+    id: &IncidentId,
+    format: ExportFormat,
+    size: Option<usize>,
+    output: Option<&Path>,
+) -> Result<Exit> {
+    let format = export::Format::from(format);
+    match (size, format.usual_size()) {
+        (Some(_), None) => {
+            return Err(
+                Usage(format!("--size cuts what goes to PagerDuty or Slack; {} is one piece", format.name())).into()
+            );
         }
+        (Some(size), Some(_)) if size < export::LEAST => {
+            return Err(
+                Usage(format!("--size {size} is too small: a part has at least {} bytes", export::LEAST)).into()
+            );
+        }
+        _ => {}
+    }
+    let (state, seal) = read_state(common, id)?;
+    let text = export::joined(&export::parts(&state, format, size, Some(&seal)));
+    match output {
+        None => out!("{text}"),
         Some(path) => {
             let mut file = std::fs::OpenOptions::new()
                 .write(true)

@@ -11,7 +11,7 @@ use crate::config::{Config, SecretSource, default_path};
 use crate::engine::{Found, Home};
 use crate::incident::{Actor, Event, EventKind, IncidentId, State, duration_text};
 use crate::runbook::{BUILT_IN, Runbook};
-use crate::{export, tui, wire};
+use crate::{tui, wire};
 
 use super::arguments::Common;
 use super::exit::Usage;
@@ -97,6 +97,7 @@ pub(super) fn create(home: &Home, loaded: &Loaded, common: &Common) -> Result<In
             origin,
             database,
             rto_seconds: loaded.config.rto_target.as_secs(),
+            rpo_seconds: loaded.config.rpo_target.map(|most| most.as_secs()),
             one_account: loaded.config.people.one_account,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         },
@@ -195,9 +196,8 @@ pub(super) fn open_cockpit(home: &Home, id: &IncidentId, common: &Common, watch:
         let _hold = super::drill::hold(&home.folder(id)).await;
         let options = || tui::Options {
             ascii: common.ascii,
-            export_dir: std::env::current_dir().unwrap_or_else(|_| home.folder(id)),
-            export: Box::new(|state, kind, seal| export::export(state, format_of(kind), seal)),
-            handover: Box::new(|state, seal| export::handover(state, Timestamp::now(), seal)),
+            // Whoever looks on from another account has no room in the incident's own folder.
+            export_dirs: [Some(home.folder(id).join("exports")), std::env::current_dir().ok()].into_iter().flatten().collect(),
         };
         let mut link = engine::connect_or_start(home, id, common, watch).await?;
         super::log::to_the_pane();
@@ -220,14 +220,6 @@ pub(super) fn open_cockpit(home: &Home, id: &IncidentId, common: &Common, watch:
         }
         Ok(Exit::Done)
     })
-}
-
-fn format_of(kind: tui::ExportKind) -> export::Format {
-    match kind {
-        tui::ExportKind::PagerDuty => export::Format::PagerDuty,
-        tui::ExportKind::Markdown => export::Format::Markdown,
-        tui::ExportKind::Json => export::Format::Json,
-    }
 }
 
 pub(super) fn list(common: &Common, json: bool, all: bool) -> Result<Exit> {

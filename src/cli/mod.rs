@@ -67,7 +67,9 @@ fn run(arguments: Arguments) -> color_eyre::Result<Exit> {
         Some(Verb::Drill(options)) => drill::drill(&common, &options),
         Some(Verb::Rehearse(options)) => rehearse::rehearse(&common, &options),
         Some(Verb::List { json, all }) => incidents::list(&common, json, all),
-        Some(Verb::Export { id, format, output }) => export::export(&common, &id, format, output.as_deref()),
+        Some(Verb::Export { id, format, size, output }) => {
+            export::export(&common, &id, format, size, output.as_deref())
+        }
         Some(Verb::Audit { id, seal, against, json }) => {
             audit::audit(&common, &id, &audit::Wanted { seal, against, json })
         }

@@ -30,6 +30,9 @@ pub struct Config {
     /// Time from the onset in which service should be back.
     #[serde(default = "targets::one_hour", deserialize_with = "targets::duration")]
     pub rto_target: jiff::SignedDuration,
+    /// The most that may be lost; the report holds the loss against it.
+    #[serde(default, deserialize_with = "targets::some_duration")]
+    pub rpo_target: Option<jiff::SignedDuration>,
     /// A web service that has not answered a call within this is taken for lost.
     #[serde(default = "targets::twenty_seconds", deserialize_with = "targets::duration")]
     pub http_timeout: jiff::SignedDuration,

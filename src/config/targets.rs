@@ -316,6 +316,11 @@ pub(super) fn one_hour() -> SignedDuration {
     SignedDuration::from_hours(1)
 }
 
+/// As [`duration`], where the key may be left out.
+pub(super) fn some_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SignedDuration>, D::Error> {
+    duration(deserializer).map(Some)
+}
+
 pub(super) fn twenty_seconds() -> SignedDuration {
     SignedDuration::from_secs(20)
 }

@@ -2,7 +2,16 @@
 
 use serde_json::json;
 
-use crate::incident::{Level, MessageState, Seal, State, StepStatus};
+use crate::incident::{Level, MessageState, Seal, State, StepStatus, TimelineEntry};
+use crate::plain;
+
+use super::chart::Chart;
+use super::report::goals;
+
+/// Where an entry was sent, and how far that got.
+fn sent(state: &State, entry: &TimelineEntry) -> Vec<serde_json::Value> {
+    state.told(entry).iter().map(|told| json!({ "channel": told.channel, "state": told.how.name() })).collect()
+}
 
 pub(super) fn report(state: &State, seal: Option<&Seal>) -> String {
     let steps: Vec<_> = state
@@ -54,7 +63,8 @@ pub(super) fn report(state: &State, seal: Option<&Seal>) -> String {
             };
             json!({
                 "seq": entry.seq, "at": entry.at, "actor": entry.actor, "text": entry.text,
-                "milestone": entry.milestone, "level": level,
+                "milestone": entry.milestone, "level": level, "decision": entry.decision,
+                "corrected": entry.corrected, "before": entry.before, "sent": sent(state, entry),
             })
         })
         .collect();
@@ -71,6 +81,13 @@ pub(super) fn report(state: &State, seal: Option<&Seal>) -> String {
             json!({ "id": message.id, "channel": message.channel, "about": message.about, "text": message.text, "state": word, "reference": reference })
         })
         .collect();
+    let chart = Chart::of(state);
+    let phases: Vec<_> = chart
+        .rows
+        .iter()
+        .map(|row| json!({ "title": row.title, "busy_seconds": row.busy.as_secs(), "work": row.work }))
+        .collect();
+    let [rto, rpo] = goals(state);
     let report = json!({
         "incident": state.id,
         "environment": state.environment,
@@ -81,6 +98,11 @@ pub(super) fn report(state: &State, seal: Option<&Seal>) -> String {
         "snapshot_time": state.snapshot_time(),
         "service_back_at": state.service_back_at(),
         "rto_seconds": state.rto.as_secs(),
+        "rto_met": rto.met,
+        "rpo_seconds": state.rpo.map(|most| most.as_secs()),
+        "rpo_met": rpo.met,
+        "idle_seconds": chart.idle.as_secs(),
+        "phases": phases,
         "closed_at": state.closed_at,
         "steps": steps,
         "attempts": attempts,
@@ -88,7 +110,5 @@ pub(super) fn report(state: &State, seal: Option<&Seal>) -> String {
         "messages": messages,
         "journal": seal.map(ToString::to_string),
     });
-    let mut text = serde_json::to_string_pretty(&report).unwrap_or_default();
-    text.push('\n');
-    text
+    format!("{}\n", plain::json(&serde_json::to_string_pretty(&report).unwrap_or_default()))
 }

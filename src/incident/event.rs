@@ -121,6 +121,9 @@ pub enum EventKind {
         database: String,
         /// Time from the onset in which service should be back, in seconds.
         rto_seconds: i64,
+        /// The most that may be lost, in seconds, where the config says.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rpo_seconds: Option<i64>,
         /// Two people may use one account for the two approvals of a step: it is recorded as asserted then.
         #[serde(default)]
         one_account: bool,

@@ -37,7 +37,8 @@ pub use react::react;
 pub use report::{Effect, Report};
 pub use seal::{Seal, SealError};
 pub use state::{
-    Attempt, Consent, Footing, Handover, MessageState, OwedMessage, ReplayError, State, StepState, StepStatus,
+    Attempt, Consent, Footing, Handover, MessageState, OwedMessage, ReplayError, Sending, State, StepState, StepStatus,
+    Told,
 };
 pub use time::{TimeError, clock, duration_text, loss, read_time};
-pub use timeline::{Level, TimelineEntry};
+pub use timeline::{Level, Spoke, TimelineEntry};

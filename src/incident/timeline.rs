@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 
-use crate::runbook::{Step, StepId};
+use crate::runbook::{Action, Step, StepId};
 
-use super::{AttemptId, Event, EventKind, MessageId, Outcome, Settlement, State};
+use super::{AttemptId, Channel, Event, EventKind, Fact, MessageId, Outcome, Settlement, State};
 
 /// How an entry is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +36,23 @@ pub struct TimelineEntry {
     pub level: Level,
     /// The event that made it say what it says now; the journal has what it said before.
     pub corrected: Option<u64>,
+    /// What it said before it was corrected, oldest first.
+    pub before: Vec<String>,
+    /// A person decided something here.
+    pub decision: bool,
+    /// The step that ended here speaks to somebody: where, and whether it did.
+    pub spoke: Option<(Channel, Spoke)>,
+}
+
+/// Whether a step that sends a message sent it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spoke {
+    /// It arrived.
+    Sent,
+    /// Nobody knows whether it arrived.
+    InDoubt,
+    /// It was not sent.
+    Unsent,
 }
 
 /// The entry for an event, worded from the state before it; none for events that only matter to the machine.
@@ -49,7 +66,50 @@ pub(super) fn entry(state: &State, event: &Event) -> Option<TimelineEntry> {
         milestone,
         level,
         corrected: None,
+        before: Vec::new(),
+        decision: is_decision(event),
+        spoke: spoke(state, event),
     })
+}
+
+/// Whether the event is a person's choice among what could have been done.
+fn is_decision(event: &Event) -> bool {
+    match &event.kind {
+        EventKind::Approved { .. }
+        | EventKind::Consented { .. }
+        | EventKind::ConsentWithdrawn { .. }
+        | EventKind::StopRequested { .. }
+        | EventKind::Skipped { .. }
+        | EventKind::DoneByHand { .. }
+        | EventKind::Settled { by: Settlement::Person, .. }
+        | EventKind::MessageSettled { .. }
+        | EventKind::Escalated { .. }
+        | EventKind::TakenOver { .. } => true,
+        EventKind::Finished { outcome: Outcome::Succeeded { facts, .. }, .. } => {
+            facts.iter().any(|fact| matches!(fact, Fact::Snapshot { .. } | Fact::Agreement { .. }))
+        }
+        _ => false,
+    }
+}
+
+/// Where a step that ends with this event was to speak, and whether it did. One that left its message to the outbox is
+/// told by what becomes of that.
+fn spoke(state: &State, event: &Event) -> Option<(Channel, Spoke)> {
+    let (EventKind::Finished { attempt, outcome } | EventKind::Settled { attempt, outcome, .. }) = &event.kind else {
+        return None;
+    };
+    let channel = match step_of(state, *attempt)?.action {
+        Action::PostMessage { .. } => Channel::SlackMessage,
+        Action::PostStatusUpdate { .. } => Channel::PagerDutyNote,
+        _ => return None,
+    };
+    let how = match outcome {
+        Outcome::Succeeded { facts, .. } if facts.iter().any(|fact| matches!(fact, Fact::Owed { .. })) => return None,
+        Outcome::Succeeded { .. } => Spoke::Sent,
+        Outcome::InDoubt { .. } => Spoke::InDoubt,
+        Outcome::Failed { .. } | Outcome::Stopped { .. } => Spoke::Unsent,
+    };
+    Some((channel, how))
 }
 
 fn words(state: &State, event: &Event) -> Option<(String, bool, Level)> {

@@ -12,6 +12,9 @@ pub(super) enum UiAction {
     Unblock,
     Details,
     Note,
+    Correct,
+    Milestones,
+    LocalTime,
     Copy,
     Export,
     Escalation,
@@ -48,7 +51,7 @@ pub(super) enum UiAction {
 
 impl UiAction {
     /// Every action, in the order of help and palette.
-    pub(super) const ALL: [Self; 41] = [
+    pub(super) const ALL: [Self; 44] = [
         Self::Approve,
         Self::Retry,
         Self::Skip,
@@ -58,6 +61,9 @@ impl UiAction {
         Self::Unblock,
         Self::Details,
         Self::Note,
+        Self::Correct,
+        Self::Milestones,
+        Self::LocalTime,
         Self::Copy,
         Self::Export,
         Self::Escalation,
@@ -104,6 +110,7 @@ impl UiAction {
                 | Self::Stop
                 | Self::Unblock
                 | Self::Note
+                | Self::Correct
         )
     }
 
@@ -129,7 +136,10 @@ impl UiAction {
             Self::Details => ("details", "everything about the selected row; never acts"),
             Self::Note => ("write note", "write a note into the timeline"),
             Self::Copy => ("copy", "copy the step's commands, the output line, the key or the timeline"),
-            Self::Export => ("export", "write the timeline to a file"),
+            Self::Correct => ("correct", "correct the selected note; what it said stays in the journal"),
+            Self::Milestones => ("milestones", "only the timeline's milestones, and everything again"),
+            Self::LocalTime => ("local time", "the timeline in this host's time zone (TZ), and in UTC again"),
+            Self::Export => ("export", "see, copy and write the timeline or the report, in five forms"),
             Self::Escalation => ("escalate", "whom to call, and what to tell them"),
             Self::Outbox => ("outbox", "what waits to be sent, and what may have arrived"),
             Self::Handover => ("hand over", "the page for whoever takes the incident over, and taking it over"),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::incident::{
@@ -92,6 +93,10 @@ pub(super) struct Ui {
     pub(super) snapshot: Option<String>,
     /// The selected entry of the timeline; none follows the end.
     pub(super) entry: Option<u64>,
+    /// The timeline shows milestones only.
+    pub(super) milestones: bool,
+    /// The timeline shows this host's time, not UTC.
+    pub(super) local: bool,
     /// The attempt whose output is shown; none follows the checklist.
     pub(super) attempt: Option<AttemptId>,
     /// Offset of the selected line; none follows the end.
@@ -106,6 +111,8 @@ pub(super) struct Ui {
 pub struct App {
     pub(super) theme: Theme,
     pub(super) now: Timestamp,
+    /// Whose time is shown where UTC is not wanted.
+    pub(super) zone: TimeZone,
     pub(super) size: (u16, u16),
     pub(super) state: Option<State>,
     pub(super) caught_up: bool,
@@ -146,6 +153,7 @@ impl App {
         Self {
             theme,
             now,
+            zone: TimeZone::UTC,
             size,
             state: None,
             caught_up: false,
@@ -174,6 +182,8 @@ impl App {
                 row: None,
                 snapshot: None,
                 entry: None,
+                milestones: false,
+                local: false,
                 attempt: None,
                 line: None,
                 needle: String::new(),
@@ -308,13 +318,6 @@ impl App {
 
     pub(super) fn unsent(&self) -> usize {
         self.state.as_ref().map_or(0, |state| state.unsent().count())
-    }
-
-    /// Index of the selected timeline entry.
-    pub(super) fn entry(&self) -> usize {
-        let Some(state) = &self.state else { return 0 };
-        let last = state.timeline.len().saturating_sub(1);
-        self.ui.entry.map_or(last, |seq| state.timeline.partition_point(|entry| entry.seq < seq).min(last))
     }
 
     pub(super) fn status(&self, step: &StepId) -> StepStatus {

@@ -5,13 +5,17 @@ use jiff::Timestamp;
 
 use crate::incident::{Ask, AskKind, Inputs, read_time};
 
+use super::draft::Draft;
 use super::edit::Editor;
 
 /// One question and what was answered so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Field {
     pub(super) ask: Ask,
+    /// An answer of one line.
     pub(super) editor: Editor,
+    /// An answer of several lines.
+    pub(super) draft: Draft,
     /// The chosen answer of a choice.
     pub(super) choice: Option<usize>,
 }
@@ -42,8 +46,8 @@ impl Field {
             AskKind::Choice(choices) => choices.iter().position(|choice| choice.value == ask.value),
             _ => None,
         };
-        let editor = if ask.kind == AskKind::Text { Editor::lines(&ask.value) } else { Editor::line(&ask.value) };
-        Self { ask: ask.clone(), editor, choice }
+        let (line, lines) = if ask.kind == AskKind::Text { ("", ask.value.as_str()) } else { (ask.value.as_str(), "") };
+        Self { ask: ask.clone(), editor: Editor::line(line), draft: Draft::new(lines), choice }
     }
 
     /// The answer as it would be sent.
@@ -52,7 +56,7 @@ impl Field {
             AskKind::Choice(choices) => {
                 self.choice.and_then(|at| choices.get(at)).map_or_else(String::new, |choice| choice.value.clone())
             }
-            AskKind::Text => self.editor.text().trim_end().to_owned(),
+            AskKind::Text => self.draft.text().trim_end().to_owned(),
             _ => self.editor.text().trim().to_owned(),
         }
     }
@@ -97,10 +101,11 @@ impl Form {
 
     /// Takes pasted text.
     pub(super) fn paste(&mut self, pasted: &str) {
-        if let Some(field) = self.fields.get_mut(self.focus)
-            && !matches!(field.ask.kind, AskKind::Choice(_) | AskKind::YesNo)
-        {
-            field.editor.insert(pasted);
+        let Some(field) = self.fields.get_mut(self.focus) else { return };
+        match field.ask.kind {
+            AskKind::Choice(_) | AskKind::YesNo => {}
+            AskKind::Text => field.draft.insert(pasted),
+            AskKind::Line | AskKind::Time | AskKind::Count => field.editor.insert(pasted),
         }
     }
 
@@ -167,7 +172,10 @@ fn answer(field: &mut Field, key: KeyEvent) {
                 field.editor.key(key);
             }
         }
-        AskKind::Line | AskKind::Text | AskKind::Time => {
+        AskKind::Text => {
+            field.draft.key(key);
+        }
+        AskKind::Line | AskKind::Time => {
             field.editor.key(key);
         }
     }

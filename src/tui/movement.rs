@@ -5,6 +5,7 @@ use crate::incident::AttemptId;
 use super::action::UiAction;
 use super::app::{App, Pane};
 use super::checklist;
+use super::history;
 use super::msg::Out;
 use super::perform;
 
@@ -65,7 +66,10 @@ fn place(app: &App) -> (usize, usize) {
             let count = buffer.lines().len();
             (app.ui.line.map_or(count.saturating_sub(1), |offset| buffer.at(offset)), count)
         }
-        Pane::Timeline => (app.entry(), app.state.as_ref().map_or(0, |state| state.timeline.len())),
+        Pane::Timeline => {
+            let shown = history::shown(app);
+            (history::selected(app).map_or(0, |at| shown.partition_point(|other| *other < at)), shown.len())
+        }
     }
 }
 
@@ -90,8 +94,10 @@ fn select(app: &mut App, to: usize) {
         }
         Pane::Timeline => {
             let Some(state) = &app.state else { return };
-            let at_end = to + 1 >= state.timeline.len();
-            app.ui.entry = if at_end { None } else { state.timeline.get(to).map(|entry| entry.seq) };
+            let shown = history::shown(app);
+            let at_end = to + 1 >= shown.len();
+            let entry = shown.get(to).and_then(|at| state.timeline.get(*at));
+            app.ui.entry = if at_end { None } else { entry.map(|entry| entry.seq) };
         }
     }
 }
@@ -137,9 +143,10 @@ pub(super) fn find(app: &mut App, forward: bool) {
         return find_step(app, &needle, forward);
     }
     let (at, count) = place(app);
+    let shown = if app.ui.pane == Pane::Timeline { history::shown(app) } else { Vec::new() };
     let found = (1..=count)
         .map(|step| if forward { (at + step) % count } else { (at + count - step) % count })
-        .find(|row| row_text(app, *row).to_lowercase().contains(&needle));
+        .find(|row| row_text(app, *row, &shown).to_lowercase().contains(&needle));
     match found {
         Some(row) => select(app, row),
         None => app.warn(format!("no match for {}", app.ui.needle)),
@@ -173,7 +180,8 @@ fn find_step(app: &mut App, needle: &str, forward: bool) {
     app.ui.line = None;
 }
 
-fn row_text(app: &App, row: usize) -> String {
+/// A row's words; `shown` are the places of the timeline's rows.
+fn row_text(app: &App, row: usize, shown: &[usize]) -> String {
     let text = match app.ui.pane {
         Pane::Checklist => {
             app.state.as_ref().and_then(|state| match checklist::rows(state, &app.ui.folds).get(row)? {
@@ -189,7 +197,10 @@ fn row_text(app: &App, row: usize) -> String {
         Pane::Output => {
             app.attempt().and_then(|attempt| app.output.get(attempt.id)?.lines().get(row)).map(|line| line.text.clone())
         }
-        Pane::Timeline => app.state.as_ref().and_then(|state| state.timeline.get(row)).map(|entry| entry.text.clone()),
+        Pane::Timeline => {
+            let entry = app.state.as_ref().and_then(|state| state.timeline.get(*shown.get(row)?));
+            entry.map(history::words)
+        }
     };
     text.unwrap_or_default()
 }

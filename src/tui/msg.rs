@@ -1,7 +1,5 @@
 //! What the cockpit is told, and what it wants done.
 
-use std::path::PathBuf;
-
 use crossterm::event::KeyEvent;
 
 use crate::incident::{Digest, LogLevel};
@@ -28,31 +26,8 @@ pub enum Msg {
     Copied(Result<String, String>),
     /// The page for whoever takes over, as it would be written now.
     Handover(String),
-    /// An export was written to this file, or why not.
-    Exported(Result<PathBuf, String>),
-}
-
-/// The form of an export.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ExportKind {
-    /// Plain text for a PagerDuty note.
-    PagerDuty,
-    /// A report in Markdown.
-    Markdown,
-    /// One JSON object.
-    Json,
-}
-
-impl ExportKind {
-    /// The ending of a file in this form.
-    #[must_use]
-    pub fn ending(self) -> &'static str {
-        match self {
-            Self::PagerDuty => "txt",
-            Self::Markdown => "md",
-            Self::Json => "json",
-        }
-    }
+    /// An export was copied and written, in words with the file's path, or why not.
+    Exported(Result<String, String>),
 }
 
 /// Something that the loop is to do.
@@ -64,8 +39,15 @@ pub enum Out {
     Copy(String),
     /// Write the page for whoever takes over and answer with [`Msg::Handover`].
     Handover,
-    /// Write an export and answer with [`Msg::Exported`].
-    Export(ExportKind),
+    /// Write an export to a file, and answer with [`Msg::Exported`].
+    Export {
+        /// What goes on the clipboard as well.
+        copy: Option<String>,
+        /// The file's name.
+        name: String,
+        /// What goes into the file.
+        text: String,
+    },
     /// Keep a line for the program's log pane.
     Log(LogLevel, String),
     /// Give the terminal back and stop until continued.

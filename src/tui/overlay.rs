@@ -4,7 +4,9 @@ use crate::incident::{AttemptId, MessageId};
 use crate::runbook::StepId;
 
 use super::card::Card;
+use super::draft::Draft;
 use super::edit::Editor;
+use super::export::Exporting;
 
 /// What a prompt's text is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,16 +14,28 @@ pub(super) enum Purpose {
     Skip(StepId),
     ByHand(StepId),
     Note,
-    Settle { attempt: AttemptId, happened: bool },
-    SettleMessage { message: MessageId, arrived: bool },
-    Escalate { role: String },
+    /// Another text for the note that is this event.
+    Correct {
+        note: u64,
+    },
+    Settle {
+        attempt: AttemptId,
+        happened: bool,
+    },
+    SettleMessage {
+        message: MessageId,
+        arrived: bool,
+    },
+    Escalate {
+        role: String,
+    },
 }
 
-/// A question with a line for the answer.
+/// A question, and what is answered to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Prompt {
     pub(super) purpose: Purpose,
-    pub(super) editor: Editor,
+    pub(super) draft: Draft,
     /// It was sent, and the engine has not answered yet.
     pub(super) sent: bool,
     pub(super) fault: Option<String>,
@@ -29,7 +43,12 @@ pub(super) struct Prompt {
 
 impl Prompt {
     pub(super) fn new(purpose: Purpose) -> Self {
-        Self { purpose, editor: Editor::line(""), sent: false, fault: None }
+        Self::with(purpose, "")
+    }
+
+    /// With something to change already in it.
+    pub(super) fn with(purpose: Purpose, words: &str) -> Self {
+        Self { purpose, draft: Draft::new(words), sent: false, fault: None }
     }
 }
 
@@ -73,7 +92,7 @@ pub(super) enum Overlay {
         text: String,
         scroll: usize,
     },
-    Export,
+    Export(Box<Exporting>),
     Outbox {
         selected: usize,
         scroll: usize,

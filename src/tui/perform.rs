@@ -1,6 +1,6 @@
 //! Carries out what a person asked for on the main screen.
 
-use crate::incident::{AttemptId, Command, Digest, Inputs, Query, State, StepStatus, clock};
+use crate::incident::{AttemptId, Command, Digest, Inputs, Level, Query, State, StepStatus, clock};
 use crate::runbook::{Action, Approval, Step, StepId};
 use crate::wire::ToEngine;
 
@@ -9,7 +9,9 @@ use super::app::{App, Asked, Pane};
 use super::card::{Card, Stage};
 use super::checklist::{self, Row};
 use super::edit::Editor;
+use super::export::Exporting;
 use super::heard;
+use super::history;
 use super::movement;
 use super::msg::Out;
 use super::overlay::{Confirm, Overlay, Prompt, Purpose};
@@ -64,7 +66,20 @@ pub(super) fn perform(app: &mut App, action: UiAction) -> Vec<Out> {
         UiAction::Details => details(app),
         UiAction::Note => app.ui.overlay = Some(Overlay::Prompt(Prompt::new(Purpose::Note))),
         UiAction::Copy => return copy(app),
-        UiAction::Export => app.ui.overlay = Some(Overlay::Export),
+        UiAction::Correct => correct(app),
+        UiAction::Milestones => {
+            app.ui.milestones = !app.ui.milestones;
+            app.say(if app.ui.milestones {
+                "the timeline shows milestones only"
+            } else {
+                "the timeline shows everything"
+            });
+        }
+        UiAction::LocalTime => local_time(app),
+        UiAction::Export => {
+            let exporting = app.state.as_ref().map(|state| Exporting::new(state, app.seal.as_ref()));
+            app.ui.overlay = exporting.map(|exporting| Overlay::Export(Box::new(exporting)));
+        }
         UiAction::Outbox => app.ui.overlay = Some(Overlay::Outbox { selected: 0, scroll: 0 }),
         UiAction::Handover => return handover(app),
         UiAction::Escalation => {
@@ -363,9 +378,9 @@ fn details(app: &mut App) {
             }
         }
         Pane::Timeline => {
-            if let Some(entry) = state.timeline.get(app.entry()) {
-                let text = format!("{} by {}\n\n{}", entry.at.strftime("%Y-%m-%d %H:%M:%SZ"), entry.actor, entry.text);
-                app.ui.overlay = Some(Overlay::Text { title: format!("Event {}", entry.seq), text, scroll: 0 });
+            if let Some(entry) = history::entry(app) {
+                let (title, text) = (format!("Event {}", entry.seq), history::details(app, entry));
+                app.ui.overlay = Some(Overlay::Text { title, text, scroll: 0 });
             }
         }
     }
@@ -375,10 +390,11 @@ fn copy(app: &mut App) -> Vec<Out> {
     let text = match app.ui.pane {
         Pane::Output => movement::output_line(app).map(str::to_owned),
         Pane::Timeline => app.state.as_ref().map(|state| {
-            let line = |entry: &crate::incident::TimelineEntry| {
-                format!("{} {}\n", entry.at.strftime("%Y-%m-%d %H:%M:%SZ"), entry.text)
-            };
-            state.timeline.iter().map(line).collect()
+            let shown = state.timeline.iter().filter(|entry| history::is_shown(app, entry));
+            let lines = shown.map(|entry| {
+                format!("{} {}", entry.at.strftime("%Y-%m-%d %H:%M:%SZ"), crate::plain::clean(&entry.text))
+            });
+            lines.collect::<Vec<_>>().join("\n")
         }),
         Pane::Snapshots => app.snapshot().map(|row| {
             let bucket = app.listing.as_ref().map_or("", |listing| listing.place.as_str());
@@ -405,6 +421,29 @@ fn commands_of(app: &App, step: &StepId) -> Option<String> {
         None => &attempt()?.plan.commands,
     };
     Some(commands.join("\n"))
+}
+
+/// `C`: what the selected note says, to be changed.
+fn correct(app: &mut App) {
+    match history::entry(app) {
+        Some(entry) if entry.level == Level::Note => {
+            let prompt = Prompt::with(Purpose::Correct { note: entry.seq }, &entry.text);
+            app.ui.overlay = Some(Overlay::Prompt(prompt));
+        }
+        _ => app.warn("only notes can be corrected: select one in the timeline (4)"),
+    }
+}
+
+fn local_time(app: &mut App) {
+    app.ui.local = !app.ui.local;
+    if !app.ui.local {
+        app.say("the timeline is in UTC");
+    } else if app.zone == jiff::tz::TimeZone::UTC {
+        app.warn("this host's time is UTC: start relight with TZ=Europe/Berlin, or where you are, to see yours");
+    } else {
+        let words = format!("the timeline is in the time of {}", history::zone_name(&app.zone));
+        app.say(words);
+    }
 }
 
 fn follow(app: &mut App) -> Vec<Out> {

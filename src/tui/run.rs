@@ -1,22 +1,24 @@
 //! The loop: turns sources into [`Msg`], carries out [`Out`], and draws when something changed.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::io::AsyncWriteExt as _;
+use jiff::tz::TimeZone;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::incident::{Digest, LogLevel, Seal, State};
+use crate::export;
+use crate::incident::{Digest, LogLevel};
 use crate::wire::{FromEngine, Link};
 
 use super::app::App;
 use super::copy::{self, Way};
+use super::file;
 use super::input::{self, Input, Marker};
-use super::msg::{ExportKind, Msg, Out};
+use super::msg::{Msg, Out};
 use super::terminal::{self, Screen};
 use super::theme::Theme;
 use super::update::update;
@@ -26,31 +28,13 @@ const FRAME: Duration = Duration::from_millis(33);
 /// Messages that are taken from the engine before keys are looked at again.
 const BATCH: usize = 256;
 
-/// Writes an incident in one form.
-pub type Export = Box<dyn Fn(&State, ExportKind, Option<&Seal>) -> String + Send>;
-
-/// Writes the page for whoever takes over.
-pub type HandoverPage = Box<dyn Fn(&State, Option<&Seal>) -> String + Send>;
-
 /// What the caller decides.
+#[derive(Debug)]
 pub struct Options {
     /// Use nothing beyond ASCII, whatever the locale says.
     pub ascii: bool,
-    /// Where exports are written.
-    pub export_dir: PathBuf,
-    /// Writes the incident in one form.
-    pub export: Export,
-    /// Writes the page for whoever takes over.
-    pub handover: HandoverPage,
-}
-
-impl std::fmt::Debug for Options {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Options")
-            .field("ascii", &self.ascii)
-            .field("export_dir", &self.export_dir)
-            .finish_non_exhaustive()
-    }
+    /// Where exports are written: the first folder that takes them.
+    pub export_dirs: Vec<PathBuf>,
 }
 
 /// Why the cockpit ended. The engine goes on in every case but [`Exit::Closed`] and [`Exit::EngineLost`].
@@ -138,6 +122,7 @@ pub async fn run(link: Link, options: Options) -> Result<Exit, TuiError> {
     sources.keys = keys;
     let theme = Theme::from_environment(options.ascii, |name| std::env::var(name).ok());
     let mut app = App::new(theme, terminal::size(), Timestamp::now());
+    app.zone = TimeZone::system();
     app.you = link.you.clone();
     app.watching.clone_from(&link.watching);
     let mut cockpit = Cockpit { app, screen, marker, link, options, done: finished, marked: None, exit: None };
@@ -270,10 +255,10 @@ impl Cockpit {
                 }
             }
             Out::Copy(text) => self.copy(&text),
-            Out::Export(kind) => self.export(kind),
+            Out::Export { copy, name, text } => self.export(copy.as_deref(), name, text),
             Out::Handover => {
                 let Some(state) = &self.app.state else { return };
-                let page = (self.options.handover)(state, self.app.seal.as_ref());
+                let page = export::handover(state, Timestamp::now(), self.app.seal.as_ref());
                 self.take(Msg::Handover(page), Due::Now);
             }
             Out::Log(level, text) => match level {
@@ -309,50 +294,75 @@ impl Cockpit {
     }
 
     fn copy(&mut self, text: &str) {
-        let (part, whole) = copy::cut(text);
-        let words = if whole { String::new() } else { format!("; only the first {} bytes", part.len()) };
-        match copy::way(std::env::var("TMUX").ok().as_deref()) {
-            Way::Tmux => {
-                let (part, done) = (part.to_owned(), self.done.clone());
-                tokio::spawn(async move {
-                    let result = copy::to_tmux(part).await.map(|()| format!("copied by tmux{words}"));
-                    // Without a cockpit nobody waits for the answer.
-                    let _ = done.send(Msg::Copied(result));
-                });
-            }
-            Way::Terminal => {
-                if self.screen.copy(part).is_err() {
-                    self.exit = Some(Exit::TerminalGone);
-                }
-                let words = format!("sent to the terminal's clipboard (OSC 52){words}");
+        match self.begin_copy(text) {
+            Copying::Done(words) => {
                 self.take(Msg::Copied(Ok(words)), Due::Now);
+            }
+            by_tmux @ Copying::ByTmux { .. } => {
+                let done = self.done.clone();
+                tokio::spawn(async move {
+                    // Without a cockpit nobody waits for the answer.
+                    let _ = done.send(Msg::Copied(by_tmux.end().await));
+                });
             }
         }
     }
 
-    fn export(&mut self, kind: ExportKind) {
-        let Some(state) = &self.app.state else { return };
-        let text = (self.options.export)(state, kind, self.app.seal.as_ref());
-        let path = self.options.export_dir.join(format!("{}-timeline.{}", state.id, kind.ending()));
-        let done = self.done.clone();
+    /// Copies what can be copied at once.
+    fn begin_copy(&mut self, text: &str) -> Copying {
+        let (part, whole) = copy::cut(text);
+        let less = if whole { String::new() } else { format!("; only the first {} bytes", part.len()) };
+        match copy::way(std::env::var("TMUX").ok().as_deref()) {
+            Way::Tmux => Copying::ByTmux { part: part.to_owned(), less },
+            Way::Terminal => {
+                if self.screen.copy(part).is_err() {
+                    self.exit = Some(Exit::TerminalGone);
+                }
+                Copying::Done(format!("sent to the terminal's clipboard (OSC 52){less}"))
+            }
+        }
+    }
+
+    /// The file comes first: whatever becomes of the copy, the text is there.
+    fn export(&mut self, copy: Option<&str>, name: String, text: String) {
+        let copying = copy.map(|copy| self.begin_copy(copy));
+        let (folders, done) = (self.options.export_dirs.clone(), self.done.clone());
         tokio::spawn(async move {
-            let result = write(&path, text)
-                .await
-                .map(|()| path.clone())
-                .map_err(|error| format!("the export could not be written to {}: {error}", path.display()));
+            let written = tokio::task::spawn_blocking(move || file::write(&folders, &name, &text)).await;
+            let written = written.map_err(|error| error.to_string()).and_then(|written| written);
+            let written = written.map(|path| format!("written to {}", path.display()));
+            let copied = match copying {
+                Some(copying) => Some(copying.end().await),
+                None => None,
+            };
             // Without a cockpit nobody waits for the answer.
-            let _ = done.send(Msg::Exported(result));
+            let _ = done.send(Msg::Exported(both(written, copied)));
         });
     }
 }
 
-async fn write(path: &Path, text: String) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        tokio::fs::create_dir_all(folder).await?;
+/// A copy that was begun.
+enum Copying {
+    /// It was made, in words.
+    Done(String),
+    /// tmux has to be asked.
+    ByTmux { part: String, less: String },
+}
+
+impl Copying {
+    async fn end(self) -> Result<String, String> {
+        match self {
+            Self::Done(words) => Ok(words),
+            Self::ByTmux { part, less } => copy::to_tmux(part).await.map(|()| format!("copied by tmux{less}")),
+        }
     }
-    // It tells as much as the journal, so it is nobody else's either.
-    let mut options = tokio::fs::OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path).await?;
-    file.write_all(text.as_bytes()).await?;
-    file.flush().await
+}
+
+/// What became of a file and a copy, in one sentence; bad where either went wrong.
+fn both(written: Result<String, String>, copied: Option<Result<String, String>>) -> Result<String, String> {
+    match (written, copied) {
+        (written, None) => written,
+        (Ok(written), Some(Ok(copied))) => Ok(format!("{copied}; {written}")),
+        (Ok(one) | Err(one), Some(Ok(other) | Err(other))) => Err(format!("{other}; {one}")),
+    }
 }

@@ -3,7 +3,7 @@
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::symbols::border;
 
-use crate::incident::{Gravity, Level, StepStatus};
+use crate::incident::{Gravity, Level, Sending, StepStatus};
 
 /// How the cockpit looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -198,6 +198,17 @@ impl Theme {
             Gravity::Good => (self.pick("✓", "x"), self.good()),
             Gravity::Warning => (self.pick("▲", "^"), self.warning()),
             Gravity::Blocking => (self.pick("✗", "!"), self.bad()),
+        }
+    }
+
+    /// How far a message got: its glyph and style.
+    pub(super) fn sending(self, how: Sending) -> (&'static str, Style) {
+        match how {
+            Sending::Sent => (self.pick("✓", "x"), self.dim()),
+            Sending::Planned => (self.pick("·", "."), self.dim()),
+            Sending::Unsent => (self.pick("○", "o"), self.warning()),
+            Sending::InDoubt => ("?", self.warning().add_modifier(Modifier::BOLD)),
+            Sending::Failed => (self.pick("✗", "!"), self.bad()),
         }
     }
 

@@ -6,14 +6,15 @@ use jiff::Timestamp;
 use crate::incident::{Command, Digest, MessageId, State};
 
 use super::action::UiAction;
-use super::app::{App, Asked, Pane};
+use super::app::{App, Asked, Pane, Toast};
 use super::card::{self, Card, Stage};
 use super::edit::Editor;
+use super::export;
 use super::form::{Form, FormKey};
 use super::heard;
 use super::keymap;
 use super::movement;
-use super::msg::{ExportKind, Msg, Out};
+use super::msg::{Msg, Out};
 use super::overlay::{Confirm, Overlay, Prompt, Purpose};
 use super::perform;
 use super::view;
@@ -23,6 +24,9 @@ pub fn update(app: &mut App, msg: Msg, now: Timestamp) -> Vec<Out> {
     app.now = now;
     let mut outs = taken(app, msg);
     outs.extend(look(app));
+    if let (Some(Overlay::Export(exporting)), Some(state)) = (&mut app.ui.overlay, &app.state) {
+        exporting.refresh(state, app.seal.as_ref());
+    }
     outs
 }
 
@@ -61,12 +65,21 @@ fn taken(app: &mut App, msg: Msg) -> Vec<Out> {
             app.say(how);
             Vec::new()
         }
-        Msg::Exported(Ok(path)) => {
-            app.say(format!("written to {}", path.display()));
+        Msg::Copied(Err(why)) => {
+            app.warn(why);
             Vec::new()
         }
-        Msg::Copied(Err(why)) | Msg::Exported(Err(why)) => {
-            app.warn(why);
+        Msg::Exported(result) => {
+            let bad = result.is_err();
+            let toast = Toast { text: result.unwrap_or_else(|why| why), bad };
+            // A path is longer than a line; where the export is still on screen it is shown whole.
+            match &mut app.ui.overlay {
+                Some(Overlay::Export(exporting)) => {
+                    exporting.done = Some(toast);
+                    exporting.scroll = 0;
+                }
+                _ => app.ui.toast = Some(toast),
+            }
             Vec::new()
         }
     }
@@ -97,7 +110,7 @@ fn paste(app: &mut App, text: &str) {
             Stage::Review => card.fault = Some("a paste is not taken here: read the plan, then type".to_owned()),
             _ => {}
         },
-        Some(Overlay::Prompt(prompt)) if !prompt.sent => prompt.editor.insert(text),
+        Some(Overlay::Prompt(prompt)) if !prompt.sent => prompt.draft.insert(text),
         Some(Overlay::Search(editor) | Overlay::Palette { editor, .. }) => editor.insert(text),
         _ => app.warn("a paste is not taken here"),
     }
@@ -165,7 +178,7 @@ fn key(app: &mut App, event: KeyEvent) -> Vec<Out> {
         | Overlay::Text { scroll, .. } => (scrolled(scroll, app.size.1, event), Vec::new()),
         Overlay::Outbox { selected, scroll } => outbox_key(app, selected, scroll, event),
         Overlay::Handover { page, offered, scroll } => handover_key(app, page, *offered, scroll, event),
-        Overlay::Export => (false, export_key(event)),
+        Overlay::Export(exporting) => export::key(app, exporting, event),
         Overlay::Log => (!matches!(event.code, KeyCode::Esc | KeyCode::Char('q' | 'L')), Vec::new()),
     };
     if stays {
@@ -223,7 +236,7 @@ fn handover_key(app: &mut App, page: &str, offered: bool, scroll: &mut usize, ev
 }
 
 /// Keys that move a text; any other leaves it.
-fn scrolled(scroll: &mut usize, rows: u16, event: KeyEvent) -> bool {
+pub(super) fn scrolled(scroll: &mut usize, rows: u16, event: KeyEvent) -> bool {
     let page = usize::from(rows / 2).max(1);
     let control = event.modifiers.contains(KeyModifiers::CONTROL);
     match event.code {
@@ -339,7 +352,7 @@ fn prompt_key(app: &mut App, prompt: &mut Prompt, event: KeyEvent) -> (bool, Vec
     match event.code {
         KeyCode::Esc => return (false, Vec::new()),
         KeyCode::Enter if !prompt.sent => {
-            let text = prompt.editor.text().trim().to_owned();
+            let text = prompt.draft.text().trim().to_owned();
             if text.is_empty() {
                 prompt.fault = Some("write something, or Esc to cancel".to_owned());
                 return (true, Vec::new());
@@ -354,6 +367,7 @@ fn prompt_key(app: &mut App, prompt: &mut Prompt, event: KeyEvent) -> (bool, Vec
                 Purpose::Skip(step) => Command::Skip { step, reason: text },
                 Purpose::ByHand(step) => Command::DoneByHand { step, note: text },
                 Purpose::Note => Command::Note { text },
+                Purpose::Correct { note } => Command::Correct { note, text },
                 Purpose::Settle { attempt, happened } => Command::Settle { attempt, happened, note: text },
                 Purpose::SettleMessage { message, arrived } => Command::SettleMessage { message, arrived, note: text },
                 Purpose::Escalate { role } => Command::Escalate { role, note: text },
@@ -361,7 +375,7 @@ fn prompt_key(app: &mut App, prompt: &mut Prompt, event: KeyEvent) -> (bool, Vec
             return (true, vec![app.command(Asked::Prompt, command)]);
         }
         _ if !prompt.sent => {
-            prompt.editor.key(event);
+            prompt.draft.key(event);
         }
         _ => {}
     }
@@ -432,13 +446,4 @@ fn escalation_key(app: &mut App, selected: &mut usize, event: KeyEvent) -> (bool
         _ => {}
     }
     (true, Vec::new())
-}
-
-fn export_key(event: KeyEvent) -> Vec<Out> {
-    match event.code {
-        KeyCode::Char('p') => vec![Out::Export(ExportKind::PagerDuty)],
-        KeyCode::Char('m') => vec![Out::Export(ExportKind::Markdown)],
-        KeyCode::Char('j') => vec![Out::Export(ExportKind::Json)],
-        _ => Vec::new(),
-    }
 }

@@ -1,6 +1,7 @@
 //! End to end: the real program on a pseudo-terminal, driven by keys, on real servers.
 
 mod operator;
+mod sending;
 mod terminal;
 
 use relight::drill::ready::Ready;

@@ -26,6 +26,7 @@ pub(crate) fn opening(runbook: &str, environment: &str) -> Event {
         origin: "test".to_owned(),
         database: "db".to_owned(),
         rto_seconds: 3600,
+        rpo_seconds: None,
         one_account: false,
         version: "0".to_owned(),
     };

@@ -1,5 +1,6 @@
 //! The pure domain: what commands and reports lead to, without a clock, a disk or a socket.
 
+mod exports;
 mod people;
 
 use std::collections::BTreeMap;
@@ -51,6 +52,7 @@ impl World {
                 origin: "built-in".to_owned(),
                 database: "financecopilot".to_owned(),
                 rto_seconds: 3600,
+                rpo_seconds: None,
                 one_account: false,
                 version: "0.1.0".to_owned(),
             },
@@ -571,7 +573,7 @@ fn the_whole_history_replays_to_the_same_state_and_exports() {
     assert!(text.starts_with("Timeline of INC-7F3K (financecopilot, production), all times UTC\n2026-11-23 08:00:00Z Incident INC-7F3K opened"), "{text}");
     assert!(text.lines().all(|line| line.len() <= 20_000));
     let markdown = export(&replayed, Format::Markdown, None);
-    assert!(markdown.contains("note \\| with \\<b\\>markup\\</b\\> and lines"), "{markdown}");
+    assert!(markdown.contains("note \\| with \\<b\\>markup\\</b\\> and / lines"), "{markdown}");
     assert!(!markdown.contains('\u{1b}'));
     let json: serde_json::Value = serde_json::from_str(&export(&replayed, Format::Json, None)).expect("JSON");
     assert_eq!(json["steps"].as_array().map(Vec::len), Some(replayed.runbook.steps().count()));

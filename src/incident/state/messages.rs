@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::State;
-use crate::incident::{Channel, Event, EventKind, MessageId, Problem};
+use crate::incident::{Channel, Event, EventKind, MessageId, Problem, Spoke, TimelineEntry};
 
 /// How far a message got.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +35,70 @@ pub struct OwedMessage {
     pub state: MessageState,
 }
 
+/// How far something got on its way to one channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sending {
+    /// It will be told as soon as there is somebody to tell.
+    Planned,
+    /// It is owed.
+    Unsent,
+    /// It arrived.
+    Sent,
+    /// Nobody knows whether it arrived.
+    InDoubt,
+    /// It was given up, or was not sent.
+    Failed,
+}
+
+impl Sending {
+    /// In a word or two.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Planned => "not told yet",
+            Self::Unsent => "unsent",
+            Self::Sent => "sent",
+            Self::InDoubt => "in doubt",
+            Self::Failed => "not sent",
+        }
+    }
+}
+
+/// Where an entry of the timeline was sent, and how far that got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told {
+    /// Where.
+    pub channel: Channel,
+    /// How far.
+    pub how: Sending,
+}
+
 impl State {
+    /// Where an entry of the timeline was sent, and how far that got: what its step said itself, and what is owed of it.
+    #[must_use]
+    pub fn told(&self, entry: &TimelineEntry) -> Vec<Told> {
+        let spoke = entry.spoke.map(|(channel, how)| Told {
+            channel,
+            how: match how {
+                Spoke::Sent => Sending::Sent,
+                Spoke::InDoubt => Sending::InDoubt,
+                Spoke::Unsent => Sending::Failed,
+            },
+        });
+        let owed = self.messages.values().filter(|message| message.about == entry.seq).map(|message| Told {
+            channel: message.channel,
+            how: match message.state {
+                MessageState::Unsent => Sending::Unsent,
+                MessageState::Sent(_) => Sending::Sent,
+                MessageState::InDoubt(_) => Sending::InDoubt,
+                MessageState::Failed(_) => Sending::Failed,
+            },
+        });
+        let planned = Told { channel: Channel::PagerDutyNote, how: Sending::Planned };
+        let untold = self.untold.contains(&entry.seq).then_some(planned);
+        spoke.into_iter().chain(owed).chain(untold).collect()
+    }
+
     /// Folds what became of an owed message.
     pub(super) fn apply_message(&mut self, event: &Event) {
         match &event.kind {

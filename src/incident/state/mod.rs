@@ -3,7 +3,7 @@
 mod known;
 mod messages;
 
-pub use messages::{MessageState, OwedMessage};
+pub use messages::{MessageState, OwedMessage, Sending, Told};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -155,6 +155,8 @@ pub struct State {
     pub opened_at: Timestamp,
     /// Time from the onset in which service should be back.
     pub rto: SignedDuration,
+    /// The most that may be lost, where somebody said so.
+    pub rpo: Option<SignedDuration>,
     /// Steps by id; every step of the runbook is there.
     pub steps: BTreeMap<StepId, StepState>,
     /// Attempts by id.
@@ -183,8 +185,9 @@ impl State {
     /// # Errors
     /// The event is not an opening, or its runbook cannot be read.
     pub fn open(event: &Event) -> Result<Self, ReplayError> {
-        let EventKind::Opened { id, environment, runbook, origin, database, rto_seconds, one_account, .. } =
-            &event.kind
+        let EventKind::Opened {
+            id, environment, runbook, origin, database, rto_seconds, rpo_seconds, one_account, ..
+        } = &event.kind
         else {
             return Err(ReplayError::NotOpened);
         };
@@ -201,6 +204,7 @@ impl State {
             runbook: Arc::new(runbook),
             opened_at: event.at,
             rto: SignedDuration::from_secs(*rto_seconds),
+            rpo: rpo_seconds.map(SignedDuration::from_secs),
             steps,
             attempts: BTreeMap::new(),
             messages: BTreeMap::new(),
@@ -298,7 +302,7 @@ impl State {
                 let at = self.timeline.binary_search_by_key(note, |entry| entry.seq);
                 if let Some(entry) = at.ok().and_then(|at| self.timeline.get_mut(at)) {
                     entry.corrected = Some(event.seq);
-                    entry.text.clone_from(text);
+                    entry.before.push(std::mem::replace(&mut entry.text, text.clone()));
                 }
             }
             EventKind::HandoverOffered { text } => {

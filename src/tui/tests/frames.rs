@@ -38,6 +38,35 @@ fn panes() {
 }
 
 #[test]
+fn the_timeline_with_notes_and_what_was_sent() {
+    let mut story = Story::restoring("production");
+    story.told();
+    press(&mut story.app, "4kk");
+    look("timeline_told", &mut story.app);
+    press(&mut story.app, "<enter>");
+    look("timeline_details", &mut story.app);
+    press(&mut story.app, "<esc>fC");
+    look("timeline_correct", &mut story.app);
+    press(&mut story.app, "<esc>M");
+    look("timeline_milestones", &mut story.app);
+    story.app.zone = jiff::tz::TimeZone::fixed(jiff::tz::offset(9));
+    press(&mut story.app, "Mt");
+    look("timeline_local", &mut story.app);
+}
+
+#[test]
+fn a_draft_is_edited_in_place() {
+    let mut story = Story::restoring("production");
+    press(&mut story.app, "1/post to<enter>a");
+    let draft = "We are restoring financecopilot from the backup of 06:00 UTC. Writes are stopped; \
+                 reading works again at about 09:48 UTC.\n数据库: the next update follows in 30 minutes.";
+    story.planned(&super::exports::message("communicate.status", draft));
+    look("draft", &mut story.app);
+    press(&mut story.app, "<up><up> Sorry.<c-s>");
+    look("draft_sent_off", &mut story.app);
+}
+
+#[test]
 fn a_fresh_drill() {
     let mut story = Story::new("drill");
     look("fresh_drill", &mut story.app);
@@ -133,6 +162,11 @@ fn small_cards() {
         (":", "palette"),
         (":copy", "palette_filtered"),
         ("e", "export"),
+        ("e2", "export_slack"),
+        ("e3", "export_markdown"),
+        ("e1s500<enter>n", "export_parts"),
+        ("e1s20", "export_size"),
+        ("e1s20<enter>", "export_no_size"),
         ("2<enter>", "snapshot_details"),
         ("3/table<enter>", "search"),
         ("3/tab", "searching"),

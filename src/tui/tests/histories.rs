@@ -56,6 +56,7 @@ impl Story {
             origin: "built-in".to_owned(),
             database: "financecopilot".to_owned(),
             rto_seconds: 3600,
+            rpo_seconds: None,
             one_account: false,
             version: "0.1.0".to_owned(),
         });
@@ -224,6 +225,35 @@ impl Story {
             text: "note".to_owned(),
             about: 1,
         });
+    }
+
+    /// A note that was corrected, one with characters that are wide, and messages in every state.
+    pub(super) fn told(&mut self) {
+        let queue = |message, about, channel| EventKind::MessageQueued {
+            message: MessageId(message),
+            channel,
+            text: "Stop writes: api 6→0".to_owned(),
+            about,
+        };
+        let milestones: Vec<u64> = self.app.state.iter().flat_map(|state| state.untold.iter().copied()).collect();
+        let [first, second, third, ..] = milestones[..] else { panic!("{milestones:?}") };
+        self.event(queue(2, first, Channel::PagerDutyNote));
+        self.event(EventKind::MessageSent { message: MessageId(2), reference: "N1".to_owned() });
+        self.event(queue(3, second, Channel::PagerDutyNote));
+        self.event(queue(4, third, Channel::SlackMessage));
+        let problem = Problem {
+            what: "post the message".to_owned(),
+            target: "Slack #status".to_owned(),
+            why: "The answer was lost.".to_owned(),
+            next: "Look into #status.".to_owned(),
+        };
+        self.event(EventKind::MessageInDoubt { message: MessageId(4), problem });
+        self.event(EventKind::Noted { text: "replica lost its disk".to_owned() });
+        let note = self.seq;
+        self.event(EventKind::Noted {
+            text: "取引先 asks when \u{1b}[31mreports\u{1b}[0m work\nagain; told them 10:00".to_owned(),
+        });
+        self.event(EventKind::Corrected { note, text: "primary lost its disk".to_owned() });
     }
 
     pub(super) fn listed(&mut self) {

@@ -5,9 +5,8 @@ use super::{commands, press, queries};
 use crate::incident::{AttemptId, Command, Inputs, Notice, Query};
 use crate::runbook::StepId;
 use crate::tui::frame::frame_text;
-use crate::tui::msg::{ExportKind, Msg, Out};
+use crate::tui::msg::Out;
 use crate::tui::overlay::Overlay;
-use crate::tui::update::update;
 
 fn prepare(step: &str, inputs: &[(&str, &str)], undoes: Option<&str>) -> Command {
     Command::Prepare {
@@ -178,10 +177,6 @@ fn leaving_and_stopping_are_different_keys() {
         press(&mut story.app, "<esc>");
     }
     assert_eq!(press(&mut story.app, "<c-z>"), [Out::Suspend]);
-    assert_eq!(press(&mut story.app, "em"), [Out::Export(ExportKind::Markdown)]);
-    let now = story.clock;
-    update(&mut story.app, Msg::Exported(Ok("/home/ana/INC-7F3K-timeline.md".into())), now);
-    assert!(frame_text(&story.app, 80, 24).contains("written to /home/ana/INC-7F3K-timeline.md"));
 }
 
 #[test]

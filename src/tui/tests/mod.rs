@@ -2,8 +2,10 @@
 
 mod cards;
 mod escapes;
+mod exports;
 mod frames;
 mod histories;
+mod history;
 mod keys;
 mod random;
 mod safety;
@@ -32,6 +34,7 @@ fn press(app: &mut App, keys: &str) -> Vec<Out> {
                 "enter" => (KeyCode::Enter, KeyModifiers::NONE),
                 "esc" => (KeyCode::Esc, KeyModifiers::NONE),
                 "tab" => (KeyCode::Tab, KeyModifiers::NONE),
+                "right" => (KeyCode::Right, KeyModifiers::NONE),
                 "up" => (KeyCode::Up, KeyModifiers::NONE),
                 "down" => (KeyCode::Down, KeyModifiers::NONE),
                 "left" => (KeyCode::Left, KeyModifiers::NONE),

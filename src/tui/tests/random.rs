@@ -4,7 +4,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use proptest::prelude::*;
 
 use super::histories::{Story, measured, plan, with_questions};
-use crate::incident::{AttemptId, Command, EventKind, Notice};
+use crate::incident::{AttemptId, Channel, Command, EventKind, MessageId, Notice};
 use crate::runbook::StepId;
 use crate::tui::frame::frame_text;
 use crate::tui::msg::{Msg, Out};
@@ -23,6 +23,8 @@ enum Turn {
     Fail,
     Doubt,
     Note(String),
+    Corrected(u64, String),
+    Queued(u32, u64, String),
     Series,
     Lost,
     Shown,
@@ -49,6 +51,8 @@ fn turn() -> impl Strategy<Value = Turn> {
         1 => Just(Turn::Fail),
         1 => Just(Turn::Doubt),
         1 => any::<String>().prop_map(Turn::Note),
+        1 => (40_u64..60, any::<String>()).prop_map(|(note, text)| Turn::Corrected(note, text)),
+        1 => (1_u32..9, 1_u64..60, any::<String>()).prop_map(|(id, about, text)| Turn::Queued(id, about, text)),
         1 => Just(Turn::Series),
         1 => Just(Turn::Lost),
         4 => Just(Turn::Shown),
@@ -81,6 +85,11 @@ fn take(story: &mut Story, turn: Turn) -> Vec<Out> {
             Vec::new()
         }
         Turn::Note(text) => story.event(EventKind::Noted { text }),
+        Turn::Corrected(note, text) => story.event(EventKind::Corrected { note, text }),
+        Turn::Queued(id, about, text) => {
+            let (message, channel) = (MessageId(id), Channel::SlackMessage);
+            story.event(EventKind::MessageQueued { message, channel, text, about })
+        }
         Turn::Series => {
             let step = StepId::new("restore.database");
             story.notice(Notice::Measured { step, series: measured() })

@@ -227,7 +227,7 @@ fn foot(app: &App, card: &Card, plan: &Plan, step: Option<&Step>, width: usize, 
         let name = expected_name(plan);
         let words = text::wrap(&format!("Type {name} and press Enter to approve; Esc cancels."), width);
         sheet.foot.extend(words.into_iter().map(|line| Line::from(Span::styled(line, theme.strong()))));
-        let (_, column) = card.typed.position();
+        let column = card.typed.column();
         let shift = (column + 3).saturating_sub(width);
         let typed: String = card.typed.text().chars().skip(shift).collect();
         sheet.foot_cursor = Some((sheet.foot.len(), column + 2 - shift));

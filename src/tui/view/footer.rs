@@ -5,9 +5,10 @@ use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
-use crate::incident::StepStatus;
+use crate::incident::{Level, StepStatus};
 use crate::tui::action::UiAction;
 use crate::tui::app::{App, Pane};
+use crate::tui::history;
 use crate::tui::keymap;
 use crate::tui::overlay::Overlay;
 use crate::tui::text;
@@ -16,7 +17,7 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
     let columns = usize::from(area.width);
     if let Some(Overlay::Search(editor)) = &app.ui.overlay {
         let line = format!(" /{}", editor.text());
-        let (_, column) = editor.position();
+        let column = editor.column();
         frame.render_widget(Paragraph::new(text::fit(&line, columns, "")), area);
         let x = area.x.saturating_add(text::cells(column + 2)).min(area.right().saturating_sub(1));
         frame.set_cursor_position(Position { x, y: area.y });
@@ -96,7 +97,12 @@ fn hints(app: &App) -> Vec<UiAction> {
         Pane::Output => {
             hints.extend([UiAction::Follow, UiAction::Search, UiAction::NextMatch, UiAction::Left, UiAction::Copy]);
         }
-        Pane::Timeline => hints.extend([UiAction::Details, UiAction::Search, UiAction::Copy, UiAction::Export]),
+        Pane::Timeline => {
+            if history::entry(app).is_some_and(|entry| entry.level == Level::Note) {
+                hints.push(UiAction::Correct);
+            }
+            hints.extend([UiAction::Details, UiAction::Export, UiAction::Milestones, UiAction::LocalTime]);
+        }
     }
     hints.push(UiAction::Note);
     if app.ui.zoom {

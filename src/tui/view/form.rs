@@ -89,20 +89,27 @@ fn answer(app: &App, field: &Field, focused: bool, width: usize, sheet: &mut She
             }
             sheet.body.push(line);
         }
-        AskKind::Text | AskKind::Line | AskKind::Count | AskKind::Time => {
-            let (row, column) = field.editor.position();
-            let shift = (column + 1).saturating_sub(room);
-            let from = sheet.body.len();
-            for line in field.editor.text().split('\n') {
-                // Every line is shifted alike, so that columns stay under each other.
-                let seen: String = line.chars().skip(shift).collect();
-                let seen = text::left(&seen, room, if shift == 0 { theme.ellipsis() } else { "" });
-                let style = if focused { theme.strong() } else { Style::new() };
-                sheet.body.push(Line::from(vec![Span::styled("  | ", theme.dim()), Span::styled(seen, style)]));
-            }
+        AskKind::Text => {
+            let style = if focused { theme.strong() } else { Style::new() };
+            let (rows, (row, column)) = field.draft.rows(room);
             if focused {
-                sheet.cursor = Some((from + row, column - shift + 4));
+                sheet.cursor = Some((sheet.body.len() + row, column + 4));
             }
+            sheet.body.extend(
+                rows.into_iter()
+                    .map(|line| Line::from(vec![Span::styled("  | ", theme.dim()), Span::styled(line, style)])),
+            );
+        }
+        AskKind::Line | AskKind::Count | AskKind::Time => {
+            let column = field.editor.column();
+            let shift = (column + 1).saturating_sub(room);
+            let seen: String = field.editor.text().chars().skip(shift).collect();
+            let seen = text::left(&seen, room, if shift == 0 { theme.ellipsis() } else { "" });
+            let style = if focused { theme.strong() } else { Style::new() };
+            if focused {
+                sheet.cursor = Some((sheet.body.len(), column - shift + 4));
+            }
+            sheet.body.push(Line::from(vec![Span::styled("  | ", theme.dim()), Span::styled(seen, style)]));
             if field.ask.kind == AskKind::Time {
                 let read = read_time(field.editor.text(), app.now).map_or_else(
                     |_| "2026-11-23T08:48Z, 08:48 (UTC) or 40m ago".to_owned(),

@@ -3,7 +3,7 @@
 use ratatui::text::{Line, Span};
 
 use crate::incident::AttemptId;
-use crate::incident::StepStatus;
+use crate::incident::{Sending, StepStatus};
 use crate::tui::action::UiAction;
 use crate::tui::app::App;
 use crate::tui::keymap;
@@ -41,6 +41,11 @@ pub(super) fn sheet(app: &App, scroll: usize, width: usize) -> Sheet {
     ];
     for (status, ready, about) in marks {
         let (glyph, style) = theme.step(&status, ready);
+        body.push(Line::from(vec![Span::styled(text::left(glyph, column + 1, ""), style), Span::raw(about)]));
+    }
+    for how in [Sending::Sent, Sending::Planned, Sending::Unsent, Sending::InDoubt, Sending::Failed] {
+        let (glyph, style) = theme.sending(how);
+        let about = format!("told to PagerDuty or Slack: {}", how.name());
         body.push(Line::from(vec![Span::styled(text::left(glyph, column + 1, ""), style), Span::raw(about)]));
     }
     let foot = keys(app, &[("j k", "scroll"), ("Esc", "close")], width);

@@ -14,6 +14,7 @@ mod card;
 mod checklist;
 mod details;
 mod escalation;
+mod export;
 mod footer;
 mod form;
 mod header;
@@ -150,7 +151,7 @@ fn sheet_of(app: &App, overlay: &Overlay, width: usize) -> Option<Sheet> {
         Overlay::Details { step, scroll } => Some(details::sheet(app, step, *scroll, width)),
         Overlay::Snapshot { key, scroll } => Some(snapshot_details::sheet(app, key, *scroll, width)),
         Overlay::Text { title, text, scroll } => Some(prompt::text(app, title, text, *scroll, width)),
-        Overlay::Export => Some(prompt::export(app, width)),
+        Overlay::Export(exporting) => Some(export::sheet(app, exporting, width)),
         Overlay::Outbox { selected, scroll } => Some(prompt::outbox(app, *selected, *scroll, width)),
         Overlay::Handover { page, offered, scroll } => Some(prompt::handover(app, page, *offered, *scroll, width)),
         Overlay::Search(_) | Overlay::Log => None,
@@ -174,6 +175,7 @@ pub(super) fn clamp_scroll(app: &mut App) {
                 card.seen = card.seen.max(card.scroll + rows);
             }
         }
+        Some(Overlay::Export(exporting)) => exporting.scroll = exporting.scroll.min(most),
         Some(
             Overlay::Help { scroll }
             | Overlay::Details { scroll, .. }

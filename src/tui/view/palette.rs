@@ -38,7 +38,7 @@ pub(super) fn sheet(app: &App, editor: &Editor, selected: usize, width: usize) -
     }
     let mut foot = vec![filter];
     foot.extend(keys(app, &[("Enter", "do it"), ("Up Down", "choose"), ("Esc", "cancel")], width));
-    let (_, column) = editor.position();
+    let column = editor.column();
     Sheet {
         title: "Commands".to_owned(),
         keep: Some(selected.min(body.len() - 1)),

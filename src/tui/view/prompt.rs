@@ -1,4 +1,4 @@
-//! Short questions: a line of text, a confirmation, a doubt, the form of an export.
+//! Short questions: words, a confirmation, a doubt.
 
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
@@ -24,6 +24,10 @@ pub(super) fn sheet(app: &App, prompt: &Prompt, width: usize) -> Sheet {
         Purpose::Skip(step) => (format!("Skip: {}", title_of(step)), "Why is it left out?".to_owned()),
         Purpose::ByHand(step) => (format!("Done by hand: {}", title_of(step)), "What was done, and where?".to_owned()),
         Purpose::Note => ("Note".to_owned(), "What should the timeline say?".to_owned()),
+        Purpose::Correct { .. } => {
+            let question = "What should it say? What it says now stays in the journal.";
+            ("Correct a note".to_owned(), question.to_owned())
+        }
         Purpose::Settle { happened, .. } => {
             let word = if *happened { "It happened" } else { "It did not happen" };
             (word.to_owned(), "How do you know? This goes into the timeline.".to_owned())
@@ -34,16 +38,13 @@ pub(super) fn sheet(app: &App, prompt: &Prompt, width: usize) -> Sheet {
         }
         Purpose::Escalate { role } => (format!("Told: {role}"), "What did you tell them?".to_owned()),
     };
-    let (_, column) = prompt.editor.position();
-    let room = width.saturating_sub(2);
-    let shift = (column + 1).saturating_sub(room);
-    let seen: String = prompt.editor.text().chars().skip(shift).collect();
+    let (rows, (row, column)) = prompt.draft.rows(width.saturating_sub(2));
     let mut body: Vec<Line<'static>> = text::wrap(&question, width).into_iter().map(Line::from).collect();
-    let cursor = Some((body.len(), column - shift + 2));
-    body.push(Line::from(vec![
-        Span::styled("> ", theme.key()),
-        Span::styled(text::fit(&seen, room, ""), theme.strong()),
-    ]));
+    let cursor = Some((body.len() + row, column + 2));
+    body.extend(rows.into_iter().enumerate().map(|(at, words)| {
+        let begin = if at == 0 { "> " } else { "  " };
+        Line::from(vec![Span::styled(begin, theme.key()), Span::styled(words, theme.strong())])
+    }));
     if let Some(fault) = &prompt.fault {
         body.extend(hang("!", theme.bad(), fault, theme.bad(), width));
     }
@@ -52,7 +53,7 @@ pub(super) fn sheet(app: &App, prompt: &Prompt, width: usize) -> Sheet {
     } else {
         keys(app, &[("Enter", "record"), ("Esc", "cancel")], width)
     };
-    Sheet { title, body, foot, cursor, ..Sheet::default() }
+    Sheet { title, body, foot, cursor, keep: cursor.map(|(row, _)| row), ..Sheet::default() }
 }
 
 pub(super) fn confirm(app: &App, confirm: &Confirm, width: usize) -> Sheet {
@@ -214,11 +215,4 @@ pub(super) fn text(app: &App, title: &str, words: &str, scroll: usize, width: us
     let body = words.lines().flat_map(|line| text::wrap(line, width)).map(Line::from).collect();
     let foot = keys(app, &[("j k", "scroll"), ("Esc", "close")], width);
     Sheet { title: title.to_owned(), body, foot, scroll, ..Sheet::default() }
-}
-
-pub(super) fn export(app: &App, width: usize) -> Sheet {
-    let forms = [("p", "plain text for PagerDuty"), ("m", "report in Markdown"), ("j", "JSON")];
-    let body = forms.into_iter().flat_map(|form| keys(app, &[form], width)).collect();
-    let foot = keys(app, &[("any other key", "cancel")], width);
-    Sheet { title: "Export the timeline to a file".to_owned(), body, foot, ..Sheet::default() }
 }

@@ -1,0 +1,71 @@
+//! Files that are written for a person: theirs alone, and whole or not there.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// Writes a text into the first of these folders that takes it, and gives the file's path. A file of that name is replaced.
+///
+/// # Errors
+/// None of the folders takes it; in words.
+pub(super) fn write(folders: &[PathBuf], name: &str, text: &str) -> Result<PathBuf, String> {
+    let mut faults = Vec::new();
+    for folder in folders {
+        let path = folder.join(name);
+        match write_in(folder, name, text) {
+            Ok(()) => return Ok(path),
+            Err(error) => faults.push(format!("{}: {error}", path.display())),
+        }
+    }
+    Err(format!("not written ({}): make room or rights there, then try again", faults.join("; ")))
+}
+
+fn write_in(folder: &Path, name: &str, text: &str) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let part = folder.join(format!(".{name}.{}", std::process::id()));
+    // One that an earlier try left would keep its rights.
+    match std::fs::remove_file(&part) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let written = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&part)
+        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+        .and_then(|()| std::fs::rename(&part, folder.join(name)));
+    if written.is_err() {
+        // What is half there is worth nothing; the first fault is the one to tell.
+        let _ = std::fs::remove_file(&part);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_its_owners_alone_and_goes_where_there_is_a_way() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let blocked = folder.path().join("file");
+        std::fs::write(&blocked, "no folder").expect("written");
+        let exports = folder.path().join("deep/exports");
+        let loose = exports.join("INC-1.json");
+        std::fs::create_dir_all(&exports).expect("made");
+        std::fs::write(&loose, "old").expect("written");
+        std::fs::set_permissions(&loose, std::fs::Permissions::from_mode(0o644)).expect("set");
+
+        let path = write(&[blocked.clone(), exports.clone()], "INC-1.json", "new").expect("written");
+        assert_eq!(path, loose);
+        assert_eq!(std::fs::read_to_string(&path).expect("read"), "new");
+        assert_eq!(std::fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(&exports).expect("listed").count(), 1, "nothing else is left");
+        let why = write(std::slice::from_ref(&blocked), "INC-1.json", "new").expect_err("no folder takes it");
+        assert!(why.contains(&blocked.join("INC-1.json").display().to_string()), "{why}");
+    }
+}
