@@ -85,8 +85,7 @@ pub async fn play(
 ) -> Result<Scorecard, RehearsalError> {
     let began = Timestamp::now();
     let flag_before = told::flag(ready).await?;
-    let link = connect().await.map_err(OperatorError::Lost)?;
-    let mut operator = Operator::attach(link, drill_answers(ready.onset)).await?;
+    let mut operator = sit_down(ready, &mut connect, say).await?;
     let mut before_writes: Option<Score> = None;
     let mut timings = Vec::new();
     loop {
@@ -144,6 +143,26 @@ pub async fn play(
         time_to_service_seconds: back.duration_since(began).as_secs(),
         lost_seconds: lost,
     })
+}
+
+/// Takes the operator's place, however often the engine is lost before that.
+async fn sit_down(
+    ready: &Ready,
+    connect: &mut impl AsyncFnMut() -> Result<Link, String>,
+    say: &mut (dyn FnMut(&str) + Send),
+) -> Result<Operator, OperatorError> {
+    let mut why = String::new();
+    for _ in 0..MOST_STARTS {
+        match connect().await {
+            Ok(link) => match Operator::attach(link, drill_answers(ready.onset)).await {
+                Err(OperatorError::Lost(lost)) => why = lost,
+                other => return other,
+            },
+            Err(lost) => why = lost,
+        }
+        say(&format!("          the engine is lost ({why}); attaching again"));
+    }
+    Err(OperatorError::Lost(why))
 }
 
 /// Attaches again until the operator is at its place, however often the engine is lost meanwhile.
