@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::export;
-use crate::incident::{Digest, LogLevel};
-use crate::wire::{FromEngine, Link};
+use crate::incident::{Digest, LogLevel, Notice};
+use crate::wire::{FromEngine, Link, ToClient};
 
 use super::app::App;
 use super::copy::{self, Way};
@@ -253,17 +253,24 @@ impl Cockpit {
     fn heard(&mut self, first: Option<FromEngine>) -> Due {
         let mut next = first.unwrap_or_else(|| FromEngine::Lost("the connection ended".to_owned()));
         let was_caught_up = self.app.caught_up;
-        // The first whole view is what a person waits for; later news may wait for the next frame.
-        let due = |app: &App| if app.caught_up && !was_caught_up { Due::Now } else { Due::Soon };
-        for _ in 0..BATCH {
+        let mut due = Due::Soon;
+        let mut taken = 0;
+        loop {
+            let answers = is_waited_for(&next);
             self.take(Msg::FromEngine(next), Due::Soon);
+            // The first whole view is waited for as well.
+            if answers || (self.app.caught_up && !was_caught_up) {
+                due = Due::Now;
+            }
+            taken += 1;
+            if taken == BATCH {
+                return due;
+            }
             match self.link.rx.try_recv() {
                 Ok(more) => next = more,
-                Err(_) => return due(&self.app),
+                Err(_) => return due,
             }
         }
-        self.take(Msg::FromEngine(next), Due::Soon);
-        due(&self.app)
     }
 
     fn resized(&mut self) -> Due {
@@ -407,4 +414,13 @@ fn both(written: Result<String, String>, copied: Option<Result<String, String>>)
         (Ok(written), Some(Ok(copied))) => Ok(format!("{copied}; {written}")),
         (Ok(one) | Err(one), Some(Ok(other) | Err(other))) => Err(format!("{other}; {one}")),
     }
+}
+
+/// The answer to a key: it is drawn at once, as keys are. Later news may wait for the next frame.
+fn is_waited_for(from: &FromEngine) -> bool {
+    matches!(
+        from,
+        FromEngine::Message(ToClient::Reply { .. } | ToClient::Notice { notice: Notice::Planned { .. } })
+            | FromEngine::Lost(_)
+    )
 }
