@@ -32,7 +32,9 @@ lint:
 
 bench: setup
 	$(CARGO) build --release --locked
+	$(CARGO) build --locked --example long_journal
 	benches/cockpit.sh target/release/relight
+	python3 -B benches/durability.py target/release/relight target/debug/examples/long_journal
 	python3 -B benches/restore.py target/release/relight
 
 build: setup

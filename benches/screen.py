@@ -169,6 +169,18 @@ class Terminal:
                 why = "the program ended" if self.ended else f"{seconds} s passed"
                 raise Late(f"`relight {self.name}`: {why} without {what}. The screen:\n{self.screen.text()}")
 
+    def wait_for_text(self, text, seconds=60):
+        """As `wait`, for a program that does not say where its frames end."""
+        until = time.perf_counter() + seconds
+        while True:
+            data, at = self._read(until)
+            for _ in self.screen.feed(data):
+                pass
+            if text in self.screen.text():
+                return at
+            if self.ended or at >= until:
+                raise Late(f"`{self.name}`: no {text}. The screen:\n{self.screen.text()}")
+
     def look(self, seconds):
         """Reads whatever comes in this time."""
         until = time.perf_counter() + seconds

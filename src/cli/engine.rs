@@ -1,5 +1,6 @@
 //! The engine as a process of its own: starting it, and being it.
 
+use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::ffi::OsStringExt as _;
@@ -20,7 +21,7 @@ use tokio::net::UnixListener;
 use super::arguments::Common;
 use super::incidents::{hide_secrets, home};
 use super::log::Lines;
-use super::{Exit, signals};
+use super::{Exit, logout, signals};
 
 /// The line with which a new engine says that it can be attached to.
 const READY: &str = "ready";
@@ -46,15 +47,23 @@ pub(super) async fn connect_or_start(home: &Home, id: &IncidentId, common: &Comm
         Err(ConnectError::Nobody) => {}
         Err(error) => return Err(error.into()),
     }
-    spawn(home, id, common)?;
+    spawn(home, id, common).await?;
     Ok(wire::connect(&socket, 0, watch).await?)
 }
 
 /// Starts an engine and waits until it says that it is ready, or why it cannot be.
-fn spawn(home: &Home, id: &IncidentId, common: &Common) -> Result<()> {
+async fn spawn(home: &Home, id: &IncidentId, common: &Common) -> Result<()> {
     let program = std::env::current_exe().wrap_err("this program's own file cannot be found")?;
     let log = log_file(&home.folder(id))?;
-    let mut command = Command::new(program);
+    let mut words = logout::out_of_the_session(&format!("relight {id}")).await.into_iter().map(OsString::from);
+    let mut command = match words.next() {
+        Some(outside) => {
+            let mut command = Command::new(outside);
+            command.args(words).arg(program);
+            command
+        }
+        None => Command::new(program),
+    };
     command.arg("engine").arg(id.as_str()).arg("--state-dir").arg(home.root());
     if let Some(config) = &common.config {
         command.arg("--config").arg(std::path::absolute(config)?);
@@ -100,7 +109,7 @@ pub(super) fn config_path(common: &Common, folder: &Path) -> PathBuf {
 /// The config that the incident was started with.
 pub(super) fn kept_config_path(folder: &Path) -> Option<PathBuf> {
     let bytes = std::fs::read(folder.join("config-path")).ok()?;
-    Some(PathBuf::from(std::ffi::OsString::from_vec(bytes)))
+    Some(PathBuf::from(OsString::from_vec(bytes)))
 }
 
 /// The body of `relight engine ID`.

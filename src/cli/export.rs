@@ -7,7 +7,7 @@ use std::path::Path;
 use color_eyre::Result;
 use color_eyre::eyre::{WrapErr as _, eyre};
 
-use crate::incident::{IncidentId, Seal, State};
+use crate::incident::{Fold, IncidentId, Seal, State};
 use crate::{export, journal};
 
 use super::Exit;
@@ -27,9 +27,10 @@ pub(super) fn read_state(common: &Common, id: &IncidentId) -> Result<(State, Sea
         ))
         .into());
     }
-    let history = journal::read(&path)?;
-    let seal = Seal { seq: history.events.len() as u64, head: history.head.clone() };
-    let state = State::replay(&history.events).map_err(|error| eyre!("{error}"))?;
+    let mut fold = Fold::default();
+    let end = journal::read_each(&path, |event| fold.take(event))?;
+    let seal = Seal { seq: end.seq, head: end.head };
+    let state = fold.state().map_err(|error| eyre!("{error}"))?;
     Ok((state, seal))
 }
 

@@ -202,7 +202,10 @@ pub(super) fn open_cockpit(home: &Home, id: &IncidentId, common: &Common, watch:
         let mut link = engine::connect_or_start(home, id, common, watch).await?;
         super::log::to_the_pane();
         let exit = loop {
-            match tui::run(link, options()).await? {
+            // Whoever only looks on need not keep it alive.
+            let pid = link.pid;
+            let warning = async move { if watch { None } else { super::logout::warning(pid).await } };
+            match tui::run(link, options(), warning).await? {
                 tui::Exit::Again => link = engine::connect_or_start(home, id, common, watch).await?,
                 exit => break exit,
             }

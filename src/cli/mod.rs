@@ -12,6 +12,7 @@ mod hands;
 mod incidents;
 mod info;
 mod log;
+mod logout;
 mod out;
 mod rehearse;
 mod runbook;

@@ -13,7 +13,7 @@ use super::{ClientId, Seat};
 /// Messages that may wait for one client. One that reads slower is let go: it attaches again where it left off.
 const QUEUE: usize = 4096;
 /// Bytes of output that may wait for one client before further notices are left out for it.
-const NOTICE_BYTES: usize = 1 << 20;
+const NOTICE_BYTES: usize = 256 << 10;
 
 /// What the engine tells a client.
 #[derive(Debug, Clone)]

@@ -32,8 +32,13 @@ impl Core {
     /// # Errors
     /// Its events make no incident.
     pub fn new(journal: Journal, history: &History) -> Result<Self, ReplayError> {
-        let state = State::replay(&history.events)?;
-        Ok(Self { journal, state, plans: PendingPlans::default(), stopped: None })
+        Ok(Self::of(journal, State::replay(&history.events)?))
+    }
+
+    /// From an opened journal and the state that its events make.
+    #[must_use]
+    pub fn of(journal: Journal, state: State) -> Self {
+        Self { journal, state, plans: PendingPlans::default(), stopped: None }
     }
 
     /// The incident as it stands.

@@ -1,5 +1,7 @@
 //! What the engine needs of the outside: workers, the list of dumps, and somewhere to send notes.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use crate::incident::{Channel, Knowledge, Listing, OwedMessage};
@@ -21,4 +23,9 @@ pub trait Hands: Send + Sync + 'static {
     /// Sends a message and gives the receiver's id of it. `again` says that it may have arrived before, so the
     /// receiver must be looked at first.
     async fn send(&self, message: &OwedMessage, knowledge: &Knowledge, again: bool) -> Result<String, WorkerError>;
+
+    /// Lets time pass before a message is tried again. It is the outbox's only clock, so a test can have an hour pass at once.
+    async fn pause(&self, _channel: Channel, wait: Duration) {
+        tokio::time::sleep(wait).await;
+    }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use crate::incident::{Event, EventKind, IncidentId, State};
+use crate::incident::{Event, EventKind, Fold, IncidentId, State};
 use crate::journal::{self, Journal, JournalError};
 
 /// Bytes of a socket's path: 108, less the one that ends it.
@@ -196,9 +196,10 @@ impl Home {
     #[must_use]
     pub fn open(&self, id: &IncidentId) -> Found {
         let folder = self.folder(id);
-        let state = journal::read(&folder.join(journal::FILE))
+        let mut fold = Fold::default();
+        let state = journal::read_each(&folder.join(journal::FILE), |event| fold.take(event))
             .map_err(|error| error.to_string())
-            .and_then(|history| State::replay(&history.events).map_err(|error| error.to_string()))
+            .and_then(|_| fold.state().map_err(|error| error.to_string()))
             .map(Box::new);
         Found { id: id.clone(), folder, state }
     }

@@ -107,7 +107,7 @@ async fn send_one(hands: &dyn Hands, handle: &Handle, owed: Owed) -> Result<Stri
         };
         tracing::warn!("{error}");
         handle.notice(Notice::OutboxWaits { why: format!("{} {}", error.cause, error.next) });
-        tokio::time::sleep(pause).await;
+        hands.pause(owed.message.channel, pause).await;
         wait = (wait * 2).min(LONGEST_WAIT);
     }
 }

@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 
 use crate::config::Config;
 use crate::incident::{
-    AttemptId, Command, Effect, EventKind, Knowledge, MessageId, Notice, Query, Refusal, ReplayError, Report, State,
-    StepStatus,
+    AttemptId, Command, Effect, EventKind, Fold, Knowledge, MessageId, Notice, Query, Refusal, ReplayError, Report,
+    State, StepStatus,
 };
 use crate::journal::{self, Journal, JournalError};
 use crate::runbook::StepId;
@@ -57,8 +57,10 @@ pub enum EngineError {
 /// # Errors
 /// The journal cannot be used.
 pub async fn run(options: Options, serve: impl FnOnce(Handle)) -> Result<(), EngineError> {
-    let (journal, history) = Journal::open(&options.folder)?;
-    let mut core = Core::new(journal, &history).map_err(|error| EngineError::Replay(options.folder.clone(), error))?;
+    let mut fold = Fold::default();
+    let (journal, end) = Journal::open_each(&options.folder, |event| fold.take(event))?;
+    let state = fold.state().map_err(|error| EngineError::Replay(options.folder.clone(), error))?;
+    let mut core = Core::of(journal, state);
     let (tx, mut rx) = mpsc::channel(INPUTS);
     let handle = Handle(tx);
     let recovered = core.state().unsent().map(|message| message.id).collect();
@@ -77,7 +79,7 @@ pub async fn run(options: Options, serve: impl FnOnce(Handle)) -> Result<(), Eng
         recovered,
         ending: false,
     };
-    let changes = core.start(std::process::id(), history.torn, Timestamp::now())?;
+    let changes = core.start(std::process::id(), end.torn, Timestamp::now())?;
     tracing::info!("relight {} runs {} as process {}", env!("CARGO_PKG_VERSION"), core.state().id, std::process::id());
     engine.follow(&core, changes);
     engine.supervisor.list(core.state(), |_| None);

@@ -16,6 +16,7 @@ mod notice;
 mod pending;
 mod plan;
 mod react;
+mod read;
 mod report;
 mod seal;
 mod state;
@@ -37,8 +38,8 @@ pub use react::react;
 pub use report::{Effect, Report};
 pub use seal::{Seal, SealError};
 pub use state::{
-    Attempt, Consent, Footing, Handover, MessageState, OwedMessage, ReplayError, Sending, State, StepState, StepStatus,
-    Told,
+    Attempt, Consent, Fold, Footing, Handover, MessageState, OwedMessage, ReplayError, Sending, State, StepState,
+    StepStatus, Told,
 };
 pub use time::{TimeError, clock, duration_text, loss, read_time};
 pub use timeline::{Level, Spoke, TimelineEntry};

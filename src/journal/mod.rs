@@ -12,7 +12,7 @@ mod writer;
 
 pub use format::{LineError, decode, encode};
 pub use inspect::{Fault, inspect};
-pub use reader::{History, digest_of, read};
+pub use reader::{End, History, digest_of, read, read_each};
 pub use writer::Journal;
 
 use std::io;

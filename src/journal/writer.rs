@@ -11,7 +11,7 @@ use crate::failpoint;
 use crate::incident::Event;
 
 use super::format::{GENESIS, digest, encode};
-use super::{FILE, History, JournalError, read};
+use super::{End, FILE, History, JournalError, read_each};
 
 /// An incident's journal, held for writing. There is one in the world for each incident: it holds the folder's lock.
 #[derive(Debug)]
@@ -49,21 +49,30 @@ impl Journal {
     /// # Errors
     /// Another engine holds it, it is damaged, or the disk says no.
     pub fn open(folder: &Path) -> Result<(Self, History), JournalError> {
+        let mut events = Vec::new();
+        let (journal, End { head, whole, torn, .. }) = Self::open_each(folder, |event| events.push(event))?;
+        Ok((journal, History { events, head, whole, torn }))
+    }
+
+    /// As [`Journal::open`], with the events handed over one by one: they may be many.
+    ///
+    /// # Errors
+    /// As [`Journal::open`].
+    pub fn open_each(folder: &Path, take: impl FnMut(Event)) -> Result<(Self, End), JournalError> {
         let lock = lock(folder)?;
         let path = folder.join(FILE);
-        let history = read(&path)?;
+        let end = read_each(&path, take)?;
         let io = |doing| {
             let path = path.clone();
             move |error| JournalError::Io { path, doing, error }
         };
         let file = OpenOptions::new().append(true).open(&path).map_err(io("opened"))?;
-        if history.torn > 0 {
-            file.set_len(history.whole).map_err(io("cut"))?;
+        if end.torn > 0 {
+            file.set_len(end.whole).map_err(io("cut"))?;
             file.sync_data().map_err(io("made durable"))?;
         }
-        let journal =
-            Self { path, file, _lock: lock, head: history.head.clone(), length: history.whole, stopped: false };
-        Ok((journal, history))
+        let journal = Self { path, file, _lock: lock, head: end.head.clone(), length: end.whole, stopped: false };
+        Ok((journal, end))
     }
 
     /// Digest of its last line.
@@ -141,6 +150,7 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::read;
     use super::*;
     use crate::incident::{Actor, EventKind};
 

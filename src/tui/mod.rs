@@ -4,7 +4,7 @@
 //!  tty ─▶ input (thread) ─┐
 //!  engine ─▶ Link::rx ────┼─▶ Msg ─▶ update(&mut App, Msg, now) ─▶ Vec<Out> ─▶ engine, clipboard, files
 //!  clock, signals ────────┘                 │
-//!                                           └─▶ view::draw(frame, &App) ─▶ one write
+//!                                           └─▶ view::draw(frame, &App) ─▶ writer (thread): one write
 //! ```
 //!
 //! `run` only turns sources into [`Msg`] and carries out [`Out`]; every decision is made in `update`, which is
@@ -40,6 +40,7 @@ mod text;
 mod theme;
 mod update;
 mod view;
+mod writer;
 
 pub use app::App;
 pub use frame::frame_text;

@@ -26,6 +26,8 @@ pub enum Msg {
     Copied(Result<String, String>),
     /// The page for whoever takes over, as it would be written now.
     Handover(String),
+    /// Something that must be known before the first step.
+    Warning(String),
     /// An export was copied and written, in words with the file's path, or why not.
     Exported(Result<String, String>),
 }

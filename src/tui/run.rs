@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::export;
-use crate::incident::{Digest, LogLevel};
-use crate::wire::{FromEngine, Link};
+use crate::incident::{Digest, LogLevel, Notice};
+use crate::wire::{FromEngine, Link, ToClient};
 
 use super::app::App;
 use super::copy::{self, Way};
@@ -94,16 +94,25 @@ struct Cockpit {
     link: Link,
     options: Options,
     done: mpsc::UnboundedSender<Msg>,
+    /// A frame is on its way out.
+    going_out: bool,
+    /// The digest of the plan in that frame, if it was not on screen before.
+    in_it: Option<Digest>,
     /// The digest that the reader was asked to mark.
     marked: Option<Digest>,
     exit: Option<Exit>,
 }
 
-/// Shows an incident until the person leaves, the terminal ends, or this process is asked to end.
+/// Shows an incident until the person leaves, the terminal ends, or this process is asked to end. What `warning` comes to is
+/// shown when it is known, before anything else is read; it holds up nothing.
 ///
 /// # Errors
 /// There is no terminal, or the system refuses threads or signals. Nothing of the incident is touched.
-pub async fn run(link: Link, options: Options) -> Result<Exit, TuiError> {
+pub async fn run(
+    link: Link,
+    options: Options,
+    warning: impl Future<Output = Option<String>> + Send + 'static,
+) -> Result<Exit, TuiError> {
     let system = |what| move |source| TuiError::System { what, source };
     let listen = |kind| signal(kind).map_err(system("signals"));
     let tty = terminal::input().map_err(TuiError::NoTerminal)?;
@@ -120,13 +129,33 @@ pub async fn run(link: Link, options: Options) -> Result<Exit, TuiError> {
     let screen = Screen::take().map_err(TuiError::NoTerminal)?;
     let (keys, marker) = input::start(tty).map_err(system("the thread that reads the keyboard"))?;
     sources.keys = keys;
+    let told = finished.clone();
+    let warning = tokio::spawn(async move {
+        if let Some(text) = warning.await {
+            // Without a cockpit nobody is there to be warned.
+            let _ = told.send(Msg::Warning(text));
+        }
+    });
     let theme = Theme::from_environment(options.ascii, |name| std::env::var(name).ok());
     let mut app = App::new(theme, terminal::size(), Timestamp::now());
     app.zone = TimeZone::system();
     app.you = link.you.clone();
     app.watching.clone_from(&link.watching);
-    let mut cockpit = Cockpit { app, screen, marker, link, options, done: finished, marked: None, exit: None };
-    Ok(cockpit.run(&mut sources).await)
+    let mut cockpit = Cockpit {
+        app,
+        screen,
+        marker,
+        link,
+        options,
+        done: finished,
+        going_out: false,
+        in_it: None,
+        marked: None,
+        exit: None,
+    };
+    let exit = cockpit.run(&mut sources).await;
+    warning.abort();
+    Ok(exit)
 }
 
 impl Cockpit {
@@ -136,7 +165,8 @@ impl Cockpit {
         let mut due = Due::Now;
         let mut drawn = Instant::now();
         loop {
-            if due == Due::Now || (due == Due::Soon && drawn.elapsed() >= FRAME) {
+            // While a frame is on its way to a terminal that reads slowly, what changes is not drawn but comes with the next.
+            if !self.going_out && (due == Due::Now || (due == Due::Soon && drawn.elapsed() >= FRAME)) {
                 if self.draw().is_err() {
                     return Exit::TerminalGone;
                 }
@@ -147,13 +177,17 @@ impl Cockpit {
                 biased;
                 _ = sources.term.recv() => return Exit::TerminalGone,
                 _ = sources.hangup.recv() => return Exit::TerminalGone,
+                out = self.screen.drawn(), if self.going_out => match out {
+                    Ok(()) => self.shown(),
+                    Err(_) => return Exit::TerminalGone,
+                },
                 input = sources.keys.recv() => self.typed(input, &mut sources.keys),
                 _ = sources.resize.recv() => self.resized(),
                 _ = sources.continued.recv() => self.resumed(),
                 Some(message) = sources.done.recv() => self.take(message, Due::Now),
                 from = self.link.rx.recv(), if self.app.lost.is_none() => self.heard(from),
                 _ = clock.tick() => self.take(Msg::Tick, Due::Soon),
-                () = tokio::time::sleep_until(drawn + FRAME), if due == Due::Soon => Due::Soon,
+                () = tokio::time::sleep_until(drawn + FRAME), if due == Due::Soon && !self.going_out => Due::Soon,
             };
             if let Some(exit) = self.exit.take() {
                 return exit;
@@ -170,15 +204,23 @@ impl Cockpit {
         // Its own thread would look for events a hundred times a second.
         tui_logger::move_events();
         self.screen.draw(&self.app)?;
-        // The plan is on screen now; what was typed before this moment must not count as consent to it.
-        let unshown = self.app.unshown();
+        self.going_out = true;
+        self.in_it = self.app.unshown();
+        Ok(())
+    }
+
+    /// The last frame is out. A plan in it is on screen now; what was typed before this moment must not count as consent
+    /// to it.
+    fn shown(&mut self) -> Due {
+        self.going_out = false;
+        let unshown = self.in_it.take();
         if unshown.is_some() && unshown != self.marked {
             self.marked.clone_from(&unshown);
             if let Some(digest) = unshown {
                 self.marker.mark(digest);
             }
         }
-        Ok(())
+        Due::Nothing
     }
 
     fn typed(&mut self, first: Option<Input>, keys: &mut mpsc::UnboundedReceiver<Input>) -> Due {
@@ -211,17 +253,24 @@ impl Cockpit {
     fn heard(&mut self, first: Option<FromEngine>) -> Due {
         let mut next = first.unwrap_or_else(|| FromEngine::Lost("the connection ended".to_owned()));
         let was_caught_up = self.app.caught_up;
-        // The first whole view is what a person waits for; later news may wait for the next frame.
-        let due = |app: &App| if app.caught_up && !was_caught_up { Due::Now } else { Due::Soon };
-        for _ in 0..BATCH {
+        let mut due = Due::Soon;
+        let mut taken = 0;
+        loop {
+            let answers = is_waited_for(&next);
             self.take(Msg::FromEngine(next), Due::Soon);
+            // The first whole view is waited for as well.
+            if answers || (self.app.caught_up && !was_caught_up) {
+                due = Due::Now;
+            }
+            taken += 1;
+            if taken == BATCH {
+                return due;
+            }
             match self.link.rx.try_recv() {
                 Ok(more) => next = more,
-                Err(_) => return due(&self.app),
+                Err(_) => return due,
             }
         }
-        self.take(Msg::FromEngine(next), Due::Soon);
-        due(&self.app)
     }
 
     fn resized(&mut self) -> Due {
@@ -365,4 +414,13 @@ fn both(written: Result<String, String>, copied: Option<Result<String, String>>)
         (Ok(written), Some(Ok(copied))) => Ok(format!("{copied}; {written}")),
         (Ok(one) | Err(one), Some(Ok(other) | Err(other))) => Err(format!("{other}; {one}")),
     }
+}
+
+/// The answer to a key: it is drawn at once, as keys are. Later news may wait for the next frame.
+fn is_waited_for(from: &FromEngine) -> bool {
+    matches!(
+        from,
+        FromEngine::Message(ToClient::Reply { .. } | ToClient::Notice { notice: Notice::Planned { .. } })
+            | FromEngine::Lost(_)
+    )
 }

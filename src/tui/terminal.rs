@@ -1,9 +1,10 @@
-//! The terminal: taken over, given back whatever happens, written to once a frame.
+//! The terminal: taken over, given back whatever happens, written to once a frame and never waited for.
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::time::Duration;
 
 use crossterm::clipboard::CopyToClipboard;
 use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
@@ -12,14 +13,17 @@ use crossterm::terminal::{
     BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
     disable_raw_mode, enable_raw_mode,
 };
-use crossterm::{cursor, execute, queue};
+use crossterm::{cursor, queue};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 
 use super::app::App;
 use super::view;
+use super::writer::Writer;
 
 const BUFFER: usize = 64 * 1024;
+/// A terminal that takes nothing for so long is left as it is.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Set while the terminal is ours, so that a panic anywhere gives it back.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -30,9 +34,9 @@ static HOOK: Once = Once::new();
 struct Collector(Arc<Mutex<Vec<u8>>>);
 
 impl Collector {
-    fn take(&self, to: &mut Vec<u8>) {
+    fn take(&self) -> Vec<u8> {
         let mut collected = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::swap(&mut *collected, to);
+        std::mem::replace(&mut *collected, Vec::with_capacity(BUFFER))
     }
 }
 
@@ -51,11 +55,11 @@ impl Write for Collector {
 pub(super) struct Screen {
     terminal: Terminal<CrosstermBackend<Collector>>,
     collector: Collector,
-    frame: Vec<u8>,
+    writer: Writer,
 }
 
 impl Screen {
-    /// Takes the terminal over.
+    /// Takes the terminal over. It shows so with the first frame.
     ///
     /// # Errors
     /// It is none, or does not answer.
@@ -63,20 +67,23 @@ impl Screen {
         HOOK.call_once(|| {
             let before = std::panic::take_hook();
             std::panic::set_hook(Box::new(move |info| {
-                give_back();
+                give_back(|words| io::stdout().write_all(words).and_then(|()| io::stdout().flush()));
                 before(info);
             }));
         });
-        take_over()?;
+        let writer = Writer::start(io::stdout().as_fd().try_clone_to_owned()?)?;
         let collector = Collector(Arc::new(Mutex::new(Vec::with_capacity(BUFFER))));
-        let terminal = Terminal::new(CrosstermBackend::new(collector.clone()));
-        match terminal {
-            Ok(terminal) => Ok(Self { terminal, collector, frame: Vec::with_capacity(BUFFER) }),
-            Err(error) => {
-                give_back();
-                Err(error)
-            }
-        }
+        let mut terminal = Terminal::new(CrosstermBackend::new(collector.clone()))?;
+        take_over(terminal.backend_mut())?;
+        Ok(Self { terminal, collector, writer })
+    }
+
+    /// Waits until the last frame is out.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub(super) async fn drawn(&self) -> io::Result<()> {
+        self.writer.written().await
     }
 
     /// Draws what changed, in one write.
@@ -87,24 +94,16 @@ impl Screen {
         queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
         self.terminal.draw(|frame| view::draw(frame, app))?;
         queue!(self.terminal.backend_mut(), EndSynchronizedUpdate)?;
-        self.send()
+        self.writer.give(self.collector.take());
+        Ok(())
     }
 
-    fn send(&mut self) -> io::Result<()> {
-        self.frame.clear();
-        self.collector.take(&mut self.frame);
-        let mut out = io::stdout().lock();
-        out.write_all(&self.frame)?;
-        out.flush()
-    }
-
-    /// Puts text on the clipboard by OSC 52.
+    /// Puts text on the clipboard by OSC 52, with the next frame.
     ///
     /// # Errors
     /// The terminal is gone.
     pub(super) fn copy(&mut self, text: &str) -> io::Result<()> {
-        queue!(self.terminal.backend_mut(), CopyToClipboard::to_clipboard_from(text))?;
-        self.send()
+        queue!(self.terminal.backend_mut(), CopyToClipboard::to_clipboard_from(text))
     }
 
     /// Makes the next drawing draw everything.
@@ -123,7 +122,7 @@ impl Screen {
     /// # Errors
     /// The terminal is gone.
     pub(super) fn suspend(&mut self) -> io::Result<()> {
-        give_back();
+        self.leave();
         rustix::process::kill_current_process_group(rustix::process::Signal::STOP)?;
         self.resume()
     }
@@ -135,29 +134,39 @@ impl Screen {
     pub(super) fn resume(&mut self) -> io::Result<()> {
         // The shell may have changed the mode behind our back; raw mode is entered anew.
         let _ = disable_raw_mode();
-        take_over()?;
+        take_over(self.terminal.backend_mut())?;
         self.clear()
+    }
+
+    fn leave(&self) {
+        give_back(|words| {
+            self.writer.give(words.to_vec());
+            self.writer.wait(PATIENCE);
+            Ok(())
+        });
     }
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        give_back();
+        self.leave();
     }
 }
 
-fn take_over() -> io::Result<()> {
+fn take_over(out: &mut impl Write) -> io::Result<()> {
     enable_raw_mode()?;
     TAKEN.store(true, Ordering::SeqCst);
-    execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste, cursor::Hide)
+    queue!(out, EnterAlternateScreen, EnableBracketedPaste, cursor::Hide)
 }
 
 /// Gives the terminal back, once. A terminal that is gone cannot be given back.
-fn give_back() {
+fn give_back(say: impl FnOnce(&[u8]) -> io::Result<()>) {
     if !TAKEN.swap(false, Ordering::SeqCst) {
         return;
     }
-    let _ = execute!(io::stdout(), EndSynchronizedUpdate, DisableBracketedPaste, LeaveAlternateScreen, cursor::Show);
+    let mut words = Vec::new();
+    let _ = queue!(words, EndSynchronizedUpdate, DisableBracketedPaste, LeaveAlternateScreen, cursor::Show);
+    let _ = say(&words);
     let _ = disable_raw_mode();
 }
 

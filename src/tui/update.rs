@@ -61,6 +61,14 @@ fn taken(app: &mut App, msg: Msg) -> Vec<Out> {
             app.ui.overlay = Some(Overlay::Handover { page, offered: false, scroll: 0 });
             Vec::new()
         }
+        Msg::Warning(text) => {
+            // What somebody is reading or typing is not taken from under their hands.
+            match &app.ui.overlay {
+                None => app.ui.overlay = Some(Overlay::Text { title: "Read this first".to_owned(), text, scroll: 0 }),
+                Some(_) => app.warn(text),
+            }
+            Vec::new()
+        }
         Msg::Copied(Ok(how)) => {
             app.say(how);
             Vec::new()

@@ -1,6 +1,9 @@
 //! End to end: the real program on a pseudo-terminal, driven by keys, on real servers.
 
+mod logout;
+mod lost;
 mod operator;
+mod process;
 mod sending;
 mod terminal;
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 use relight::incident::State;
+use rustix::process::Pid;
 
 /// A test that waits longer than this for something to appear has failed.
 const PATIENCE: Duration = Duration::from_mins(3);
@@ -15,11 +16,27 @@ const PATIENCE: Duration = Duration::from_mins(3);
 /// Folders of a person of their own, so that tests meet nobody's incidents.
 pub(super) struct Person {
     folder: tempfile::TempDir,
+    /// Programs that are found before the system's.
+    stand_ins: Option<PathBuf>,
 }
 
 impl Person {
     pub(super) fn new() -> Self {
-        Self { folder: tempfile::Builder::new().prefix("rl").tempdir().expect("a folder") }
+        Self { folder: tempfile::Builder::new().prefix("rl").tempdir().expect("a folder"), stand_ins: None }
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Puts a shell script in the place of a program.
+    pub(super) fn stand_in(&mut self, name: &str, script: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        let programs = self.stand_ins.get_or_insert_with(|| self.folder.path().join("stand-ins")).clone();
+        std::fs::create_dir_all(&programs).expect("a folder");
+        let path = programs.join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("a script");
+        std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).expect("a program");
     }
 
     pub(super) fn state(&self) -> PathBuf {
@@ -30,11 +47,18 @@ impl Person {
     pub(super) fn environment(&self) -> Vec<(&'static str, PathBuf)> {
         let runtime = self.folder.path().join("run");
         std::fs::create_dir_all(&runtime).expect("a folder");
-        vec![
+        let mut all = vec![
             ("XDG_STATE_HOME", self.folder.path().join("state")),
             ("XDG_CONFIG_HOME", self.folder.path().join("config")),
             ("XDG_RUNTIME_DIR", runtime),
-        ]
+        ];
+        if let Some(stand_ins) = &self.stand_ins {
+            let mut path = stand_ins.clone().into_os_string();
+            path.push(":");
+            path.push(std::env::var_os("PATH").unwrap_or_default());
+            all.push(("PATH", path.into()));
+        }
+        all
     }
 
     /// Runs the program to its end, without a terminal.
@@ -48,10 +72,18 @@ impl Person {
 
     /// The only incident's state, read from its journal; none before there is one.
     pub(super) fn incident(&self) -> Option<State> {
+        State::replay(&self.history()?.events).ok()
+    }
+
+    /// What the only incident's journal holds.
+    pub(super) fn history(&self) -> Option<relight::journal::History> {
+        relight::journal::read(&self.incident_folder()?.join("journal.jsonl")).ok()
+    }
+
+    /// The only incident's folder.
+    pub(super) fn incident_folder(&self) -> Option<PathBuf> {
         let mut folders = std::fs::read_dir(self.state().join("incidents")).ok()?;
-        let journal = folders.next()?.ok()?.path().join("journal.jsonl");
-        let history = relight::journal::read(&journal).ok()?;
-        State::replay(&history.events).ok()
+        Some(folders.next()?.ok()?.path())
     }
 }
 
@@ -131,6 +163,12 @@ impl Terminal {
 
     pub(super) fn until_shown(&mut self, text: &str) {
         self.until(text, |screen| screen.contains(text).then_some(()));
+    }
+
+    /// The process that holds the program's terminal.
+    pub(super) fn holder(&self) -> Pid {
+        let id = self.child.process_id().and_then(|id| i32::try_from(id).ok());
+        id.and_then(Pid::from_raw).expect("the terminal's holder runs")
     }
 
     /// Kills what holds the program's terminal, as a dropped connection does.

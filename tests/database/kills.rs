@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use relight::incident::Fact;
 use relight::workers::postgres::{Server, why_stalled};
@@ -65,6 +66,8 @@ enum Killed {
     PgRestore,
     Backend,
     Engine,
+    /// Nobody: a person stops it.
+    Stopped,
 }
 
 /// What keeps a restore in a phase until the test lets it go on.
@@ -181,6 +184,12 @@ async fn a_restore_whose_engine_is_killed_in_any_phase_is_adopted_and_proved() {
     sweep(&PHASES, Killed::Engine).await;
 }
 
+/// With what it waits for still there: a backend that waits for a lock does not see by itself that its client is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restore_that_is_stopped_in_any_phase_leaves_no_process_and_no_session() {
+    sweep(&PHASES, Killed::Stopped).await;
+}
+
 /// Each takes the whole server down and up again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backend_that_is_killed_in_any_phase_leaves_the_old_data_intact() {
@@ -201,7 +210,7 @@ async fn sweep(phases: &[Phase], killed: Killed) {
     world.done(STEP, &beside()).await;
     for phase in phases.iter().copied() {
         let plan = world.plan(STEP, &beside()).await.unwrap();
-        let (cx, (_hand, cancel)) = (world.context(STEP), Cancel::new());
+        let (cx, (hand, cancel)) = (world.context(STEP), Cancel::new());
         let (io, planned, own) = (world.io(cancel), plan.clone(), cx.clone());
         let log = io.log.clone();
         let begin = || tokio::spawn(async move { beside().run(&own, &planned, &io).await });
@@ -219,6 +228,17 @@ async fn sweep(phases: &[Phase], killed: Killed) {
             }
             Killed::Backend => kill_process(Pid::from_raw(backend).unwrap(), Signal::KILL).unwrap(),
             Killed::Engine => running.abort(),
+            Killed::Stopped => {
+                hand.send_replace(true);
+                let ran = running.await.unwrap();
+                let Ok(Ran::Stopped(left)) = ran else { panic!("{case}: {ran:?}") };
+                assert!(left.contains("The old data is intact"), "{case}: {left}");
+                assert_eq!(processes(&world, "load"), [], "{case}");
+                assert_eq!(processes(&world, "pg_restore"), [], "{case}");
+                no_session_is_left(&case, &watch).await;
+                drop(gate);
+                continue;
+            }
         }
         if killed == Killed::Engine {
             assert!(running.await.unwrap_err().is_cancelled());
@@ -254,6 +274,20 @@ async fn sweep(phases: &[Phase], killed: Killed) {
     let there: i64 = world.admin("postgres").await.query_one(databases, &[]).await.unwrap().get(0);
     assert!(there >= 1, "{}", name_of(&done.facts));
     assert!(world.done("restore.prove", &prove()).await.evidence[0].contains("equal to the dump"));
+}
+
+/// The server lists a session until its process has ended; asking it is the wait.
+async fn no_session_is_left(case: &str, watch: &Client) {
+    let ours = "SELECT coalesce(string_agg(concat_ws(' ', application_name, state, wait_event, query), '; '), '') FROM pg_stat_activity \
+                WHERE application_name LIKE 'relight INC-TEST%' OR application_name LIKE 'pg_restore%'";
+    let since = Instant::now();
+    loop {
+        let left: String = watch.query_one(ours, &[]).await.unwrap().get(0);
+        if left.is_empty() {
+            return;
+        }
+        assert!(since.elapsed() < Duration::from_secs(30), "{case}: {left}");
+    }
 }
 
 /// The one sentence that an attempt which did not succeed ends in here.

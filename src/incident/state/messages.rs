@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::State;
-use crate::incident::{Channel, Event, EventKind, MessageId, Problem, Spoke, TimelineEntry};
+use crate::incident::{Channel, EventKind, MessageId, Problem, Spoke, TimelineEntry};
 
 /// How far a message got.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,36 +100,26 @@ impl State {
     }
 
     /// Folds what became of an owed message.
-    pub(super) fn apply_message(&mut self, event: &Event) {
-        match &event.kind {
-            EventKind::MessageQueued { message, channel, text, about } => {
-                if *channel == Channel::PagerDutyNote {
-                    self.untold.remove(about);
+    pub(super) fn take_message(&mut self, kind: EventKind, at: Timestamp) {
+        match kind {
+            EventKind::MessageQueued { message: id, channel, text, about } => {
+                if channel == Channel::PagerDutyNote {
+                    self.untold.remove(&about);
                 }
-                self.messages.insert(
-                    *message,
-                    OwedMessage {
-                        id: *message,
-                        channel: *channel,
-                        text: text.clone(),
-                        about: *about,
-                        at: event.at,
-                        state: MessageState::Unsent,
-                    },
-                );
+                self.messages.insert(id, OwedMessage { id, channel, text, about, at, state: MessageState::Unsent });
             }
             EventKind::MessageSent { message, reference } => {
-                self.set_message(*message, MessageState::Sent(reference.clone()));
+                self.set_message(message, MessageState::Sent(reference));
             }
             EventKind::MessageInDoubt { message, problem } => {
-                self.set_message(*message, MessageState::InDoubt(problem.clone()));
+                self.set_message(message, MessageState::InDoubt(problem));
             }
             EventKind::MessageSettled { message, arrived, note } => {
-                let to = if *arrived { MessageState::Sent(note.clone()) } else { MessageState::Unsent };
-                self.set_message(*message, to);
+                let to = if arrived { MessageState::Sent(note) } else { MessageState::Unsent };
+                self.set_message(message, to);
             }
             EventKind::MessageFailed { message, problem } => {
-                self.set_message(*message, MessageState::Failed(problem.clone()));
+                self.set_message(message, MessageState::Failed(problem));
             }
             _ => {}
         }

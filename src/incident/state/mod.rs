@@ -1,8 +1,10 @@
 //! What is so, because of what happened: the fold of events that everybody shares.
 
+mod fold;
 mod known;
 mod messages;
 
+pub use fold::Fold;
 pub use messages::{MessageState, OwedMessage, Sending, Told};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -240,90 +242,95 @@ impl State {
     /// # Errors
     /// It is not the next one; the state is as it was.
     pub fn apply(&mut self, event: &Event) -> Result<(), ReplayError> {
+        self.take(event.clone())
+    }
+
+    /// Folds one event that nobody else needs.
+    ///
+    /// # Errors
+    /// As [`State::apply`].
+    pub fn take(&mut self, event: Event) -> Result<(), ReplayError> {
         if event.seq != self.seq + 1 {
             return Err(ReplayError::Gap { after: self.seq, found: event.seq });
         }
         self.seq = event.seq;
         // The entry is worded from the state before the event, which still knows what the event changes.
-        if let Some(entry) = timeline::entry(self, event) {
+        if let Some(entry) = timeline::entry(self, &event) {
             self.tell(entry);
         }
-        match &event.kind {
+        let Event { seq, at, actor, kind } = event;
+        match kind {
             EventKind::Consented { plan } => {
-                let consent = Consent { plan: Arc::new((**plan).clone()), by: event.actor.clone(), at: event.at };
-                self.consents.insert(plan.step.clone(), consent);
+                let step = plan.step.clone();
+                self.consents.insert(step, Consent { plan: Arc::from(plan), by: actor, at });
             }
             EventKind::ConsentWithdrawn { step, .. } => {
-                self.consents.remove(step);
+                self.consents.remove(&step);
             }
             EventKind::Approved { attempt, plan, .. } => {
                 self.consents.remove(&plan.step);
+                if let Some(step) = self.steps.get_mut(&plan.step) {
+                    step.attempts.push(attempt);
+                    step.status = StepStatus::Running(attempt);
+                }
                 self.attempts.insert(
-                    *attempt,
+                    attempt,
                     Attempt {
-                        id: *attempt,
+                        id: attempt,
                         step: plan.step.clone(),
-                        plan: Arc::new((**plan).clone()),
-                        by: event.actor.clone(),
-                        started_at: event.at,
+                        plan: Arc::from(plan),
+                        by: actor,
+                        started_at: at,
                         finished_at: None,
                         outcome: None,
                         stop_requested: false,
                         asked: false,
                     },
                 );
-                if let Some(step) = self.steps.get_mut(&plan.step) {
-                    step.attempts.push(*attempt);
-                    step.status = StepStatus::Running(*attempt);
-                }
             }
             EventKind::Finished { attempt, outcome } | EventKind::Settled { attempt, outcome, .. } => {
-                self.finish(*attempt, outcome, event.at);
+                self.finish(attempt, outcome, at);
             }
             EventKind::StillInDoubt { attempt, problem } => {
-                if let Some(attempt) = self.attempts.get_mut(attempt) {
-                    attempt.outcome = Some(Outcome::InDoubt { problem: problem.clone() });
+                if let Some(attempt) = self.attempts.get_mut(&attempt) {
+                    attempt.outcome = Some(Outcome::InDoubt { problem });
                     attempt.asked = true;
                 }
             }
             EventKind::StopRequested { attempt } => {
-                if let Some(attempt) = self.attempts.get_mut(attempt) {
+                if let Some(attempt) = self.attempts.get_mut(&attempt) {
                     attempt.stop_requested = true;
                 }
             }
-            EventKind::Skipped { step, reason } => {
-                self.set(step, StepStatus::Skipped(reason.clone()));
-            }
-            EventKind::DoneByHand { step, note } => {
-                self.set(step, StepStatus::DoneByHand(note.clone()));
-            }
-            EventKind::Reopened { step, .. } => self.set(step, StepStatus::Pending),
+            EventKind::Skipped { step, reason } => self.set(&step, StepStatus::Skipped(reason)),
+            EventKind::DoneByHand { step, note } => self.set(&step, StepStatus::DoneByHand(note)),
+            EventKind::Reopened { step, .. } => self.set(&step, StepStatus::Pending),
             EventKind::Corrected { note, text } => {
-                let at = self.timeline.binary_search_by_key(note, |entry| entry.seq);
+                let at = self.timeline.binary_search_by_key(&note, |entry| entry.seq);
                 if let Some(entry) = at.ok().and_then(|at| self.timeline.get_mut(at)) {
-                    entry.corrected = Some(event.seq);
-                    entry.before.push(std::mem::replace(&mut entry.text, text.clone()));
+                    entry.corrected = Some(seq);
+                    entry.before.push(std::mem::replace(&mut entry.text, text));
                 }
             }
             EventKind::HandoverOffered { text } => {
-                self.handover = Some(Handover { page: text.clone(), by: event.actor.clone(), at: event.at });
+                self.handover = Some(Handover { page: text, by: actor, at });
             }
             EventKind::TakenOver { .. } => self.handover = None,
             EventKind::Escalated { role, .. } => {
-                self.escalated.insert(role.clone(), event.at);
+                self.escalated.insert(role, at);
             }
-            EventKind::Closed {} => self.closed_at = Some(event.at),
+            EventKind::Closed {} => self.closed_at = Some(at),
             EventKind::Opened { .. }
             | EventKind::EngineStarted { .. }
             | EventKind::JournalRepaired { .. }
             | EventKind::Noted { .. }
             | EventKind::Remarked { .. }
             | EventKind::Alarm { .. } => {}
-            EventKind::MessageQueued { .. }
+            message @ (EventKind::MessageQueued { .. }
             | EventKind::MessageSent { .. }
             | EventKind::MessageInDoubt { .. }
             | EventKind::MessageSettled { .. }
-            | EventKind::MessageFailed { .. } => self.apply_message(event),
+            | EventKind::MessageFailed { .. }) => self.take_message(message, at),
         }
         Ok(())
     }
@@ -350,19 +357,19 @@ impl State {
         }
     }
 
-    fn finish(&mut self, id: AttemptId, outcome: &Outcome, at: Timestamp) {
+    fn finish(&mut self, id: AttemptId, outcome: Outcome, at: Timestamp) {
         let Some(attempt) = self.attempts.get_mut(&id) else {
             return;
         };
-        attempt.outcome = Some(outcome.clone());
-        attempt.finished_at = Some(at);
-        let step = attempt.step.clone();
         let status = match outcome {
             Outcome::Succeeded { .. } => StepStatus::Succeeded(id),
             Outcome::Failed { .. } => StepStatus::Failed(id),
             Outcome::Stopped { .. } => StepStatus::Stopped(id),
             Outcome::InDoubt { .. } => StepStatus::InDoubt(id),
         };
+        attempt.outcome = Some(outcome);
+        attempt.finished_at = Some(at);
+        let step = attempt.step.clone();
         self.set(&step, status);
     }
 

@@ -1,0 +1,189 @@
+//! Every way to lose a cockpit while a program floods its output: the cockpit is gone at once, the engine and its program
+//! go on, and nothing is left in the end.
+
+use std::time::Instant;
+
+use relight::incident::{EventKind, StepStatus};
+use relight::runbook::StepId;
+use rustix::process::{Pid, Signal};
+
+use super::process::{child, ends, of, runs, signal, stands_in_a_write, used};
+use super::terminal::{Person, Terminal};
+
+/// It prints until it is told to end.
+const FLOOD: &str = "while [ ! -e over ]; do yes 'launching item 3507 TABLE DATA transactions of a large table' | head -n 20000; \
+                     done; echo the flood is over";
+
+const RUNBOOK: &str = r#"
+id = "test"
+title = "Test"
+[[phase]]
+id = "noise"
+title = "Make noise"
+[[phase.step]]
+id = "noise.flood"
+title = "Flood the output"
+why = "It must go on whatever becomes of the terminal."
+approval = "none"
+action.run_command = { command = "command.flood" }
+"#;
+
+/// A person before whom a program floods the output.
+struct Flood {
+    person: Person,
+    first: Option<Terminal>,
+    engine: Pid,
+}
+
+/// A person with a config and a runbook; the words that start an incident with them.
+pub(super) fn prepared(person: &Person) -> Vec<String> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let (config, runbook) = (person.folder().join("test.toml"), person.folder().join("runbook.toml"));
+    let cwd = person.folder().display();
+    let text = format!(
+        "environment = 'test'\n[command.flood]\nargv = ['/bin/sh', '-c', \"{FLOOD}\"]\ncwd = '{cwd}'\ntimeout = '10m'"
+    );
+    let mut options = std::fs::File::options();
+    let mut file = options.write(true).create_new(true).mode(0o600).open(&config).expect("a file");
+    std::io::Write::write_all(&mut file, text.as_bytes()).expect("written");
+    std::fs::write(&runbook, RUNBOOK).expect("written");
+    let path = |path: std::path::PathBuf| path.display().to_string();
+    ["start".to_owned(), "--config".to_owned(), path(config), "--runbook".to_owned(), path(runbook)].into()
+}
+
+impl Flood {
+    fn begin() -> Self {
+        let person = Person::new();
+        let words = prepared(&person);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let mut first = Terminal::start(&person, &words, 32, 120);
+        first.until_shown("Flood the output");
+        first.keys("gja");
+        first.until("output of the flood", |_| {
+            let log = person.incident_folder()?.join("output/1.log");
+            std::fs::metadata(log).ok().filter(|meta| meta.len() > 0).map(|_| ())
+        });
+        let engine = person.history().expect("a journal").events.iter().find_map(|event| match event.kind {
+            EventKind::EngineStarted { pid, .. } => i32::try_from(pid).ok().and_then(Pid::from_raw),
+            _ => None,
+        });
+        Self { person, first: Some(first), engine: engine.expect("an engine") }
+    }
+
+    fn first(&mut self) -> Terminal {
+        self.first.take().expect("it was not lost yet")
+    }
+
+    fn attach(&self) -> Terminal {
+        let mut terminal = Terminal::start(&self.person, &["attach"], 32, 120);
+        terminal.until_shown("Flood the output");
+        terminal
+    }
+
+    /// Bytes that the flood has printed, all of them on disk.
+    fn printed(&self) -> u64 {
+        let log = self.person.incident_folder().expect("an incident").join("output/1.log");
+        std::fs::metadata(log).expect("a log").len()
+    }
+
+    /// Waits until so much more was printed.
+    fn goes_on(&self, bytes: u64) {
+        let wanted = self.printed() + bytes;
+        let since = Instant::now();
+        while self.printed() < wanted {
+            assert!(since.elapsed().as_secs() < 120, "the flood stands still at {} of {wanted}", self.printed());
+            std::thread::yield_now();
+        }
+        assert!(runs(self.engine), "the engine goes on");
+    }
+
+    /// Ends the flood: its step succeeds, and when the engine has ended nothing is left.
+    fn end(self, mut terminal: Terminal) {
+        std::fs::write(self.person.folder().join("over"), "").expect("written");
+        let step = StepId::new("noise.flood");
+        terminal.until("the end of the flood", |screen| {
+            let state = self.person.incident()?;
+            let done = matches!(state.status(&step), StepStatus::Succeeded(_));
+            (done && screen.contains("the flood is over")).then_some(())
+        });
+        let state = self.person.incident().expect("an incident");
+        assert_eq!(state.steps[&step].attempts.len(), 1, "it ran once");
+        let log = std::fs::read(self.person.incident_folder().expect("a folder").join("output/1.log")).expect("a log");
+        assert!(log.ends_with(b"the flood is over\n"));
+        terminal.keys("q");
+        assert_eq!(terminal.ended(), 0);
+        let others: Vec<_> = of(self.person.folder())
+            .into_iter()
+            .filter(|(pid, words)| *pid != self.engine && !words.starts_with("script "))
+            .collect();
+        assert_eq!(others, []);
+        ends(self.engine, || signal(self.engine, Signal::TERM));
+    }
+}
+
+/// The cockpit on a terminal.
+fn cockpit(on: &Terminal) -> Pid {
+    child(on.holder()).expect("a cockpit runs")
+}
+
+#[test]
+fn a_closed_terminal_and_every_signal_end_the_cockpit_and_nothing_else() {
+    let mut flood = Flood::begin();
+    let first = flood.first();
+    ends(cockpit(&first), || first.hang_up());
+    flood.goes_on(1 << 20);
+    for number in [Signal::HUP, Signal::TERM, Signal::KILL] {
+        let terminal = flood.attach();
+        let pid = cockpit(&terminal);
+        ends(pid, || signal(pid, number));
+        flood.goes_on(1 << 20);
+    }
+    let last = flood.attach();
+    flood.end(last);
+}
+
+#[test]
+fn a_terminal_that_nobody_reads_holds_up_neither_the_engine_nor_the_end_of_the_cockpit() {
+    let mut flood = Flood::begin();
+    for number in [Signal::HUP, Signal::TERM] {
+        let terminal = flood.first.take().unwrap_or_else(|| flood.attach());
+        let pid = cockpit(&terminal);
+        signal(terminal.holder(), Signal::STOP);
+        let since = Instant::now();
+        while !stands_in_a_write(pid) {
+            assert!(since.elapsed().as_secs() < 60, "the terminal takes all that is written");
+            std::thread::yield_now();
+        }
+        let (before, since) = (used(pid), Instant::now());
+        flood.goes_on(20 << 20);
+        let (used, passed) = (used(pid).saturating_sub(before), since.elapsed());
+        assert!(used * 2 < passed, "it used {used:?} of {passed:?} while nobody read");
+        ends(pid, || signal(pid, number));
+        signal(terminal.holder(), Signal::CONT);
+    }
+    let last = flood.attach();
+    flood.end(last);
+}
+
+#[test]
+fn a_terminal_that_is_read_again_shows_how_things_are_now() {
+    let mut flood = Flood::begin();
+    let terminal = flood.first();
+    signal(terminal.holder(), Signal::STOP);
+    flood.goes_on(20 << 20);
+    signal(terminal.holder(), Signal::CONT);
+    flood.end(terminal);
+}
+
+#[test]
+fn a_cockpit_that_is_stopped_for_a_while_holds_nothing_up_and_goes_on() {
+    let mut flood = Flood::begin();
+    let terminal = flood.first();
+    let pid = cockpit(&terminal);
+    signal(pid, Signal::STOP);
+    flood.goes_on(20 << 20);
+    signal(pid, Signal::CONT);
+    // Its holder stops itself with it.
+    signal(terminal.holder(), Signal::CONT);
+    flood.end(terminal);
+}
