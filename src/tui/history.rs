@@ -84,7 +84,7 @@ pub(super) fn details(app: &App, entry: &TimelineEntry) -> String {
     for one in told {
         let _ = writeln!(out, "  {}: {}", one.channel.name(), one.how.name());
     }
-    for message in state.messages.values().filter(|message| message.about == entry.seq) {
+    for message in state.messages_about(entry.seq) {
         match &message.state {
             MessageState::InDoubt(problem) | MessageState::Failed(problem) => {
                 let _ = writeln!(out, "    {} {}", problem.why, problem.next);

@@ -1,5 +1,7 @@
 //! Messages that are owed to the outside, and what became of them.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::Timestamp;
 
 use super::State;
@@ -33,6 +35,27 @@ pub struct OwedMessage {
     pub at: Timestamp,
     /// How far it got.
     pub state: MessageState,
+}
+
+/// Messages by what is asked of them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Places {
+    unsent: BTreeSet<MessageId>,
+    doubtful: BTreeSet<MessageId>,
+    /// By the event that they tell about.
+    about: BTreeMap<u64, Vec<MessageId>>,
+}
+
+impl Places {
+    fn put(&mut self, message: MessageId, state: &MessageState) {
+        self.unsent.remove(&message);
+        self.doubtful.remove(&message);
+        match state {
+            MessageState::Unsent => self.unsent.insert(message),
+            MessageState::InDoubt(_) => self.doubtful.insert(message),
+            MessageState::Sent(_) | MessageState::Failed(_) => false,
+        };
+    }
 }
 
 /// How far something got on its way to one channel.
@@ -85,7 +108,7 @@ impl State {
                 Spoke::Unsent => Sending::Failed,
             },
         });
-        let owed = self.messages.values().filter(|message| message.about == entry.seq).map(|message| Told {
+        let owed = self.messages_about(entry.seq).map(|message| Told {
             channel: message.channel,
             how: match message.state {
                 MessageState::Unsent => Sending::Unsent,
@@ -106,6 +129,8 @@ impl State {
                 if channel == Channel::PagerDutyNote {
                     self.untold.remove(&about);
                 }
+                self.places.put(id, &MessageState::Unsent);
+                self.places.about.entry(about).or_default().push(id);
                 self.messages.insert(id, OwedMessage { id, channel, text, about, at, state: MessageState::Unsent });
             }
             EventKind::MessageSent { message, reference } => {
@@ -126,8 +151,9 @@ impl State {
     }
 
     fn set_message(&mut self, message: MessageId, to: MessageState) {
-        if let Some(message) = self.messages.get_mut(&message) {
-            message.state = to;
+        if let Some(known) = self.messages.get_mut(&message) {
+            self.places.put(message, &to);
+            known.state = to;
         }
     }
 
@@ -139,11 +165,16 @@ impl State {
 
     /// Messages of which nobody knows whether they arrived.
     pub fn doubtful_messages(&self) -> impl Iterator<Item = &OwedMessage> {
-        self.messages.values().filter(|message| matches!(message.state, MessageState::InDoubt(_)))
+        self.places.doubtful.iter().filter_map(|message| self.messages.get(message))
     }
 
     /// Messages that are still owed.
     pub fn unsent(&self) -> impl Iterator<Item = &OwedMessage> {
-        self.messages.values().filter(|message| message.state == MessageState::Unsent)
+        self.places.unsent.iter().filter_map(|message| self.messages.get(message))
+    }
+
+    /// Messages that tell about an event.
+    pub fn messages_about(&self, seq: u64) -> impl Iterator<Item = &OwedMessage> {
+        self.places.about.get(&seq).into_iter().flatten().filter_map(|message| self.messages.get(message))
     }
 }

@@ -165,6 +165,8 @@ pub struct State {
     pub attempts: BTreeMap<AttemptId, Attempt>,
     /// Messages by id.
     pub messages: BTreeMap<MessageId, OwedMessage>,
+    /// Where among them to look: a long history has thousands, and every frame asks.
+    places: messages::Places,
     /// What people care about, oldest first.
     pub timeline: Vec<TimelineEntry>,
     /// Milestones for which no note is queued yet, by their events' numbers.
@@ -210,6 +212,7 @@ impl State {
             steps,
             attempts: BTreeMap::new(),
             messages: BTreeMap::new(),
+            places: messages::Places::default(),
             timeline: Vec::new(),
             untold: BTreeSet::new(),
             escalated: BTreeMap::new(),
