@@ -196,6 +196,7 @@ pub(super) fn open_cockpit(home: &Home, id: &IncidentId, common: &Common, watch:
         let _hold = super::drill::hold(&home.folder(id)).await;
         let options = || tui::Options {
             ascii: common.ascii,
+            look: None,
             // Whoever looks on from another account has no room in the incident's own folder.
             export_dirs: [Some(home.folder(id).join("exports")), std::env::current_dir().ok()].into_iter().flatten().collect(),
         };

@@ -45,5 +45,5 @@ pub use app::App;
 pub use frame::frame_text;
 pub use msg::{Msg, Out};
 pub use run::{Exit, Options, TuiError, run};
-pub use theme::Theme;
+pub use theme::{Look, Theme};
 pub use update::update;

@@ -20,7 +20,7 @@ use super::file;
 use super::input::{self, Input, Marker};
 use super::msg::{Msg, Out};
 use super::terminal::{self, Screen};
-use super::theme::Theme;
+use super::theme::{Look, Theme};
 use super::update::update;
 
 /// Background changes are drawn at most this often; input is drawn at once.
@@ -33,6 +33,8 @@ const BATCH: usize = 256;
 pub struct Options {
     /// Use nothing beyond ASCII, whatever the locale says.
     pub ascii: bool,
+    /// The colours; none goes by the terminal.
+    pub look: Option<Look>,
     /// Where exports are written: the first folder that takes them.
     pub export_dirs: Vec<PathBuf>,
 }
@@ -120,7 +122,7 @@ pub async fn run(link: Link, options: Options) -> Result<Exit, TuiError> {
     let screen = Screen::take().map_err(TuiError::NoTerminal)?;
     let (keys, marker) = input::start(tty).map_err(system("the thread that reads the keyboard"))?;
     sources.keys = keys;
-    let theme = Theme::from_environment(options.ascii, |name| std::env::var(name).ok());
+    let theme = Theme::from_environment(options.look, options.ascii, |name| std::env::var(name).ok());
     let mut app = App::new(theme, terminal::size(), Timestamp::now());
     app.zone = TimeZone::system();
     app.you = link.you.clone();
