@@ -43,6 +43,7 @@ mod view;
 
 pub use app::App;
 pub use frame::frame_text;
+pub use keymap::{Binding, Keymap, KeymapError};
 pub use msg::{Msg, Out};
 pub use run::{Exit, Options, TuiError, run};
 pub use theme::{Look, Theme};

@@ -18,6 +18,7 @@ use super::app::App;
 use super::copy::{self, Way};
 use super::file;
 use super::input::{self, Input, Marker};
+use super::keymap::Keymap;
 use super::msg::{Msg, Out};
 use super::terminal::{self, Screen};
 use super::theme::{Look, Theme};
@@ -35,6 +36,8 @@ pub struct Options {
     pub ascii: bool,
     /// The colours; none goes by the terminal.
     pub look: Option<Look>,
+    /// The keys of the main screen.
+    pub keymap: Keymap,
     /// Where exports are written: the first folder that takes them.
     pub export_dirs: Vec<PathBuf>,
 }
@@ -124,6 +127,7 @@ pub async fn run(link: Link, options: Options) -> Result<Exit, TuiError> {
     sources.keys = keys;
     let theme = Theme::from_environment(options.look, options.ascii, |name| std::env::var(name).ok());
     let mut app = App::new(theme, terminal::size(), Timestamp::now());
+    app.keymap = options.keymap.clone();
     app.zone = TimeZone::system();
     app.you = link.you.clone();
     app.watching.clone_from(&link.watching);
