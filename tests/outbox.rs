@@ -258,7 +258,7 @@ impl Desk {
     async fn join(handle: Handle) -> Self {
         let seat = Seat { actor: ana(), watching: None };
         let joined = handle.connect(ClientId(1), seat).await.unwrap();
-        let app = App::new(Theme::from_environment(false, |_| None), (120, 32), Timestamp::now());
+        let app = App::new(Theme::from_environment(None, false, |_| None), (120, 32), Timestamp::now());
         let mut desk = Self { handle, subscription: joined.subscription, app, next: 1 };
         let history = journal::read(&joined.journal).unwrap();
         for event in history.events.into_iter().filter(|event| event.seq <= joined.seal.seq) {

@@ -24,6 +24,7 @@ use super::arguments::{Common, DrillOptions};
 use super::exit::Usage;
 use super::incidents::{DRILL, Loaded, create, home, need_terminal, open_cockpit};
 use super::out::{self, errln, out, outln};
+use super::taste::Taste;
 use super::{Exit, engine};
 
 /// The folder of a drill's sandbox; the incident's own folder is where every incident's is.
@@ -40,12 +41,14 @@ pub(super) fn drill(common: &Common, options: &DrillOptions) -> Result<Exit> {
         return auto(&home, common, options.json);
     }
     need_terminal("relight drill")?;
+    // A drill has a config of its own; the hands that rehearse keep theirs.
+    let taste = Taste::find(common, None)?;
     let (id, ready) = match alive(&home)? {
         Some(running) => running,
         None => begin(&home, common, &mut |line| outln!("{line}"))?,
     };
     let common = with_config(common, &ready);
-    open_cockpit(&home, &id, &common, false)
+    open_cockpit(&home, &id, &common, false, &taste)
 }
 
 fn with_config(common: &Common, ready: &Ready) -> Common {

@@ -16,6 +16,7 @@ use crate::{tui, wire};
 use super::arguments::Common;
 use super::exit::Usage;
 use super::out::{self, errln, out, outln};
+use super::taste::Taste;
 use super::{Exit, engine};
 
 /// What the environment of a drill is called; a bare `relight` does not attach to one.
@@ -31,6 +32,8 @@ pub(super) fn config(common: &Common) -> Result<Loaded> {
     let path = common.config.clone().unwrap_or_else(default_path);
     let path = std::path::absolute(&path).unwrap_or(path);
     let config = Config::load(&path)?;
+    // Keys that are not to be had are a fault of the config, whatever it was read for.
+    Taste::read(&path, &config.cockpit)?;
     hide_secrets(&config);
     Ok(Loaded { path, config })
 }
@@ -113,14 +116,16 @@ pub(super) fn start(common: &Common) -> Result<Exit> {
     let loaded = config(common)?;
     let home = home(common)?;
     let id = create(&home, &loaded, common)?;
-    open_cockpit(&home, &id, common, false)
+    let taste = Taste::find(common, None)?;
+    open_cockpit(&home, &id, common, false, &taste)
 }
 
 pub(super) fn attach(common: &Common, id: Option<IncidentId>, watch: bool) -> Result<Exit> {
     need_terminal(if watch { "relight watch" } else { "relight attach" })?;
     let home = home(common)?;
     let id = named_or_only(&home, id)?;
-    open_cockpit(&home, &id, common, watch)
+    let taste = Taste::find(common, Some((&home, &id)))?;
+    open_cockpit(&home, &id, common, watch, &taste)
 }
 
 /// The incident that was named, or the only one that is open.
@@ -166,7 +171,8 @@ pub(super) fn bare(common: &Common) -> Result<Exit> {
     let home = home(common)?;
     let open: Vec<Found> = home.incidents()?.into_iter().filter(|found| is_open(found) && !is_drill(found)).collect();
     if let [only] = open.as_slice() {
-        return open_cockpit(&home, &only.id.clone(), common, false);
+        let taste = Taste::find(common, Some((&home, &only.id)))?;
+        return open_cockpit(&home, &only.id.clone(), common, false, &taste);
     }
     if open.is_empty() {
         let loaded = config(common)?;
@@ -181,7 +187,7 @@ pub(super) fn bare(common: &Common) -> Result<Exit> {
             return Ok(Exit::Done);
         }
         let id = create(&home, &loaded, common)?;
-        return open_cockpit(&home, &id, common, false);
+        return open_cockpit(&home, &id, common, false, &Taste::find(common, None)?);
     }
     print_table(&open);
     outln!("\nSeveral incidents are open: relight attach ID");
@@ -189,13 +195,15 @@ pub(super) fn bare(common: &Common) -> Result<Exit> {
 }
 
 /// Starts the incident's engine if none runs, and shows the cockpit.
-pub(super) fn open_cockpit(home: &Home, id: &IncidentId, common: &Common, watch: bool) -> Result<Exit> {
+pub(super) fn open_cockpit(home: &Home, id: &IncidentId, common: &Common, watch: bool, taste: &Taste) -> Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         // A drill's sandbox ends an hour after the last one who looks at it.
         let _hold = super::drill::hold(&home.folder(id)).await;
         let options = || tui::Options {
             ascii: common.ascii,
+            look: taste.look,
+            keymap: taste.keymap.clone(),
             // Whoever looks on from another account has no room in the incident's own folder.
             export_dirs: [Some(home.folder(id).join("exports")), std::env::current_dir().ok()].into_iter().flatten().collect(),
         };

@@ -17,6 +17,7 @@ mod out;
 mod rehearse;
 mod runbook;
 mod signals;
+mod taste;
 
 pub use exit::Exit;
 

@@ -68,11 +68,13 @@ pub(super) fn load(path: &Path) -> Result<Config, ConfigError> {
     }
     let mut text = String::new();
     file.read_to_string(&mut text).map_err(unreadable)?;
-    toml::from_str(&text).map_err(|error| ConfigError::Invalid {
+    let mut config: Config = toml::from_str(&text).map_err(|error| ConfigError::Invalid {
         path: path.to_owned(),
         at: Position::of(&text, error.span().map_or(0, |span| span.start)),
         fault: error.message().to_owned(),
-    })
+    })?;
+    config.cockpit.locate(&text);
+    Ok(config)
 }
 
 /// As ssh has it for its own config: only this user or root may have written it. A folder in which others can write lets
@@ -105,12 +107,27 @@ mod tests {
     }
 
     #[test]
+    fn keys_know_their_lines() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("config.toml");
+        let text = "environment = \"production\"\n[cockpit]\ntheme = \"16\"\n\n[cockpit.keys]\nstop = \"X\"\ndown = [\"j\", \"n\"]\n";
+        std::fs::write(&path, text).expect("written");
+        let cockpit = Config::load(&path).expect("valid").cockpit;
+        assert_eq!(cockpit.theme, Some(crate::config::ThemeName::Sixteen));
+        assert_eq!((cockpit.keys["stop"].line, cockpit.keys["stop"].keys.as_slice()), (6, ["X".to_owned()].as_slice()));
+        assert_eq!((cockpit.keys["down"].line, cockpit.keys["down"].keys.len()), (7, 2));
+    }
+
+    #[test]
     fn faults_name_their_place() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("config.toml");
         std::fs::write(&path, "environment = \"production\"\nrto_taget = \"1h\"\n").expect("written");
         let error = Config::load(&path).expect_err("a fault").to_string();
         assert!(error.contains("config.toml:2:1: ") && error.contains("rto_taget"), "{error}");
+        std::fs::write(&path, "environment = \"production\"\n[cockpit]\ntheme = \"pink\"\n").expect("written");
+        let error = Config::load(&path).expect_err("a fault").to_string();
+        assert!(error.contains("config.toml:3:9: ") && error.contains("high_contrast"), "{error}");
         let error = Config::load(&folder.path().join("none.toml")).expect_err("missing").to_string();
         assert!(error.contains("there is no config at"), "{error}");
     }

@@ -3,10 +3,12 @@
 //! `assets/relight.example.toml` documents every key. A secret's value never enters these types: they hold
 //! a [`SecretSource`], which is read when a worker needs it.
 
+mod cockpit;
 mod load;
 mod secret;
 mod targets;
 
+pub use cockpit::{ActionKeys, Cockpit, ThemeName};
 pub use load::{ConfigError, default_path};
 pub use secret::{SecretError, SecretSource};
 pub use targets::{
@@ -38,6 +40,9 @@ pub struct Config {
     pub http_timeout: jiff::SignedDuration,
     /// Where incidents are kept.
     pub state_dir: Option<PathBuf>,
+    /// `[cockpit]`
+    #[serde(default)]
+    pub cockpit: Cockpit,
     /// `[people]`
     #[serde(default)]
     pub people: People,

@@ -11,8 +11,10 @@ use crate::incident::{
 };
 use crate::runbook::{Phase, Step, StepId};
 
+use super::action::UiAction;
 use super::card::Card;
 use super::checklist::{self, Row};
+use super::keymap::Keymap;
 use super::output::Outputs;
 use super::overlay::Overlay;
 use super::theme::Theme;
@@ -110,6 +112,7 @@ pub(super) struct Ui {
 #[derive(Debug)]
 pub struct App {
     pub(super) theme: Theme,
+    pub(super) keymap: Keymap,
     pub(super) now: Timestamp,
     /// Whose time is shown where UTC is not wanted.
     pub(super) zone: TimeZone,
@@ -152,6 +155,7 @@ impl App {
     pub fn new(theme: Theme, size: (u16, u16), now: Timestamp) -> Self {
         Self {
             theme,
+            keymap: Keymap::default(),
             now,
             zone: TimeZone::UTC,
             size,
@@ -191,6 +195,11 @@ impl App {
                 toast: None,
             },
         }
+    }
+
+    /// The key of an action, within a sentence.
+    pub(super) fn key(&self, action: UiAction) -> String {
+        self.keymap.named(action)
     }
 
     pub(super) fn say(&mut self, text: impl Into<String>) {

@@ -44,7 +44,8 @@ mod writer;
 
 pub use app::App;
 pub use frame::frame_text;
+pub use keymap::{Binding, Keymap, KeymapError};
 pub use msg::{Msg, Out};
 pub use run::{Exit, Options, TuiError, run};
-pub use theme::Theme;
+pub use theme::{Look, Theme};
 pub use update::update;

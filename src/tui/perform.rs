@@ -48,7 +48,11 @@ pub(super) fn perform(app: &mut App, action: UiAction) -> Vec<Out> {
         if action == UiAction::Retry && !closed {
             return vec![Out::Reattach];
         }
-        app.warn(if closed { "the incident is closed: q leaves" } else { "the engine is gone: r starts it again" });
+        app.warn(if closed {
+            format!("the incident is closed: {} leaves", app.key(UiAction::Detach))
+        } else {
+            format!("the engine is gone: {} starts it again", app.key(UiAction::Retry))
+        });
         return Vec::new();
     }
     if let Some(why) = app.watching.clone().filter(|_| acts) {
@@ -157,7 +161,7 @@ fn begin(app: &mut App) -> Vec<Out> {
         app.ui.overlay = Some(Overlay::Settle(*attempt));
         return Vec::new();
     }
-    if let Some(why) = why_not(state, &step) {
+    if let Some(why) = why_not(app, state, &step) {
         app.warn(why);
         return Vec::new();
     }
@@ -186,7 +190,7 @@ fn unblock(app: &mut App) -> Vec<Out> {
         app.warn("this runbook has no step that ends sessions in the way");
         return Vec::new();
     };
-    if let Some(why) = why_not(state, &step) {
+    if let Some(why) = why_not(app, state, &step) {
         app.warn(why);
         return Vec::new();
     }
@@ -207,19 +211,23 @@ fn open_card(app: &mut App, step: StepId, inputs: Inputs, undoes: Option<StepId>
 }
 
 /// Why a step cannot be begun now. The engine judges by the same rules; this only answers sooner.
-fn why_not(state: &State, step: &Step) -> Option<String> {
+fn why_not(app: &App, state: &State, step: &Step) -> Option<String> {
     let title = &step.title;
     if state.closed_at.is_some() {
         return Some("this incident is closed".to_owned());
     }
     let waits: Vec<&str> = state.waits_for(step).iter().map(|step| step.title.as_str()).collect();
     match state.status(&step.id) {
-        StepStatus::Running(_) => Some(format!("{title} is at work; x stops it")),
-        StepStatus::Failed(_) | StepStatus::Stopped(_) => {
-            Some(format!("{title} did not succeed: details (Enter) say why, r opens it again"))
-        }
+        StepStatus::Running(_) => Some(format!("{title} is at work; {} stops it", app.key(UiAction::Stop))),
+        StepStatus::Failed(_) | StepStatus::Stopped(_) => Some(format!(
+            "{title} did not succeed: details ({}) say why, {} opens it again",
+            app.key(UiAction::Details),
+            app.key(UiAction::Retry)
+        )),
         _ if !waits.is_empty() => Some(format!("{title} waits for: {}", waits.join(", "))),
-        status if status.is_met() && !step.repeat => Some(format!("{title} is done; r opens it again")),
+        status if status.is_met() && !step.repeat => {
+            Some(format!("{title} is done; {} opens it again", app.key(UiAction::Retry)))
+        }
         _ => None,
     }
 }
@@ -228,7 +236,7 @@ fn why_not(state: &State, step: &Step) -> Option<String> {
 fn choose(app: &mut App) -> Vec<Out> {
     let Some(state) = &app.state else { return Vec::new() };
     let Some(row) = app.snapshot() else {
-        app.warn("there is no snapshot to choose; r lists them again");
+        app.warn(format!("there is no snapshot to choose; {} lists them again", app.key(UiAction::Retry)));
         return Vec::new();
     };
     if !row.eligible {
@@ -239,7 +247,10 @@ fn choose(app: &mut App) -> Vec<Out> {
     let chooses = |step: &&Step| matches!(step.action, Action::ChooseSnapshot { .. }) && state.is_ready(step);
     let selected = app.step().filter(|step| chooses(step));
     let Some(step) = selected.or_else(|| state.runbook.steps().find(chooses)) else {
-        app.warn("no step that chooses a snapshot is open: it waits for the backups check, or is done (r opens it)");
+        app.warn(format!(
+            "no step that chooses a snapshot is open: it waits for the backups check, or is done ({} opens it)",
+            app.key(UiAction::Retry)
+        ));
         return Vec::new();
     };
     let mut inputs = Inputs::from([("snapshot".to_owned(), row.key.clone())]);
@@ -263,8 +274,10 @@ fn retry(app: &mut App) -> Vec<Out> {
         return Vec::new();
     }
     match state.status(&id) {
-        StepStatus::Pending => app.warn(format!("{title} is open already: a shows its plan")),
-        StepStatus::Running(_) => app.warn(format!("{title} is at work; x stops it")),
+        StepStatus::Pending => {
+            app.warn(format!("{title} is open already: {} shows its plan", app.key(UiAction::Approve)));
+        }
+        StepStatus::Running(_) => app.warn(format!("{title} is at work; {} stops it", app.key(UiAction::Stop))),
         StepStatus::InDoubt(attempt) => app.ui.overlay = Some(Overlay::Settle(*attempt)),
         status => {
             let ended_badly = matches!(status, StepStatus::Failed(_) | StepStatus::Stopped(_));
@@ -309,7 +322,8 @@ fn undo(app: &mut App) -> Vec<Out> {
         Some(undo) => {
             if let Some((first, undone)) = state.undo_first(&id) {
                 let (first, undone, after) = (first.id.clone(), undone.id.clone(), title);
-                app.warn(format!("Writes run: they are stopped first. Then u on {after} again"));
+                let key = app.key(UiAction::Undo);
+                app.warn(format!("Writes run: they are stopped first. Then {key} on {after} again"));
                 return vec![open_card(app, first, Inputs::new(), Some(undone))];
             }
             return vec![open_card(app, undo, Inputs::new(), Some(id))];
@@ -344,11 +358,11 @@ fn on_step(app: &mut App, purpose: impl Fn(StepId) -> Purpose) {
         }
         StepStatus::InDoubt(attempt) => app.ui.overlay = Some(Overlay::Settle(*attempt)),
         StepStatus::Running(_) => {
-            let why = format!("{} is at work; x stops it", step.title);
+            let why = format!("{} is at work; {} stops it", step.title, app.key(UiAction::Stop));
             app.warn(why);
         }
         _ => {
-            let why = format!("{} is settled already; r opens it again", step.title);
+            let why = format!("{} is settled already; {} opens it again", step.title, app.key(UiAction::Retry));
             app.warn(why);
         }
     }
@@ -406,7 +420,10 @@ fn copy(app: &mut App) -> Vec<Out> {
     match text {
         Some(text) if !text.is_empty() => vec![Out::Copy(text)],
         _ => {
-            app.warn("there is nothing to copy here yet: a shows a step's plan and its commands");
+            app.warn(format!(
+                "there is nothing to copy here yet: {} shows a step's plan and its commands",
+                app.key(UiAction::Approve)
+            ));
             Vec::new()
         }
     }
@@ -430,7 +447,8 @@ fn correct(app: &mut App) {
             let prompt = Prompt::with(Purpose::Correct { note: entry.seq }, &entry.text);
             app.ui.overlay = Some(Overlay::Prompt(prompt));
         }
-        _ => app.warn("only notes can be corrected: select one in the timeline (4)"),
+        _ => app
+            .warn(format!("only notes can be corrected: select one in the timeline ({})", app.key(UiAction::Timeline))),
     }
 }
 

@@ -18,9 +18,10 @@ use super::app::App;
 use super::copy::{self, Way};
 use super::file;
 use super::input::{self, Input, Marker};
+use super::keymap::Keymap;
 use super::msg::{Msg, Out};
 use super::terminal::{self, Screen};
-use super::theme::Theme;
+use super::theme::{Look, Theme};
 use super::update::update;
 
 /// Background changes are drawn at most this often; input is drawn at once.
@@ -33,6 +34,10 @@ const BATCH: usize = 256;
 pub struct Options {
     /// Use nothing beyond ASCII, whatever the locale says.
     pub ascii: bool,
+    /// The colours; none goes by the terminal.
+    pub look: Option<Look>,
+    /// The keys of the main screen.
+    pub keymap: Keymap,
     /// Where exports are written: the first folder that takes them.
     pub export_dirs: Vec<PathBuf>,
 }
@@ -136,8 +141,9 @@ pub async fn run(
             let _ = told.send(Msg::Warning(text));
         }
     });
-    let theme = Theme::from_environment(options.ascii, |name| std::env::var(name).ok());
+    let theme = Theme::from_environment(options.look, options.ascii, |name| std::env::var(name).ok());
     let mut app = App::new(theme, terminal::size(), Timestamp::now());
+    app.keymap = options.keymap.clone();
     app.zone = TimeZone::system();
     app.you = link.you.clone();
     app.watching.clone_from(&link.watching);

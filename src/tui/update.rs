@@ -12,7 +12,6 @@ use super::edit::Editor;
 use super::export;
 use super::form::{Form, FormKey};
 use super::heard;
-use super::keymap;
 use super::movement;
 use super::msg::{Msg, Out};
 use super::overlay::{Confirm, Overlay, Prompt, Purpose};
@@ -135,13 +134,13 @@ fn key(app: &mut App, event: KeyEvent) -> Vec<Out> {
     }
     // Whoever cannot see the cards cannot mean them.
     if app.is_too_small() {
-        return match keymap::action(event) {
+        return match app.keymap.action(event) {
             Some(UiAction::Detach) if app.ui.overlay.is_none() => vec![Out::Detach],
             _ => Vec::new(),
         };
     }
     let Some(mut overlay) = app.ui.overlay.take() else {
-        return keymap::action(event).map(|action| perform::perform(app, action)).unwrap_or_default();
+        return app.keymap.action(event).map(|action| perform::perform(app, action)).unwrap_or_default();
     };
     let (stays, outs) = match &mut overlay {
         Overlay::Card(card) => card_key(app, card, event),
@@ -237,7 +236,7 @@ fn handover_key(app: &mut App, page: &str, offered: bool, scroll: &mut usize, ev
         app.say("you have the incident");
         Command::TakeOver { page: Digest::of(page.as_bytes()) }
     } else {
-        app.say("the page waits for whoever takes over: H shows it to them");
+        app.say(format!("the page waits for whoever takes over: {} shows it to them", app.key(UiAction::Handover)));
         Command::OfferHandover { text: page.to_owned() }
     };
     (false, vec![app.command(Asked::Plain, command)])
@@ -366,7 +365,8 @@ fn prompt_key(app: &mut App, prompt: &mut Prompt, event: KeyEvent) -> (bool, Vec
                 return (true, Vec::new());
             }
             if app.lost.is_some() {
-                prompt.fault = Some("the engine is gone: Esc, then r starts it again".to_owned());
+                prompt.fault =
+                    Some(format!("the engine is gone: Esc, then {} starts it again", app.key(UiAction::Retry)));
                 return (true, Vec::new());
             }
             prompt.sent = true;

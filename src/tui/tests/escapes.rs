@@ -15,7 +15,7 @@ use crate::incident::{AttemptId, EventKind, LogLevel, Notice, Refusal};
 use crate::runbook::StepId;
 use crate::tui::frame::frame_text;
 use crate::tui::msg::Msg;
-use crate::tui::theme::Theme;
+use crate::tui::theme::{Look, Theme};
 use crate::tui::update::update;
 use crate::tui::view;
 use crate::wire::FromEngine;
@@ -111,7 +111,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn nothing_from_outside_is_obeyed(bad in hostile(), ascii in any::<bool>(), columns in 20_u16..140, rows in 8_u16..50) {
-        let mut story = story(&bad, Theme::new(!ascii, ascii));
+        let mut story = story(&bad, Theme::new(if ascii { Look::None } else { Look::Sixteen }, ascii));
         let now = story.clock;
         update(&mut story.app, Msg::Resize(columns, rows), now);
         // Every pane, pop-over and question, one after the other.

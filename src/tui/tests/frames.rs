@@ -7,7 +7,7 @@ use crate::runbook::StepId;
 use crate::tui::app::App;
 use crate::tui::frame::frame_text;
 use crate::tui::msg::Msg;
-use crate::tui::theme::Theme;
+use crate::tui::theme::{Look, Theme};
 use crate::tui::update::update;
 use crate::wire::FromEngine;
 
@@ -76,7 +76,7 @@ fn a_fresh_drill() {
 
 #[test]
 fn ascii_without_colour() {
-    let mut story = Story::themed("production", Theme::new(false, true)).on_to_the_restore();
+    let mut story = Story::themed("production", Theme::new(Look::None, true)).on_to_the_restore();
     look("ascii", &mut story.app);
 }
 

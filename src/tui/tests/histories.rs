@@ -12,7 +12,7 @@ use crate::incident::{
 use crate::runbook::{BUILT_IN, StepId};
 use crate::tui::app::App;
 use crate::tui::msg::{Msg, Out};
-use crate::tui::theme::Theme;
+use crate::tui::theme::{Look, Theme};
 use crate::tui::update::update;
 use crate::wire::{FromEngine, ToClient};
 
@@ -43,7 +43,7 @@ pub(super) struct Story {
 
 impl Story {
     pub(super) fn new(environment: &str) -> Self {
-        Self::themed(environment, Theme::new(true, false))
+        Self::themed(environment, Theme::new(Look::Sixteen, false))
     }
 
     pub(super) fn themed(environment: &str, theme: Theme) -> Self {

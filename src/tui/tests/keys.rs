@@ -5,6 +5,7 @@ use super::{commands, press, queries};
 use crate::incident::{AttemptId, Command, Inputs, Notice, Query};
 use crate::runbook::StepId;
 use crate::tui::frame::frame_text;
+use crate::tui::keymap::{Binding, Keymap};
 use crate::tui::msg::Out;
 use crate::tui::overlay::Overlay;
 
@@ -201,4 +202,56 @@ fn the_clock_runs_from_the_onset_once_it_is_known() {
     story.wait(0);
     assert!(frame_text(&story.app, 120, 32).contains("OVER"));
     assert_eq!(Inputs::new().len(), 0);
+}
+
+#[test]
+fn own_keys_are_obeyed_and_shown_everywhere() {
+    let bind = |action, keys| Binding { action, keys, line: 1 };
+    let (stop, approve) = (["X".to_owned()], ["A".to_owned(), "Ctrl-a".to_owned()]);
+    let keymap = Keymap::with([bind("stop", &stop), bind("approve", &approve), bind("skip", &[])]).expect("sound");
+    let mut story = Story::restoring("drill");
+    story.app.keymap = keymap;
+    assert!(press(&mut story.app, "x").is_empty() && story.app.ui.overlay.is_none(), "the old key is free");
+    assert!(frame_text(&story.app, 120, 32).contains(" X stop"), "{}", frame_text(&story.app, 120, 32));
+    assert!(commands(&press(&mut story.app, "XX")).is_empty(), "the own key confirms nothing");
+    assert_eq!(commands(&press(&mut story.app, "Xy")), [Command::Stop { attempt: AttemptId(19) }]);
+    press(&mut story.app, ":stop");
+    assert!(frame_text(&story.app, 120, 32).contains("X       stop"));
+    press(&mut story.app, "<esc>?");
+    assert!(frame_text(&story.app, 120, 32).contains("A Ctrl-a"));
+    press(&mut story.app, "<esc>/flush<enter>");
+    let frame = frame_text(&story.app, 120, 32);
+    assert!(frame.contains(" A approve") && !frame.contains(" skip"), "what has no key is not in the footer: {frame}");
+    press(&mut story.app, "A");
+    story.planned(&plan("dependents.cache"));
+    for keys in ["A", "<enter>", "X"] {
+        assert!(super::approvals(&press(&mut story.app, keys)).is_empty(), "{keys}");
+    }
+}
+
+#[test]
+fn approving_takes_a_y_on_the_card_whatever_is_configured() {
+    let keys = ["A".to_owned()];
+    for by in ["y", "A", "<enter>", "a"] {
+        let mut story = Story::restoring("production");
+        story.app.keymap = Keymap::with([Binding { action: "approve", keys: &keys, line: 1 }]).expect("sound");
+        press(&mut story.app, "1/rehydrate<enter>A");
+        let plan = plan("dependents.objects");
+        story.planned(&plan);
+        super::show(&mut story.app);
+        let approved = super::approvals(&press(&mut story.app, by));
+        assert_eq!(approved.len(), usize::from(by == "y"), "{by}");
+    }
+}
+
+#[test]
+fn who_only_looks_on_is_offered_no_action() {
+    let mut story = Story::restoring("production");
+    press(&mut story.app, "/flush<enter>");
+    assert!(frame_text(&story.app, 120, 32).contains(" a approve"));
+    story.app.watching = Some("only looking on".to_owned());
+    let frame = frame_text(&story.app, 120, 32);
+    assert!(!frame.contains(" a approve") && !frame.contains(" w write note") && frame.contains(" details"), "{frame}");
+    press(&mut story.app, "2");
+    assert!(frame_text(&story.app, 120, 32).contains(" r retry"), "listing again is not acting");
 }

@@ -1,6 +1,7 @@
 //! Frames, keys and safety rules of the cockpit.
 
 mod cards;
+mod contrast;
 mod escapes;
 mod exports;
 mod frames;

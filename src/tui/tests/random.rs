@@ -9,7 +9,7 @@ use crate::runbook::StepId;
 use crate::tui::frame::frame_text;
 use crate::tui::msg::{Msg, Out};
 use crate::tui::text;
-use crate::tui::theme::Theme;
+use crate::tui::theme::{Look, Theme};
 use crate::tui::update::update;
 use crate::wire::{FromEngine, ToEngine};
 
@@ -110,7 +110,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn nothing_breaks_the_screen(ascii in any::<bool>(), turns in prop::collection::vec(turn(), 1..60)) {
-        let mut story = Story::themed("production", Theme::new(!ascii, ascii)).on_to_the_restore();
+        let mut story = Story::themed("production", Theme::new(if ascii { Look::None } else { Look::HighContrast }, ascii)).on_to_the_restore();
         for turn in turns {
             let is_input = matches!(turn, Turn::Key(_));
             let card = story.app.card().cloned();

@@ -5,6 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
+use crate::tui::action::UiAction;
 use crate::tui::app::App;
 use crate::tui::text;
 
@@ -15,11 +16,13 @@ fn words(app: &App) -> Option<String> {
     let why = app.lost.as_ref()?;
     let closed = app.state.as_ref().is_some_and(|state| state.closed_at.is_some());
     Some(if closed {
-        "The incident is closed and its engine has ended. q leaves.".to_owned()
+        format!("The incident is closed and its engine has ended. {} leaves.", app.key(UiAction::Detach))
     } else {
         format!(
-            "The engine is lost ({why}); this screen shows the past. r starts it again, which asks every target what \
-             became of what was at work. q leaves."
+            "The engine is lost ({why}); this screen shows the past. {} starts it again, which asks every target what \
+             became of what was at work. {} leaves.",
+            app.key(UiAction::Retry),
+            app.key(UiAction::Detach)
         )
     })
 }

@@ -9,7 +9,6 @@ use crate::incident::{Level, StepStatus};
 use crate::tui::action::UiAction;
 use crate::tui::app::{App, Pane};
 use crate::tui::history;
-use crate::tui::keymap;
 use crate::tui::overlay::Overlay;
 use crate::tui::text;
 
@@ -42,9 +41,9 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
         return;
     }
     let last = [UiAction::Help];
-    let room = columns.saturating_sub(width(UiAction::Help));
+    let room = columns.saturating_sub(width(app, UiAction::Help));
     for action in hints(app) {
-        if line.width() + width(action) > room {
+        if line.width() + width(app, action) > room {
             break;
         }
         push(&mut line, action, app);
@@ -55,12 +54,12 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
     frame.render_widget(Paragraph::new(line), area);
 }
 
-fn width(action: UiAction) -> usize {
-    text::width(&keymap::shown(action)) + text::width(action.name()) + 3
+fn width(app: &App, action: UiAction) -> usize {
+    text::width(&app.keymap.shown(action)) + text::width(action.name()) + 3
 }
 
 fn push(line: &mut Line<'static>, action: UiAction, app: &App) {
-    line.push_span(Span::styled(format!(" {}", keymap::shown(action)), app.theme.key()));
+    line.push_span(Span::styled(format!(" {}", app.keymap.shown(action)), app.theme.key()));
     line.push_span(Span::raw(format!(" {} ", action.name())));
 }
 
@@ -109,5 +108,11 @@ fn hints(app: &App) -> Vec<UiAction> {
         hints.push(UiAction::Zoom);
     }
     hints.extend([UiAction::NextPane, UiAction::Escalation, UiAction::Palette, UiAction::Detach]);
+    // Nothing is offered that cannot be done from here, or has no key.
+    let lists_again = |action: UiAction| action == UiAction::Retry && app.ui.pane == Pane::Snapshots;
+    hints.retain(|action| {
+        let may = app.watching.is_none() || !action.acts() || lists_again(*action);
+        may && app.keymap.keys(*action).next().is_some()
+    });
     hints
 }

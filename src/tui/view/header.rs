@@ -8,6 +8,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use crate::incident::{State, duration_text};
+use crate::tui::action::UiAction;
 use crate::tui::app::App;
 use crate::tui::text;
 
@@ -73,7 +74,7 @@ fn parts(app: &App) -> Vec<Part> {
         parts.push(part(3, words, theme.warning()));
     }
     if app.escalations().iter().any(|one| one.due.is_some()) {
-        parts.push(part(2, "E call", theme.bad()));
+        parts.push(part(2, format!("{} call", app.key(UiAction::Escalation)), theme.bad()));
     }
     if app.watching.is_some() {
         parts.push(part(0, "WATCHING", theme.warning()));
@@ -83,7 +84,7 @@ fn parts(app: &App) -> Vec<Part> {
     }
     let doubtful = state.doubtful_messages().count();
     if doubtful > 0 {
-        parts.push(part(2, format!("o {doubtful} in doubt"), theme.bad()));
+        parts.push(part(2, format!("{} {doubtful} in doubt", app.key(UiAction::Outbox)), theme.bad()));
     }
     if app.unsent() > 0 {
         parts.push(part(6, format!("{} unsent", app.unsent()), theme.warning()));

@@ -17,7 +17,7 @@ pub(super) fn sheet(app: &App, scroll: usize, width: usize) -> Sheet {
     let mut body = Vec::new();
     let column = 16.min(width / 3);
     for action in UiAction::ALL {
-        let names: Vec<String> = keymap::keys(action).map(keymap::Chord::name).collect();
+        let names: Vec<String> = app.keymap.keys(action).map(keymap::Chord::name).collect();
         let key = text::left(&names.join(" "), column, theme.ellipsis());
         body.extend(hang(&key, theme.key(), action.about(), ratatui::style::Style::new(), width));
     }

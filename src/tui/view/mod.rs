@@ -32,7 +32,7 @@ mod timeline;
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
-use ratatui::style::Modifier;
+use ratatui::style::{Color, Modifier, Style};
 use ratatui::symbols::merge::MergeStrategy;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Paragraph};
@@ -41,10 +41,17 @@ use super::app::{App, Pane, SMALLEST};
 use super::card::Card;
 use super::overlay::Overlay;
 use super::text;
+use super::theme::Theme;
 use sheet::Sheet;
 
 /// Draws everything.
 pub(super) fn draw(frame: &mut Frame<'_>, app: &App) {
+    everything(frame, app);
+    ground(frame, app.theme);
+    scrub(frame);
+}
+
+fn everything(frame: &mut Frame<'_>, app: &App) {
     let area = frame.area();
     if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
         let words = format!("relight needs {}x{} (now {}x{})", SMALLEST.0, SMALLEST.1, area.width, area.height);
@@ -59,7 +66,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &App) {
     panes(frame, body, app);
     if app.ui.overlay.as_ref().is_some_and(|overlay| !matches!(overlay, Overlay::Search(_))) {
         // What lies under a card steps back.
-        frame.buffer_mut().set_style(body, app.theme.dim());
+        frame.buffer_mut().set_style(body, app.theme.behind());
     }
     match &app.ui.overlay {
         Some(Overlay::Log) => log::render(frame, over(body), app),
@@ -70,7 +77,6 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &App) {
         }
         None => {}
     }
-    scrub(frame);
 }
 
 /// Header, body, footer.
@@ -212,6 +218,22 @@ fn clear(frame: &mut Frame<'_>, area: Rect) {
 /// First row of a window of `height` rows that holds row `at` of `count`.
 fn window(at: usize, count: usize, height: usize) -> usize {
     at.saturating_sub(height / 2).min(count.saturating_sub(height))
+}
+
+/// A theme with a ground of its own has it everywhere.
+fn ground(frame: &mut Frame<'_>, theme: Theme) {
+    let base = theme.base();
+    if base == Style::new() {
+        return;
+    }
+    for cell in &mut frame.buffer_mut().content {
+        if let (Color::Reset, Some(ink)) = (cell.fg, base.fg) {
+            cell.set_fg(ink);
+        }
+        if let (Color::Reset, Some(ground)) = (cell.bg, base.bg) {
+            cell.set_bg(ground);
+        }
+    }
 }
 
 /// The last line of defence: a cell never holds a byte that a terminal would take for an order.

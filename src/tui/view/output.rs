@@ -5,6 +5,7 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
+use crate::tui::action::UiAction;
 use crate::tui::app::{App, Pane};
 use crate::tui::output::OutputLine;
 use crate::tui::text;
@@ -16,11 +17,11 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
     let buffer = attempt.and_then(|attempt| app.output.get(attempt.id));
     let note = attempt.map_or_else(Line::default, |attempt| {
         let how = if app.ui.line.is_some() {
-            "paused, f follows"
+            format!("paused, {} follows", app.key(UiAction::Follow))
         } else if attempt.outcome.is_none() {
-            "following"
+            "following".to_owned()
         } else {
-            "ended"
+            "ended".to_owned()
         };
         let dot = app.theme.dot();
         let count = text::width(" 3 Output ") + 4;

@@ -5,7 +5,6 @@ use ratatui::text::{Line, Span};
 
 use crate::tui::app::App;
 use crate::tui::edit::Editor;
-use crate::tui::keymap;
 use crate::tui::text;
 use crate::tui::update::palette;
 
@@ -19,7 +18,7 @@ pub(super) fn sheet(app: &App, editor: &Editor, selected: usize, width: usize) -
         .into_iter()
         .enumerate()
         .map(|(at, action)| {
-            let key = text::left(&keymap::shown(action), 8, "");
+            let key = text::left(&app.keymap.shown(action), 8, "");
             let name = text::left(action.name(), 17, "");
             let about = text::fit(action.about(), width.saturating_sub(25), theme.ellipsis());
             if at == selected {

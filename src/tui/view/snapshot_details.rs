@@ -4,6 +4,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use crate::incident::{Gravity, duration_text};
+use crate::tui::action::UiAction;
 use crate::tui::app::App;
 use crate::tui::perform::known;
 use crate::tui::text;
@@ -14,7 +15,8 @@ use super::sheet::{Sheet, hang, heading};
 pub(super) fn sheet(app: &App, key: &str, scroll: usize, width: usize) -> Sheet {
     let theme = app.theme;
     let row = app.listing.as_ref().and_then(|listing| listing.rows.iter().find(|row| row.key == key));
-    let foot = keys(app, &[("j k", "scroll"), ("Esc", "close, then a chooses it")], width);
+    let chooses = format!("close, then {} chooses it", app.key(UiAction::Approve));
+    let foot = keys(app, &[("j k", "scroll"), ("Esc", &chooses)], width);
     let Some(row) = row else {
         let body = vec![Line::from("It is not listed any more.")];
         return Sheet { title: key.to_owned(), body, foot, ..Sheet::default() };

@@ -7,6 +7,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use crate::incident::{Level, Sending, TimelineEntry};
+use crate::tui::action::UiAction;
 use crate::tui::app::{App, Pane};
 use crate::tui::history;
 use crate::tui::text;
@@ -19,7 +20,11 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
     let Some(state) = &app.state else { return };
     let (height, width) = (usize::from(inside.height), usize::from(inside.width));
     let Some(selected) = history::selected(app) else {
-        let words = text::fit(" no milestone yet; M shows everything", width, app.theme.ellipsis());
+        let words = text::fit(
+            &format!(" no milestone yet; {} shows everything", app.key(UiAction::Milestones)),
+            width,
+            app.theme.ellipsis(),
+        );
         frame.render_widget(Paragraph::new(Span::styled(words, app.theme.dim())), inside);
         return;
     };

@@ -1,5 +1,9 @@
 //! Colours and glyphs, in one place. Every state has a glyph; colour only repeats what it says.
 
+mod look;
+
+pub use look::Look;
+
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::symbols::border;
 
@@ -8,7 +12,7 @@ use crate::incident::{Gravity, Level, Sending, StepStatus};
 /// How the cockpit looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Theme {
-    colour: bool,
+    look: Look,
     ascii: bool,
 }
 
@@ -24,49 +28,57 @@ const ASCII_BORDER: border::Set<'static> = border::Set {
 };
 
 impl Theme {
-    /// With or without colours and characters beyond ASCII.
+    /// With these colours, with or without characters beyond ASCII.
     #[must_use]
-    pub fn new(colour: bool, ascii: bool) -> Self {
-        Self { colour, ascii }
+    pub fn new(look: Look, ascii: bool) -> Self {
+        Self { look, ascii }
     }
 
-    /// As the environment asks: `NO_COLOR`, `TERM=dumb`, and the locale (`LC_ALL`, `LC_CTYPE`, `LANG`).
+    /// As config and environment ask: `NO_COLOR`, `TERM`, `COLORTERM`, `COLORFGBG`, and the locale (`LC_ALL`, `LC_CTYPE`,
+    /// `LANG`).
     #[must_use]
-    pub fn from_environment(ascii: bool, variable: impl Fn(&str) -> Option<String>) -> Self {
+    pub fn from_environment(look: Option<Look>, ascii: bool, variable: impl Fn(&str) -> Option<String>) -> Self {
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
         let dumb = set("TERM").is_some_and(|term| term == "dumb");
         let locale = set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG")).unwrap_or_default();
         let utf8 = locale.to_ascii_lowercase().replace('-', "").contains("utf8");
-        Self { colour: set("NO_COLOR").is_none() && !dumb, ascii: ascii || dumb || !utf8 }
-    }
-
-    fn tint(self, colour: Color) -> Style {
-        if self.colour { Style::new().fg(colour) } else { Style::new() }
+        Self { look: Look::choose(look, set), ascii: ascii || dumb || !utf8 }
     }
 
     fn pick(self, unicode: &'static str, ascii: &'static str) -> &'static str {
         if self.ascii { ascii } else { unicode }
     }
 
+    /// What a cell has that nothing else was said about.
+    pub(super) fn base(self) -> Style {
+        self.look.tints().base
+    }
+
     pub(super) fn good(self) -> Style {
-        self.tint(Color::Green)
+        self.look.tints().good
     }
 
     pub(super) fn warning(self) -> Style {
-        self.tint(Color::Yellow)
+        self.look.tints().warning
     }
 
     pub(super) fn bad(self) -> Style {
-        self.tint(Color::Red).add_modifier(Modifier::BOLD)
+        self.look.tints().bad.add_modifier(Modifier::BOLD)
     }
 
     pub(super) fn active(self) -> Style {
-        self.tint(Color::Cyan)
+        self.look.tints().active
     }
 
-    #[expect(clippy::unused_self, reason = "every style of the theme is asked for in the same way")]
     pub(super) fn dim(self) -> Style {
-        Style::new().add_modifier(Modifier::DIM)
+        self.look.tints().dim
+    }
+
+    /// What lies under a card.
+    pub(super) fn behind(self) -> Style {
+        let dim = self.dim();
+        // An ink of its own would not be seen on every plate.
+        if dim.fg.is_some() { dim.bg(Color::Reset) } else { dim }
     }
 
     #[expect(clippy::unused_self, reason = "every style of the theme is asked for in the same way")]
@@ -84,31 +96,17 @@ impl Theme {
     }
 
     pub(super) fn found(self) -> Style {
-        if self.colour {
-            Style::new().bg(Color::Yellow).fg(Color::Black)
-        } else {
-            Style::new().add_modifier(Modifier::REVERSED | Modifier::BOLD)
-        }
+        self.look.tints().found
     }
 
     /// The plate of an environment where mistakes are real.
     pub(super) fn live(self) -> Style {
-        let plate = if self.colour {
-            Style::new().bg(Color::Red).fg(Color::White)
-        } else {
-            Style::new().add_modifier(Modifier::REVERSED)
-        };
-        plate.add_modifier(Modifier::BOLD)
+        self.look.tints().live.add_modifier(Modifier::BOLD)
     }
 
     /// The plate of a drill.
     pub(super) fn drill(self) -> Style {
-        let plate = if self.colour {
-            Style::new().bg(Color::Cyan).fg(Color::Black)
-        } else {
-            Style::new().add_modifier(Modifier::UNDERLINED)
-        };
-        plate.add_modifier(Modifier::BOLD)
+        self.look.tints().drill.add_modifier(Modifier::BOLD)
     }
 
     pub(super) fn border(self) -> border::Set<'static> {
@@ -230,14 +228,15 @@ mod tests {
     #[test]
     fn the_environment_decides() {
         let with = |pairs: &'static [(&str, &str)]| {
-            Theme::from_environment(false, |name| {
+            Theme::from_environment(None, false, |name| {
                 pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
             })
         };
-        assert_eq!(with(&[("LANG", "en_US.UTF-8")]), Theme::new(true, false));
-        assert_eq!(with(&[("LANG", "en_US.UTF-8"), ("LC_ALL", "C")]), Theme::new(true, true));
-        assert_eq!(with(&[("LC_CTYPE", "C.utf8"), ("NO_COLOR", "1")]), Theme::new(false, false));
-        assert_eq!(with(&[("LC_CTYPE", "C.utf8"), ("TERM", "dumb")]), Theme::new(false, true));
-        assert_eq!(with(&[]), Theme::new(true, true));
+        assert_eq!(with(&[("LANG", "en_US.UTF-8")]), Theme::new(Look::Sixteen, false));
+        assert_eq!(with(&[("LANG", "en_US.UTF-8"), ("LC_ALL", "C")]), Theme::new(Look::Sixteen, true));
+        assert_eq!(with(&[("LC_CTYPE", "C.utf8"), ("NO_COLOR", "1")]), Theme::new(Look::None, false));
+        assert_eq!(with(&[("LC_CTYPE", "C.utf8"), ("NO_COLOR", "")]), Theme::new(Look::Sixteen, false));
+        assert_eq!(with(&[("LC_CTYPE", "C.utf8"), ("TERM", "dumb")]), Theme::new(Look::None, true));
+        assert_eq!(with(&[]), Theme::new(Look::Sixteen, true));
     }
 }

@@ -1,27 +1,15 @@
 //! Which key does what. Footer, palette and help are made from this table.
 
+mod chord;
+mod user;
+
+pub(super) use chord::Chord;
+pub use user::{Binding, KeymapError};
+
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::action::UiAction;
-
-/// A key with or without Ctrl. Shift is in the character itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Chord {
-    code: KeyCode,
-    control: bool,
-}
-
-const fn key(c: char) -> Chord {
-    Chord { code: KeyCode::Char(c), control: false }
-}
-
-const fn control(c: char) -> Chord {
-    Chord { code: KeyCode::Char(c), control: true }
-}
-
-const fn named(code: KeyCode) -> Chord {
-    Chord { code, control: false }
-}
+use chord::{control, key, named};
 
 /// The keys of the main screen. The first one of an action is the one that is shown.
 const KEYS: &[(Chord, UiAction)] = &[
@@ -79,7 +67,15 @@ const KEYS: &[(Chord, UiAction)] = &[
     (control('c'), UiAction::Detach),
 ];
 
-/// Keys of cards, for help: they belong to the card, not to the table above.
+/// Keys that nobody can give another meaning.
+const FIXED: &[(Chord, UiAction)] = &[
+    (control('c'), UiAction::Detach),
+    (control('z'), UiAction::Suspend),
+    (control('l'), UiAction::Redraw),
+    (named(KeyCode::Esc), UiAction::Back),
+];
+
+/// Keys of cards, for help: they are the same for everybody, so that approving is.
 pub(super) const CARDS: &[(&str, &str)] = &[
     ("y", "plan card: approve exactly what is shown; only a key typed after it was drawn counts"),
     ("name, Enter", "plan card that asks for a name: approve"),
@@ -98,42 +94,43 @@ pub(super) const CARDS: &[(&str, &str)] = &[
     ("t", "escalation: record that they were told"),
 ];
 
-impl Chord {
-    fn of(event: KeyEvent) -> Self {
-        Self { code: event.code, control: event.modifiers.contains(KeyModifiers::CONTROL) }
-    }
+/// The keys of the main screen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keymap {
+    keys: Vec<(Chord, UiAction)>,
+}
 
-    /// The key as people call it.
-    pub(super) fn name(self) -> String {
-        let name = match self.code {
-            KeyCode::Char(' ') => "Space".to_owned(),
-            KeyCode::Char(c) => c.to_string(),
-            KeyCode::PageUp => "PgUp".to_owned(),
-            KeyCode::PageDown => "PgDn".to_owned(),
-            KeyCode::BackTab => "S-Tab".to_owned(),
-            code => format!("{code:?}"),
-        };
-        if self.control { format!("Ctrl-{name}") } else { name }
+impl Default for Keymap {
+    fn default() -> Self {
+        Self { keys: KEYS.to_vec() }
     }
 }
 
-/// What a key on the main screen does.
-pub(super) fn action(event: KeyEvent) -> Option<UiAction> {
-    if event.modifiers.contains(KeyModifiers::ALT) {
-        return None;
+impl Keymap {
+    /// What a key on the main screen does.
+    pub(super) fn action(&self, event: KeyEvent) -> Option<UiAction> {
+        if event.modifiers.contains(KeyModifiers::ALT) {
+            return None;
+        }
+        let chord = Chord::of(event);
+        self.keys.iter().find(|(known, _)| *known == chord).map(|(_, action)| *action)
     }
-    let chord = Chord::of(event);
-    KEYS.iter().find(|(known, _)| *known == chord).map(|(_, action)| *action)
-}
 
-/// The keys of an action, the shown one first.
-pub(super) fn keys(action: UiAction) -> impl Iterator<Item = Chord> {
-    KEYS.iter().filter(move |(_, known)| *known == action).map(|(chord, _)| *chord)
-}
+    /// The keys of an action, the shown one first.
+    pub(super) fn keys(&self, action: UiAction) -> impl Iterator<Item = Chord> {
+        self.keys.iter().filter(move |(_, known)| *known == action).map(|(chord, _)| *chord)
+    }
 
-/// The key of an action that is shown.
-pub(super) fn shown(action: UiAction) -> String {
-    keys(action).next().map(Chord::name).unwrap_or_default()
+    /// The key of an action that is shown; nothing for one that only the palette has.
+    pub(super) fn shown(&self, action: UiAction) -> String {
+        self.keys(action).next().map(Chord::name).unwrap_or_default()
+    }
+
+    /// The key of an action within a sentence.
+    pub(super) fn named(&self, action: UiAction) -> String {
+        let key = self.shown(action);
+        if key.is_empty() { format!("`{}` in the commands", action.name()) } else { key }
+    }
 }
 
 #[cfg(test)]
@@ -143,7 +140,7 @@ mod tests {
     #[test]
     fn every_action_has_a_key_and_every_key_one_action() {
         for action in UiAction::ALL {
-            assert!(keys(action).next().is_some(), "{action:?} has no key");
+            assert!(Keymap::default().keys(action).next().is_some(), "{action:?} has no key");
         }
         for (at, (chord, _)) in KEYS.iter().enumerate() {
             assert!(!KEYS[..at].iter().any(|(other, _)| other == chord), "{} twice", chord.name());
