@@ -163,8 +163,11 @@ async fn play(world: &mut World, client: &mut Client, dice: &mut Dice) -> Result
             StepStatus::Pending => approve(client, &step, dice).await?,
             StepStatus::Running(attempt) => {
                 if dice.below(4) == 0 {
-                    // It may have ended just now.
+                    // It may have ended just now; then nothing more comes of it.
                     let _ = client.ask(Command::Stop { attempt }).await?;
+                    if client.state().status(&step) != &StepStatus::Running(attempt) {
+                        continue;
+                    }
                 }
                 changed(client, &step).await?;
             }

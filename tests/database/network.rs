@@ -65,7 +65,7 @@ async fn a_swap_over_a_network_that_breaks_anywhere_is_told_rightly_and_leaves_t
     let longest = proxy.said().await.into_iter().max().unwrap();
     undo(&world, &restored).await;
 
-    let steps = usize::try_from(amount(6, 60)).unwrap();
+    let steps = usize::try_from(amount(6, 16)).unwrap();
     let first = usize::try_from(Dice::new(seed()).below(longest as u64 / 6)).unwrap();
     let mut tried = 0;
     for from in 0..connections {
