@@ -130,7 +130,9 @@ class Durability(Bench):
                 gone = terminal.wait(lambda screen: not any(words in screen.text() for words in CARD), "the card's end")
                 times.append((gone - began) * 1000)
                 self.done(journal, terminal)
-                terminal.look(0.03)
+                # The journal is read by this bench before the cockpit has heard of it.
+                terminal.wait(lambda screen: any("✓" in line and "the ledger" in line for line in screen.text().splitlines()),
+                              "the step's end")
             approved = count(journal, "approved") - before
             if approved != APPROVALS:
                 raise Late(f"{APPROVALS} approvals were given and {approved} are in the journal")

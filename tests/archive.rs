@@ -11,13 +11,15 @@ use relight::archive::{
     ArchiveError, Compression, End, Foreign, Header, Offset, Section, Toc, TocEntry, count_rows, fuzz_one, verify_end,
 };
 
-const DUMPS: [&str; 11] = [
+const DUMPS: [&str; 13] = [
     "pg15-gzip",
     "pg15-gzip-pipe",
     "pg15-none",
     "pg15-inserts",
     "pg15-chunks",
     "pg16-gzip",
+    "pg16-lz4",
+    "pg16-zstd",
     "pg17-gzip",
     "pg17-lz4",
     "pg17-none",
@@ -90,7 +92,15 @@ fn versions_and_majors_come_from_the_header() {
         assert_eq!((header.pg_dump_major(), header.server_major()), (Some(pg_dump), Some(15)));
         assert_eq!(header.daylight_saving(), Some(false));
     }
-    assert_eq!(toc("pg17-zstd").header.compression, Compression::Zstd);
+    for (name, minor, compression) in [
+        ("pg16-lz4", 15, Compression::Lz4),
+        ("pg16-zstd", 15, Compression::Zstd),
+        ("pg17-lz4", 16, Compression::Lz4),
+        ("pg17-zstd", 16, Compression::Zstd),
+    ] {
+        let header = toc(name).header;
+        assert_eq!((header.version.minor, header.compression), (minor, compression), "{name}");
+    }
 }
 
 #[test]

@@ -148,6 +148,13 @@ impl Shown {
     }
 }
 
+/// What changes call for.
+struct Called {
+    effects: Vec<Effect>,
+    /// The snapshots have to be judged anew.
+    relist: bool,
+}
+
 struct Loop {
     supervisor: Supervisor,
     outbox: Outbox,
@@ -224,9 +231,11 @@ impl Loop {
         }
         let before = core.stopped().is_some();
         let (result, changes) = core.command(&seat.actor, command, Timestamp::now());
-        self.follow(core, changes);
+        // Whoever asked is answered before anything is begun: what is in the journal is so already.
+        let effects = self.tell(core, changes);
         self.tell_if_stopped(core, before);
         self.clients.tell(client, Outgoing::Reply { id, result });
+        self.act_on(core, effects);
     }
 
     fn report(&mut self, core: &mut Core, report: &Report) {
@@ -289,6 +298,12 @@ impl Loop {
 
     /// Tells the clients what happened, and acts.
     fn follow(&mut self, core: &Core, changes: Changes) {
+        let effects = self.tell(core, changes);
+        self.act_on(core, effects);
+    }
+
+    /// Tells the clients what happened. What it calls for is the caller's to do.
+    fn tell(&mut self, core: &Core, changes: Changes) -> Called {
         let relist = changes
             .events
             .iter()
@@ -299,10 +314,14 @@ impl Loop {
             }
             self.clients.broadcast(&Outgoing::Sealed(Arc::new(core.seal())));
         }
-        for effect in changes.effects {
+        Called { effects: changes.effects, relist }
+    }
+
+    fn act_on(&mut self, core: &Core, called: Called) {
+        for effect in called.effects {
             self.act(core, effect);
         }
-        if relist {
+        if called.relist {
             self.supervisor.list(core.state(), |_| None);
         }
     }

@@ -82,9 +82,7 @@ impl Knowledge {
             })
             .collect();
         let past = state
-            .attempts
-            .values()
-            .filter(|attempt| &attempt.step == step)
+            .attempts_of(step)
             .map(|attempt| PastAttempt {
                 id: attempt.id,
                 basis: attempt.plan.basis.clone(),

@@ -83,9 +83,16 @@ fn happened(app: &mut App, event: &Event) -> Vec<Out> {
             app.answers.remove(&plan.step);
             app.ui.line = None;
             app.ui.attempt = None;
-            if app.card().is_some_and(|card| card.step == plan.step && !matches!(card.stage, Stage::Approving)) {
+            if let Some(card) = app.card().filter(|card| card.step == plan.step) {
+                // What is in the journal needs no answer to be shown: a card that stayed until then would take a key that is
+                // meant for what is behind it.
+                if card.stage == Stage::Approving && event.actor == app.you {
+                    // The eye goes on to what runs now.
+                    app.ui.row = None;
+                } else {
+                    app.say(format!("{} approved it (attempt {attempt})", event.actor.name));
+                }
                 app.ui.overlay = None;
-                app.say(format!("{} approved it (attempt {attempt})", event.actor.name));
             }
         }
         EventKind::Finished { attempt, outcome } | EventKind::Settled { attempt, outcome, .. } => {
@@ -217,16 +224,12 @@ fn replied(app: &mut App, asked: Asked, result: Result<(), String>) {
                 refuse(app, &step, why);
             }
         }
-        Asked::Approve(step) => match result {
-            Ok(()) => {
-                if app.card().is_some_and(|card| card.step == step && card.stage == Stage::Approving) {
-                    app.ui.overlay = None;
-                    // The eye goes on to what runs now.
-                    app.ui.row = None;
-                }
+        // That it was approved is an event, which closes the card.
+        Asked::Approve(step) => {
+            if let Err(why) = result {
+                refuse(app, &step, why);
             }
-            Err(why) => refuse(app, &step, why),
-        },
+        }
         Asked::Prompt => match (&mut app.ui.overlay, result) {
             (Some(Overlay::Prompt(Prompt { sent: true, .. })), Ok(())) => app.ui.overlay = None,
             (Some(Overlay::Prompt(prompt)), Err(why)) if prompt.sent => {

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::export;
-use crate::incident::{Digest, LogLevel, Notice};
+use crate::incident::{Digest, EventKind, LogLevel, Notice};
 use crate::wire::{FromEngine, Link, ToClient};
 
 use super::app::App;
@@ -424,9 +424,13 @@ fn both(written: Result<String, String>, copied: Option<Result<String, String>>)
 
 /// The answer to a key: it is drawn at once, as keys are. Later news may wait for the next frame.
 fn is_waited_for(from: &FromEngine) -> bool {
-    matches!(
-        from,
-        FromEngine::Message(ToClient::Reply { .. } | ToClient::Notice { notice: Notice::Planned { .. } })
-            | FromEngine::Lost(_)
-    )
+    match from {
+        FromEngine::Message(ToClient::Event { event }) => {
+            matches!(event.kind, EventKind::Approved { .. } | EventKind::Consented { .. })
+        }
+        FromEngine::Message(message) => {
+            matches!(message, ToClient::Reply { .. } | ToClient::Notice { notice: Notice::Planned { .. } })
+        }
+        FromEngine::Lost(_) => true,
+    }
 }

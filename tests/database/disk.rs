@@ -4,7 +4,10 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use relight::workers::{Probe, Worker as _};
+
 use super::beside::{beside, prove};
+use super::in_place::in_place;
 use super::world::{World, account};
 
 const STEP: &str = "restore.database";
@@ -36,13 +39,13 @@ impl Drop for Small {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_disk_is_named_and_leaves_the_old_data_intact_and_nothing_behind() {
+/// A database on a disk of its own that cannot hold it and what its dump brings, and the disk. The dump is chosen.
+async fn crowded() -> Option<(World, Small)> {
     let world = World::new().await;
     let Some(small) = Small::mount(&world) else {
         assert!(!rustix::process::geteuid().is_root(), "root may mount");
         eprintln!("not run: a disk of its own takes root");
-        return;
+        return None;
     };
     world
         .run_sql(
@@ -57,8 +60,15 @@ async fn a_full_disk_is_named_and_leaves_the_old_data_intact_and_nothing_behind(
     world.as_super("postgres", &format!("CREATE TABLESPACE small LOCATION '{space}'")).await;
     world.as_super("postgres", "GRANT CREATE ON TABLESPACE small TO relight, fc_app").await;
     world.as_super("postgres", "ALTER DATABASE financecopilot SET TABLESPACE small").await;
-    let live = "SELECT count(*) FROM transactions";
-    let before = world.number(live).await;
+    Some((world, small))
+}
+
+const LIVE: &str = "SELECT count(*) FROM transactions";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_is_named_and_leaves_the_old_data_intact_and_nothing_behind() {
+    let Some((world, small)) = crowded().await else { return };
+    let before = world.number(LIVE).await;
 
     let plan = world.plan(STEP, &beside()).await.unwrap();
     let error = world.run(STEP, &beside(), &plan).await.unwrap_err();
@@ -67,10 +77,35 @@ async fn a_full_disk_is_named_and_leaves_the_old_data_intact_and_nothing_behind(
     assert!(said.contains("Free space on the server"), "what to do is said: {said}");
     let left = "SELECT count(*)::text FROM pg_database WHERE datname LIKE 'financecopilot_restore%'";
     assert_eq!(world.text(left).await, "0", "what was restored is thrown away");
-    assert_eq!(world.number(live).await, before);
+    assert_eq!(world.number(LIVE).await, before);
 
     small.enlarge();
     world.done(STEP, &beside()).await;
     let proof = world.done("restore.prove", &prove()).await;
     assert!(proof.evidence[0].contains("equal to the dump"), "{proof:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_while_restoring_in_place_rolls_back_to_the_old_data() {
+    let Some((world, small)) = crowded().await else { return };
+    // What the dump does not have tells the old data from the new.
+    world.run_sql("UPDATE transactions SET amount = 0 WHERE id <= 10").await;
+    let zeros = "SELECT count(*) FROM transactions WHERE amount = 0";
+    let before = world.number(LIVE).await;
+
+    let plan = world.plan(STEP, &in_place()).await.unwrap();
+    assert_eq!(plan.obstacle(), None);
+    let error = world.run(STEP, &in_place(), &plan).await.unwrap_err();
+    let said = error.to_string();
+    assert!(said.contains("No space left on device"), "the server's words are kept: {said}");
+    assert!(said.contains("The old data is intact: the transaction was rolled back."), "{said}");
+    assert_eq!(world.number(LIVE).await, before);
+    assert_eq!(world.number(zeros).await, 10);
+    let probe = in_place().probe(&world.context(STEP), &plan).await.unwrap();
+    assert!(matches!(&probe, Probe::DidNot(why) if why.contains("The old data is intact")), "{probe:?}");
+
+    small.enlarge();
+    world.done(STEP, &in_place()).await;
+    world.done("restore.prove", &prove()).await;
+    assert_eq!(world.number(zeros).await, 0);
 }

@@ -10,7 +10,7 @@ use super::world::{database, texts};
 
 const STEP: &str = "restore.database";
 
-fn in_place() -> RestoreInPlace {
+pub(super) fn in_place() -> RestoreInPlace {
     RestoreInPlace { database: database(), from: StepId::new("select.snapshot"), atomic: true }
 }
 

@@ -19,10 +19,7 @@ impl State {
     /// Facts of steps whose success stands, in the order in which they were found.
     #[must_use]
     pub fn standing_facts(&self) -> impl DoubleEndedIterator<Item = (&Attempt, &Fact)> {
-        self.attempts
-            .values()
-            .filter(|attempt| self.status(&attempt.step) == &StepStatus::Succeeded(attempt.id))
-            .flat_map(|attempt| attempt.facts().unwrap_or_default().iter().map(move |fact| (attempt, fact)))
+        self.all_facts().filter(|(attempt, _)| self.status(&attempt.step) == &StepStatus::Succeeded(attempt.id))
     }
 
     /// When the damage began, if that was said.
@@ -100,13 +97,5 @@ impl State {
         self.standing_facts()
             .rev()
             .find_map(|(_, fact)| if let Fact::Snapshot { taken_at, .. } = fact { Some(*taken_at) } else { None })
-    }
-
-    /// Facts of every success, whether or not it still stands: what happened in the world happened.
-    #[must_use]
-    pub fn all_facts(&self) -> impl DoubleEndedIterator<Item = (&Attempt, &Fact)> {
-        self.attempts
-            .values()
-            .flat_map(|attempt| attempt.facts().unwrap_or_default().iter().map(move |fact| (attempt, fact)))
     }
 }

@@ -1,5 +1,6 @@
 //! What is so, because of what happened: the fold of events that everybody shares.
 
+mod attempts;
 mod fold;
 mod known;
 mod messages;
@@ -163,6 +164,8 @@ pub struct State {
     pub steps: BTreeMap<StepId, StepState>,
     /// Attempts by id.
     pub attempts: BTreeMap<AttemptId, Attempt>,
+    /// Which of them to look at.
+    notable: attempts::Notable,
     /// Messages by id.
     pub messages: BTreeMap<MessageId, OwedMessage>,
     /// Where among them to look: a long history has thousands, and every frame asks.
@@ -211,6 +214,7 @@ impl State {
             rpo: rpo_seconds.map(SignedDuration::from_secs),
             steps,
             attempts: BTreeMap::new(),
+            notable: attempts::Notable::default(),
             messages: BTreeMap::new(),
             places: messages::Places::default(),
             timeline: Vec::new(),
@@ -272,33 +276,13 @@ impl State {
             }
             EventKind::Approved { attempt, plan, .. } => {
                 self.consents.remove(&plan.step);
-                if let Some(step) = self.steps.get_mut(&plan.step) {
-                    step.attempts.push(attempt);
-                    step.status = StepStatus::Running(attempt);
-                }
-                self.attempts.insert(
-                    attempt,
-                    Attempt {
-                        id: attempt,
-                        step: plan.step.clone(),
-                        plan: Arc::from(plan),
-                        by: actor,
-                        started_at: at,
-                        finished_at: None,
-                        outcome: None,
-                        stop_requested: false,
-                        asked: false,
-                    },
-                );
+                self.begin(attempt, Arc::from(plan), actor, at);
             }
             EventKind::Finished { attempt, outcome } | EventKind::Settled { attempt, outcome, .. } => {
                 self.finish(attempt, outcome, at);
             }
             EventKind::StillInDoubt { attempt, problem } => {
-                if let Some(attempt) = self.attempts.get_mut(&attempt) {
-                    attempt.outcome = Some(Outcome::InDoubt { problem });
-                    attempt.asked = true;
-                }
+                self.stay_in_doubt(attempt, problem);
             }
             EventKind::StopRequested { attempt } => {
                 if let Some(attempt) = self.attempts.get_mut(&attempt) {
@@ -360,22 +344,6 @@ impl State {
         }
     }
 
-    fn finish(&mut self, id: AttemptId, outcome: Outcome, at: Timestamp) {
-        let Some(attempt) = self.attempts.get_mut(&id) else {
-            return;
-        };
-        let status = match outcome {
-            Outcome::Succeeded { .. } => StepStatus::Succeeded(id),
-            Outcome::Failed { .. } => StepStatus::Failed(id),
-            Outcome::Stopped { .. } => StepStatus::Stopped(id),
-            Outcome::InDoubt { .. } => StepStatus::InDoubt(id),
-        };
-        attempt.outcome = Some(outcome);
-        attempt.finished_at = Some(at);
-        let step = attempt.step.clone();
-        self.set(&step, status);
-    }
-
     /// A step's status; a step that the runbook lacks is pending.
     #[must_use]
     pub fn status(&self, step: &StepId) -> &StepStatus {
@@ -403,12 +371,6 @@ impl State {
         open && self.closed_at.is_none() && self.waits_for(step).is_empty()
     }
 
-    /// A step had its effect at least once, whatever became of it since.
-    #[must_use]
-    pub fn has_succeeded(&self, step: &StepId) -> bool {
-        self.attempts.values().any(|attempt| &attempt.step == step && attempt.facts().is_some())
-    }
-
     /// What must be taken back before a step is: nobody may write into a database that gives its name away. The step that
     /// takes back, and the one that is taken back by it.
     #[must_use]
@@ -422,11 +384,6 @@ impl State {
                 && matches!(self.status(&step.id), StepStatus::Succeeded(_))
         })?;
         Some((self.runbook.step(started.undo.as_ref()?)?, started))
-    }
-
-    /// Attempts at work, oldest first.
-    pub fn running(&self) -> impl Iterator<Item = &Attempt> {
-        self.attempts.values().filter(|attempt| attempt.outcome.is_none())
     }
 
     /// The target that a step changes with these answers, resolved through the step whose results it uses.
@@ -469,12 +426,6 @@ impl State {
         self.footing(step).digest()
     }
 
-    /// The next attempt's id.
-    #[must_use]
-    pub fn next_attempt(&self) -> AttemptId {
-        AttemptId(self.attempts.keys().next_back().map_or(1, |last| last.0.saturating_add(1)))
-    }
-
     /// The phase of the first step that is not met, and of every step met: what the incident is at.
     #[must_use]
     pub fn current_phase(&self) -> Option<&crate::runbook::Phase> {
@@ -490,16 +441,5 @@ impl Footing {
     #[must_use]
     pub fn digest(&self) -> Digest {
         Digest::of_json(self)
-    }
-}
-
-impl Attempt {
-    /// What it found, if it succeeded.
-    #[must_use]
-    pub fn facts(&self) -> Option<&[Fact]> {
-        match &self.outcome {
-            Some(Outcome::Succeeded { facts, .. }) => Some(facts),
-            _ => None,
-        }
     }
 }
