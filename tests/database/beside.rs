@@ -46,7 +46,7 @@ pub(super) fn name_of(facts: &[Fact]) -> String {
     database.clone()
 }
 
-async fn live(world: &World) -> String {
+pub(super) async fn live(world: &World) -> String {
     let client = world.app().await;
     let text = client.query_one(LIVE, &[]).await.unwrap().get(0);
     world.leave(client).await;

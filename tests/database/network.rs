@@ -5,13 +5,15 @@ use relight::incident::Plan;
 use relight::workers::postgres::SwapDatabase;
 use relight::workers::{Disposition, Probe, Ran, Worker as _, WorkerError};
 
-use super::beside::{beside, damaged, name_of};
+use super::beside::{beside, damaged, live, name_of, prove};
 use super::proxy::{Lie, Proxy, Speech, Which};
 use super::tally::{Dice, amount, seed, tell};
 use super::world::{World, database};
-use super::{StepId, swap::until_open};
+use super::{StepId, safety, swap::until_open};
 
 const SWAP: &str = "restore.swap";
+const RESTORE: &str = "restore.database";
+const DUMP: &str = "restore.safety-dump";
 
 fn swap() -> SwapDatabase {
     SwapDatabase { database: database(), restore: StepId::new("restore.database") }
@@ -87,4 +89,102 @@ async fn a_swap_over_a_network_that_breaks_anywhere_is_told_rightly_and_leaves_t
         }
     }
     tell("swap of two databases, each of its sessions reset after so many bytes", tried, tried);
+}
+
+/// The longest answers of each session of one honest run, and how many sessions there were.
+async fn measured(proxy: &Proxy) -> (usize, usize) {
+    let sessions = proxy.seen();
+    (sessions, proxy.said().await.into_iter().max().unwrap_or_default())
+}
+
+/// A restore whose sessions break has changed nothing, and the same one passes when the network is whole again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restore_over_a_network_that_breaks_anywhere_leaves_the_old_data_and_can_be_begun_again() {
+    let (mut world, _) = damaged().await;
+    let proxy = Proxy::before(([127, 0, 0, 1], world.port).into(), Speech::Bytes).await;
+    world.config.postgres.get_mut("financecopilot").unwrap().port = Some(proxy.address.port());
+    let before = live(&world).await;
+    let plan = world.plan(RESTORE, &beside()).await.unwrap();
+    proxy.said().await;
+    proxy.mend().await;
+    world.run(RESTORE, &beside(), &plan).await.unwrap();
+    let (sessions, longest) = measured(&proxy).await;
+
+    let mut dice = Dice::new(seed());
+    let (mut tried, mut broken) = (0, 0);
+    for _ in 0..amount(4, 60) {
+        let from = usize::try_from(dice.below(sessions as u64)).unwrap();
+        // Most of what a server says is short: a quarter of the breaks is behind that.
+        let reach = if dice.below(4) == 0 { longest as u64 } else { 600 };
+        let at = usize::try_from(dice.below(reach)).unwrap();
+        let plan = world.plan(RESTORE, &beside()).await.unwrap();
+        assert_eq!(plan.obstacle(), None);
+        proxy.lie(Which::From(from), Lie::ResetAt(at)).await;
+        let ran = world.run_only(RESTORE, &beside(), &plan).await;
+        proxy.mend().await;
+        let probed = beside().probe(&world.context(RESTORE), &plan).await.unwrap();
+        let told = match (&ran, &probed) {
+            (Ok(Ran::Done(_)), Probe::Happened(_)) => true,
+            (Err(error), Probe::DidNot(_)) => {
+                broken += 1;
+                error.disposition == Disposition::Retry || error.cause.contains("The old data is intact")
+            }
+            _ => false,
+        };
+        assert!(told, "session {from}, byte {at}: {ran:?}, and the probe says {probed:?}");
+        assert_eq!(live(&world).await, before, "session {from}, byte {at}");
+        tried += 1;
+    }
+    assert!(broken > 0, "none of {tried} runs broke");
+    let restored = name_of(&world.done(RESTORE, &beside()).await.facts);
+    let proof = world.done("restore.prove", &prove()).await;
+    assert!(proof.evidence[0].contains("equal to the dump"), "{restored}: {proof:?}");
+    tell("restore beside, its sessions reset after so many bytes", tried, tried);
+}
+
+/// The safety dumps that count as a way back.
+fn manifests(world: &World) -> usize {
+    let folder = world.object_file("safety/x").parent().unwrap().to_owned();
+    let entries = std::fs::read_dir(folder).unwrap().flatten();
+    entries.filter(|entry| entry.file_name().to_string_lossy().ends_with(".manifest.json")).count()
+}
+
+/// A safety dump whose sessions break is none: nothing of it counts as a way back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_safety_dump_over_a_network_that_breaks_is_no_way_back_until_it_is_whole() {
+    let (mut world, _) = damaged().await;
+    let proxy = Proxy::before(([127, 0, 0, 1], world.port).into(), Speech::Bytes).await;
+    world.config.postgres.get_mut("financecopilot").unwrap().port = Some(proxy.address.port());
+    let plan = world.plan(DUMP, &safety()).await.unwrap();
+    proxy.said().await;
+    proxy.mend().await;
+    world.run(DUMP, &safety(), &plan).await.unwrap();
+    let (sessions, longest) = measured(&proxy).await;
+
+    let mut dice = Dice::new(seed());
+    let (mut tried, mut broken) = (0, 0);
+    for _ in 0..amount(4, 60) {
+        let from = usize::try_from(dice.below(sessions as u64)).unwrap();
+        let at = usize::try_from(dice.below(longest as u64)).unwrap();
+        let plan = world.plan(DUMP, &safety()).await.unwrap();
+        assert_eq!(plan.obstacle(), None);
+        let whole = manifests(&world);
+        proxy.lie(Which::From(from), Lie::ResetAt(at)).await;
+        let ran = world.run_only(DUMP, &safety(), &plan).await;
+        proxy.mend().await;
+        let probed = safety().probe(&world.context(DUMP), &plan).await.unwrap();
+        let told = match (&ran, &probed) {
+            (Ok(Ran::Done(_)), Probe::Happened(_)) => true,
+            (Err(_), Probe::DidNot(_)) => {
+                broken += 1;
+                manifests(&world) == whole
+            }
+            _ => false,
+        };
+        assert!(told, "session {from}, byte {at}: {ran:?}, and the probe says {probed:?}");
+        tried += 1;
+    }
+    assert!(broken > 0, "none of {tried} runs broke");
+    world.done(DUMP, &safety()).await;
+    tell("safety dump, its sessions reset after so many bytes", tried, tried);
 }

@@ -2,7 +2,7 @@
 
 use super::histories::{Story, answered, plan, with_questions};
 use super::{approval, approvals, commands, press, show};
-use crate::incident::{Command, Inputs, Notice, Problem, Refusal};
+use crate::incident::{Command, EventKind, Inputs, Notice, Problem, Refusal};
 use crate::runbook::StepId;
 use crate::tui::frame::frame_text;
 use crate::tui::msg::Msg;
@@ -41,7 +41,11 @@ fn answers_make_a_new_plan_which_is_then_approved() {
     assert!(frame.contains(&said), "{frame}");
     let outs = press(&mut story.app, "y");
     assert_eq!(commands(&outs), [approval(&plan, None)]);
-    story.reply(super::number(&outs), Ok(()));
+    assert!(story.app.ui.overlay.is_some(), "until it is in the journal");
+    let attempt = story.app.state.as_ref().expect("an incident").next_attempt();
+    story.event(EventKind::Approved { attempt, plan: Box::new(plan), first: None });
+    assert!(story.app.ui.overlay.is_none(), "the next key is for what is behind it");
+    assert!(story.reply(super::number(&outs), Ok(())).is_empty());
     assert!(story.app.ui.overlay.is_none());
 }
 
