@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
 
@@ -129,14 +130,24 @@ impl Journal {
     }
 }
 
+/// How long a lock is waited for. An engine that is killed while it starts a program leaves a child that holds the lock until
+/// it has become that program: a moment, which is longer on a busy machine.
+const LETTING_GO: Duration = Duration::from_secs(1);
+/// How often it is looked at meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
 fn lock(folder: &Path) -> Result<File, JournalError> {
     let path = folder.join("lock");
     let io = |error| JournalError::Io { path: path.clone(), doing: "locked", error };
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(io)?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(JournalError::Held(folder.join(FILE))),
-        Err(error) => Err(io(error.into())),
+    let until = Instant::now() + LETTING_GO;
+    loop {
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < until => std::thread::sleep(LOOK_AGAIN),
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(JournalError::Held(folder.join(FILE))),
+            Err(error) => return Err(io(error.into())),
+        }
     }
 }
 

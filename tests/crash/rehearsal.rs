@@ -126,7 +126,8 @@ async fn a_death_between_any_effect_and_its_report_repeats_nothing() {
         // One that died earlier, in the middle or where the world was as wanted already, has no second attempt to die after.
         let last = known.attempts.last().unwrap();
         let found = matches!(settled.get(last), Some(Outcome::Succeeded { .. }));
-        assert!(found || died.contains(format!("run.after:{step}").as_str()), "{step}");
+        let outcomes: Vec<_> = known.attempts.iter().map(|id| (id, &state.attempts[id].outcome)).collect();
+        assert!(found || died.contains(format!("run.after:{step}").as_str()), "{step}: {outcomes:?}, died at {died:?}");
     }
     for step in ONCE {
         let attempts = &state.steps.iter().find(|(id, _)| id.as_str() == step).unwrap().1.attempts;

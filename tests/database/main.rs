@@ -6,6 +6,7 @@ mod after;
 mod beside;
 mod disk;
 mod front;
+mod identity;
 mod in_place;
 mod kills;
 mod later;

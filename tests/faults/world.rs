@@ -21,28 +21,26 @@ use super::subject::{Counting, Making, Subject, counted};
 /// A maker for each worker, by name.
 pub(crate) type Makers = Vec<(&'static str, Box<dyn Fn() -> Making>)>;
 
+/// Makes a subject of the sandbox again and again.
+fn of(sandbox: &Rc<Sandbox>, make: fn(Rc<Sandbox>) -> Making) -> Box<dyn Fn() -> Making> {
+    let sandbox = Rc::clone(sandbox);
+    Box::new(move || make(Rc::clone(&sandbox)))
+}
+
 pub(crate) fn over_http(sandbox: &Rc<Sandbox>) -> Makers {
-    let maker = |of: fn(Rc<Sandbox>) -> Making| -> Box<dyn Fn() -> Making> {
-        let sandbox = Rc::clone(sandbox);
-        Box::new(move || of(Rc::clone(&sandbox)))
-    };
     vec![
-        ("check Kubernetes", maker(|sandbox| Box::pin(kubernetes(sandbox, false)))),
-        ("stop writes", maker(|sandbox| Box::pin(kubernetes(sandbox, true)))),
-        ("check S3", maker(|sandbox| Box::pin(s3(sandbox, false)))),
-        ("choose a snapshot", maker(|sandbox| Box::pin(s3(sandbox, true)))),
+        ("check Kubernetes", of(sandbox, |sandbox| Box::pin(kubernetes(sandbox, false)))),
+        ("stop writes", of(sandbox, |sandbox| Box::pin(kubernetes(sandbox, true)))),
+        ("check S3", of(sandbox, |sandbox| Box::pin(s3(sandbox, false)))),
+        ("choose a snapshot", of(sandbox, |sandbox| Box::pin(s3(sandbox, true)))),
     ]
 }
 
 pub(crate) fn in_bytes(sandbox: &Rc<Sandbox>) -> Makers {
-    let maker = |of: fn(Rc<Sandbox>) -> Making| -> Box<dyn Fn() -> Making> {
-        let sandbox = Rc::clone(sandbox);
-        Box::new(move || of(Rc::clone(&sandbox)))
-    };
     vec![
-        ("check Redis", maker(|sandbox| Box::pin(cache(sandbox, false)))),
-        ("flush the cache", maker(|sandbox| Box::pin(cache(sandbox, true)))),
-        ("check PostgreSQL", maker(|sandbox| Box::pin(postgres(sandbox)))),
+        ("check Redis", of(sandbox, |sandbox| Box::pin(cache(sandbox, false)))),
+        ("flush the cache", of(sandbox, |sandbox| Box::pin(cache(sandbox, true)))),
+        ("check PostgreSQL", of(sandbox, |sandbox| Box::pin(postgres(sandbox)))),
     ]
 }
 

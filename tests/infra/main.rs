@@ -1,5 +1,6 @@
 //! The workers for Kubernetes, Redis and objects against the drill's real world.
 
+mod identity;
 mod kubernetes;
 mod watches;
 

@@ -1,0 +1,42 @@
+//! What was approved for one database is not done to another that bears its name.
+
+use relight::runbook::StepId;
+use relight::workers::Worker;
+use relight::workers::postgres::SwapDatabase;
+
+use super::beside::{beside, damaged};
+use super::world::database;
+use super::{in_place, safety, sessions};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_database_of_the_same_name_is_not_the_one_that_was_approved() {
+    let (world, _) = damaged().await;
+    let swap = SwapDatabase { database: database(), restore: StepId::new("restore.database") };
+    let workers: [(&str, Box<dyn Worker>); 5] = [
+        ("restore.database", Box::new(beside())),
+        ("restore.database", Box::new(in_place::in_place())),
+        ("restore.safety-dump", Box::new(safety())),
+        ("restore.quiet", Box::new(sessions())),
+        ("restore.swap", Box::new(swap)),
+    ];
+    let mut approved = Vec::new();
+    for (step, worker) in &workers {
+        let identity = worker.identify(&world.context(step)).await.unwrap();
+        assert_eq!(worker.identify(&world.context(step)).await.unwrap(), identity, "{step}: it is stable");
+        approved.push(identity);
+    }
+    for statement in [
+        "ALTER DATABASE financecopilot RENAME TO financecopilot_aside",
+        "CREATE DATABASE financecopilot TEMPLATE financecopilot_aside OWNER fc_app",
+    ] {
+        world.as_super("postgres", statement).await;
+    }
+    // The rows, the name and the server are the same.
+    for ((step, worker), before) in workers.iter().zip(&approved) {
+        let now = worker.identify(&world.context(step)).await.unwrap();
+        assert_eq!(now.name, before.name);
+        let differ: Vec<_> =
+            now.proofs.iter().filter(|(name, proof)| before.proofs.get(*name) != Some(proof)).collect();
+        assert!(matches!(&differ[..], [(name, _)] if *name == "database oid"), "{step}: {differ:?}");
+    }
+}
