@@ -181,6 +181,31 @@ class Terminal:
             if self.ended or at >= until:
                 raise Late(f"`{self.name}`: no {text}. The screen:\n{self.screen.text()}")
 
+    def settle(self, quiet, seconds=10):
+        """Reads until nothing more has come for `quiet` seconds; the moment of the last byte. For programs that do not say
+        where their frames end."""
+        until = time.perf_counter() + seconds
+        last = None
+        while True:
+            data, at = self._read(min(until, time.perf_counter() + (quiet if last else seconds)))
+            if data:
+                for _ in self.screen.feed(data):
+                    pass
+                last = at
+            elif last:
+                return last
+            if self.ended or at >= until:
+                raise Late(f"`{self.name}`: it does not come to rest. The screen:\n{self.screen.text()}")
+
+    def drain(self, seconds=600):
+        """Reads everything up to the program's end, and draws nothing of it; the moment of the end."""
+        until = time.perf_counter() + seconds
+        while not self.ended:
+            _, at = self._read(until)
+            if at >= until:
+                raise Late(f"`{self.name}`: it does not end")
+        return time.perf_counter()
+
     def look(self, seconds):
         """Reads whatever comes in this time."""
         until = time.perf_counter() + seconds

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::config::Config;
 use crate::engine::Hands;
-use crate::incident::{Channel, Knowledge, Listing, OwedMessage};
+use crate::incident::{Channel, Contents, Knowledge, Listing, OwedMessage};
 use crate::runbook::{Action, Step};
 use crate::workers::{self, Disposition, Worker, WorkerError};
 
@@ -32,6 +32,13 @@ impl Hands for Workers {
             return Ok(None);
         };
         workers::snapshot::list_snapshots(&self.config, from, database, knowledge.onset, knowledge.now).await.map(Some)
+    }
+
+    async fn open(&self, step: &Step, key: &str) -> Result<Option<Contents>, WorkerError> {
+        let Action::ChooseSnapshot { from, .. } = &step.action else {
+            return Ok(None);
+        };
+        workers::snapshot::open_snapshot(&self.config, from, key).await.map(Some)
     }
 
     fn reads(&self, channel: Channel) -> bool {

@@ -204,6 +204,7 @@ pub(super) fn open_cockpit(home: &Home, id: &IncidentId, common: &Common, watch:
             ascii: common.ascii,
             look: taste.look,
             keymap: taste.keymap.clone(),
+            logs: home.folder(id).join("output"),
             // Whoever looks on from another account has no room in the incident's own folder.
             export_dirs: [Some(home.folder(id).join("exports")), std::env::current_dir().ok()].into_iter().flatten().collect(),
         };

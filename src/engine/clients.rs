@@ -80,6 +80,7 @@ fn weight(message: &Outgoing) -> usize {
         Outgoing::Notice(notice) => match &**notice {
             Notice::Output { text, .. } => text.len(),
             Notice::Snapshots(listing) => listing.rows.len() * 256,
+            Notice::Contents { result: Ok(contents), .. } => contents.tables.len() * 64,
             _ => 512,
         },
         Outgoing::Event(_) | Outgoing::Sealed(_) | Outgoing::Reply { .. } => 0,

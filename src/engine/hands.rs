@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::incident::{Channel, Knowledge, Listing, OwedMessage};
+use crate::incident::{Channel, Contents, Knowledge, Listing, OwedMessage};
 use crate::runbook::Step;
 use crate::workers::{Worker, WorkerError};
 
@@ -16,6 +16,11 @@ pub trait Hands: Send + Sync + 'static {
 
     /// The dumps to choose from, judged; none where the runbook has no such step.
     async fn list(&self, step: &Step, knowledge: &Knowledge) -> Result<Option<Listing>, WorkerError>;
+
+    /// What the dump of this key holds; none where the runbook has no such step.
+    async fn open(&self, _step: &Step, _key: &str) -> Result<Option<Contents>, WorkerError> {
+        Ok(None)
+    }
 
     /// Whether what was sent there can be looked for before it is sent again.
     fn reads(&self, channel: Channel) -> bool;

@@ -13,6 +13,7 @@
 
 mod clients;
 mod core;
+mod find;
 mod handle;
 mod hands;
 mod home;

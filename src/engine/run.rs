@@ -11,13 +11,14 @@ use tokio::sync::mpsc;
 
 use crate::config::Config;
 use crate::incident::{
-    AttemptId, Command, Effect, EventKind, Fold, Knowledge, MessageId, Notice, Query, Refusal, ReplayError, Report,
-    State, StepStatus,
+    AttemptId, Command, Effect, EventKind, Fold, Knowledge, Listing, MessageId, Notice, Query, Refusal, ReplayError,
+    Report, State, StepStatus,
 };
 use crate::journal::{self, Journal, JournalError};
 use crate::runbook::StepId;
 
 use super::clients::{Clients, Outgoing};
+use super::find;
 use super::handle::Joined;
 use super::outbox::{Outbox, Owed};
 use super::sink::log_path;
@@ -106,6 +107,8 @@ const LOG_LINES: usize = 200;
 /// The last of each kind of notice, for whoever attaches later.
 #[derive(Default)]
 struct Shown {
+    /// All dumps, of which clients are told the first and ask for more.
+    listing: Option<Listing>,
     snapshots: Option<Arc<Notice>>,
     progress: BTreeMap<AttemptId, Arc<Notice>>,
     measured: BTreeMap<StepId, Arc<Notice>>,
@@ -114,6 +117,14 @@ struct Shown {
 }
 
 impl Shown {
+    /// Keeps a whole listing, and gives its first page.
+    fn list(&mut self, mut listing: Listing) -> Listing {
+        listing.number = self.listing.as_ref().map_or(0, |before| before.number) + 1;
+        let first = listing.page(0);
+        self.listing = Some(listing);
+        first
+    }
+
     fn keep(&mut self, notice: &Arc<Notice>) {
         let place = match &**notice {
             Notice::Snapshots(_) => &mut self.snapshots,
@@ -133,7 +144,12 @@ impl Shown {
                 self.log.push_back(Arc::clone(notice));
                 return;
             }
-            Notice::Planned { .. } | Notice::Output { .. } | Notice::OutboxWaits { .. } | Notice::People(_) => return,
+            Notice::Planned { .. }
+            | Notice::Output { .. }
+            | Notice::Contents { .. }
+            | Notice::Found { .. }
+            | Notice::OutboxWaits { .. }
+            | Notice::People(_) => return,
         };
         *place = Some(Arc::clone(notice));
     }
@@ -264,6 +280,45 @@ impl Loop {
 
     fn query(&mut self, core: &Core, client: ClientId, id: u64, query: &Query) {
         match *query {
+            Query::SnapshotsFrom { listing, from } => {
+                let known = self.shown.listing.as_ref().filter(|known| known.number == listing);
+                let result = match known {
+                    Some(known) => {
+                        let page = Notice::Snapshots(known.page(from));
+                        self.clients.tell(client, Outgoing::Notice(Arc::new(page)));
+                        Ok(())
+                    }
+                    None => Err(Refusal::WrongState { why: "the snapshots were listed again meanwhile".to_owned() }),
+                };
+                self.clients.tell(client, Outgoing::Reply { id, result });
+            }
+            Query::Find { attempt, ref needle, from } => {
+                let (path, needle) = (log_path(&self.folder, attempt), needle.clone());
+                let handle = self.handle.clone();
+                tokio::spawn(async move {
+                    let searching = needle.clone();
+                    let found = tokio::task::spawn_blocking(move || find::find(&path, from, &searching)).await;
+                    let found = found.map_err(std::io::Error::other).and_then(|found| found);
+                    let result = match found {
+                        Ok(found) => Ok(Some(Notice::Found {
+                            attempt,
+                            needle,
+                            at: found.at,
+                            upto: found.upto,
+                            size: found.size,
+                        })),
+                        Err(error) => Err(Refusal::WrongState { why: format!("the log cannot be searched: {error}") }),
+                    };
+                    handle.send(Input::Answer { client, id, result }).await;
+                });
+            }
+            Query::Contents { ref key } => {
+                self.supervisor.open(core.state(), key.clone(), move |notice| Input::Answer {
+                    client,
+                    id,
+                    result: Ok(Some(notice)),
+                });
+            }
             Query::Snapshots => {
                 self.supervisor.list(core.state(), move |result| {
                     Some(Input::Answer { client, id, result: result.map(|()| None) })
@@ -291,6 +346,10 @@ impl Loop {
     }
 
     fn show(&mut self, notice: Notice) {
+        let notice = match notice {
+            Notice::Snapshots(listing) => Notice::Snapshots(self.shown.list(listing)),
+            other => other,
+        };
         let notice = Arc::new(notice);
         self.shown.keep(&notice);
         self.clients.broadcast(&Outgoing::Notice(notice));

@@ -175,6 +175,23 @@ impl Supervisor {
         }
     }
 
+    /// Opens a dump for whoever asked, which `done` tells what came of it.
+    pub(super) fn open(&self, state: &State, key: String, done: impl FnOnce(Notice) -> Input + Send + 'static) {
+        let choosing = state.runbook.steps().find(|step| matches!(step.action, Action::ChooseSnapshot { .. })).cloned();
+        let (hands, handle) = (Arc::clone(&self.hands), self.handle.clone());
+        tokio::spawn(async move {
+            let opened = match &choosing {
+                Some(step) => hands.open(step, &key).await,
+                None => Ok(None),
+            };
+            let result = match opened {
+                Ok(contents) => contents.ok_or_else(|| "no step of this runbook chooses a dump".to_owned()),
+                Err(error) => Err(error.to_string()),
+            };
+            handle.send(done(Notice::Contents { key, result })).await;
+        });
+    }
+
     /// Lists the dumps of the runbook's choosing step for everybody; `done` tells whoever asked what came of it.
     pub(super) fn list(&self, state: &State, done: impl FnOnce(Result<(), Refusal>) -> Option<Input> + Send + 'static) {
         let choosing = state.runbook.steps().find(|step| matches!(step.action, Action::ChooseSnapshot { .. })).cloned();

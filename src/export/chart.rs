@@ -25,6 +25,30 @@ pub(super) struct Chart {
     pub(super) idle: SignedDuration,
 }
 
+/// Where the time of a phase went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PhaseTime {
+    /// The phase; none for the time in which nothing was at work.
+    pub title: Option<String>,
+    /// Its work on the axis from the opening to the end: `█` for work, `░` for what lies between two pieces of it.
+    pub bar: String,
+    /// How long it was at work.
+    pub busy: SignedDuration,
+}
+
+/// Every phase on one axis of so many columns up to now, and the time in which nothing was at work.
+#[must_use]
+pub fn phase_times(state: &State, now: Timestamp, columns: u16) -> Vec<PhaseTime> {
+    let chart = Chart::until(state, now);
+    let phase = |row: &Row| PhaseTime {
+        title: Some(row.title.clone()),
+        bar: chart.bar(row, i64::from(columns)),
+        busy: row.busy,
+    };
+    let idle = PhaseTime { title: None, bar: String::new(), busy: chart.idle };
+    chart.rows.iter().map(phase).chain([idle]).collect()
+}
+
 /// What a cell of a row stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cell {
@@ -41,7 +65,13 @@ impl Chart {
         let from = state.opened_at;
         let ends = state.attempts.values().map(|attempt| attempt.finished_at.unwrap_or(attempt.started_at));
         let last = ends.chain(state.timeline.iter().map(|entry| entry.at)).max().unwrap_or(from);
-        let to = state.closed_at.unwrap_or(last).max(from);
+        Self::until(state, last)
+    }
+
+    /// Up to this moment, or the incident's end.
+    fn until(state: &State, now: Timestamp) -> Self {
+        let from = state.opened_at;
+        let to = state.closed_at.unwrap_or(now).max(from);
         let rows: Vec<Row> = state
             .runbook
             .phases

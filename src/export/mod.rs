@@ -14,6 +14,7 @@ mod parts;
 mod report;
 mod slack;
 
+pub use chart::{PhaseTime, phase_times};
 pub use handover::handover;
 pub use parts::LEAST;
 

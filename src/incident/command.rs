@@ -117,6 +117,27 @@ pub enum Command {
 pub enum Query {
     /// List the dumps; the answer is a [`super::Notice::Snapshots`].
     Snapshots,
+    /// More of a long listing; the answer is a [`super::Notice::Snapshots`] to this client alone.
+    SnapshotsFrom {
+        /// The listing's number.
+        listing: u64,
+        /// How many of its rows are there already.
+        from: usize,
+    },
+    /// Open an archive; the answer is a [`super::Notice::Contents`] to this client alone.
+    Contents {
+        /// The object's key.
+        key: String,
+    },
+    /// Search an attempt's log; the answer is a [`super::Notice::Found`] to this client alone.
+    Find {
+        /// Which.
+        attempt: AttemptId,
+        /// What is searched for.
+        needle: String,
+        /// From the line that begins at this byte on.
+        from: u64,
+    },
     /// Lines of an attempt's log; the answer is a [`super::Notice::Output`] to this client alone.
     Output {
         /// Which.

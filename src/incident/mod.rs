@@ -31,7 +31,7 @@ pub use event::{Channel, Event, EventKind, First, Outcome, Problem, Settlement};
 pub use facts::{Fact, KeptObject, ObjectRef, Replicas};
 pub use ids::{Actor, AttemptId, IncidentId, IncidentIdError, MessageId};
 pub use knowledge::{Knowledge, KnownFact, PastAttempt};
-pub use notice::{Listing, LogLevel, Notice, Person, Series, SnapshotRow};
+pub use notice::{Contents, Listing, LogLevel, Notice, Person, Series, SnapshotRow, TableContents};
 pub use pending::{PLAN_LIFETIME, PendingPlans};
 pub use plan::{Ask, AskKind, Choice, Digest, Finding, Gravity, Inputs, Plan, TargetIdentity};
 pub use react::react;

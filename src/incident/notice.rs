@@ -24,6 +24,8 @@ pub struct SnapshotRow {
     pub taken_from: String,
     /// S3's storage class, where it is not the usual one.
     pub storage_class: Option<String>,
+    /// The usual size of the dumps taken right before and after it, where there are enough of them.
+    pub usual: Option<u64>,
     /// It may be restored.
     pub eligible: bool,
     /// It is the one that is proposed.
@@ -36,15 +38,85 @@ pub struct SnapshotRow {
     pub tables: Vec<(String, u64)>,
 }
 
-/// The dumps in a place, newest first.
+/// The dumps in a place, newest first: all of them, or a page.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listing {
+    /// Tells it from the listings before it.
+    pub number: u64,
     /// `s3://bucket/prefix`.
     pub place: String,
-    /// The rows.
+    /// How many dumps there are.
+    pub count: usize,
+    /// How many of them come before `rows`.
+    pub from: usize,
+    /// The rows from there on.
     pub rows: Vec<SnapshotRow>,
     /// The onset that they were judged against.
     pub onset: Option<Timestamp>,
+}
+
+/// About how many bytes a page may have: far less than a message may, and little enough to come between other messages.
+const PAGE: usize = 512 << 10;
+
+impl Listing {
+    /// A whole listing.
+    #[must_use]
+    pub fn new(place: String, rows: Vec<SnapshotRow>, onset: Option<Timestamp>) -> Self {
+        Self { number: 0, place, count: rows.len(), from: 0, rows, onset }
+    }
+
+    /// The rows behind the first `from`, as many as one message may have, and one at least.
+    #[must_use]
+    pub fn page(&self, from: usize) -> Self {
+        let mut bytes = 0;
+        let fits = |row: &&SnapshotRow| {
+            let first = bytes == 0;
+            bytes += row.weight();
+            first || bytes <= PAGE
+        };
+        let rows = self.rows.iter().skip(from).take_while(fits).cloned().collect();
+        Self { number: self.number, place: self.place.clone(), count: self.count, from, rows, onset: self.onset }
+    }
+}
+
+impl SnapshotRow {
+    /// About how many bytes it takes in a message.
+    fn weight(&self) -> usize {
+        let tables: usize = self.tables.iter().map(|(table, _)| table.len() + 16).sum();
+        350 + self.key.len() + self.verdict.len() + self.detail.len() + tables
+    }
+}
+
+/// What an archive holds, as its own table of contents tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contents {
+    /// The object's key.
+    pub key: String,
+    /// Its version, where the bucket has versions.
+    pub version_id: Option<String>,
+    /// When pg_dump began: wall-clock time of its host, whose zone is not in the archive.
+    pub created: Option<String>,
+    /// The database that was dumped.
+    pub database: Option<String>,
+    /// The version of the server that it ran on.
+    pub server: Option<String>,
+    /// The version of pg_dump that wrote it.
+    pub pg_dump: Option<String>,
+    /// How its data is compressed.
+    pub compression: String,
+    /// The tables with data, largest first.
+    pub tables: Vec<TableContents>,
+}
+
+/// One table in an archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableContents {
+    /// With its schema: `public.accounts`.
+    pub name: String,
+    /// Its data in the archive, compressed.
+    pub bytes: u64,
+    /// Its rows, where there were few enough bytes to count them.
+    pub rows: Option<u64>,
 }
 
 /// A measured series against its thresholds.
@@ -107,6 +179,19 @@ pub enum Notice {
         /// Whole lines, each with its newline.
         text: String,
     },
+    /// Which lines of a stretch of a log hold what is searched for.
+    Found {
+        /// The attempt.
+        attempt: AttemptId,
+        /// What was searched for.
+        needle: String,
+        /// Where those lines begin.
+        at: Vec<u64>,
+        /// Everything before this byte was looked through.
+        upto: u64,
+        /// The log's length.
+        size: u64,
+    },
     /// How far an attempt is.
     Progress {
         /// Which.
@@ -126,8 +211,15 @@ pub enum Notice {
         #[serde(default)]
         stalled: Option<String>,
     },
-    /// The dumps that there are.
+    /// The dumps that there are, or the first of them.
     Snapshots(Listing),
+    /// What an archive holds, or why that cannot be read.
+    Contents {
+        /// The object's key.
+        key: String,
+        /// What it holds, or why nobody can tell.
+        result: Result<Contents, String>,
+    },
     /// Numbers that a step read.
     Measured {
         /// The step.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::taken::{Taken, lag, weigh, zone_proved};
+use super::taken::{Lags, Taken, lag, weigh};
 use super::unfit::{Rejection, reject, unfit};
 use super::{Evidence, Flag, Inspected, Listed, Reason, Snapshot, Verdict, duration_text, size_text};
 use crate::archive::{ArchiveError, Header};
@@ -51,13 +51,14 @@ pub fn judge(
     let read: Vec<Option<&Inspected>> = all.iter().map(|listed| inspected.get(&listed.id())).collect();
     let lags: Vec<Option<SignedDuration>> =
         all.iter().zip(&read).map(|(listed, found)| lag(listed, *found, cx)).collect();
+    let proof = Lags::of(&lags);
     let mut cases: Vec<Case<'_>> = all
         .iter()
         .zip(read)
-        .enumerate()
-        .map(|(index, (listed, found))| {
+        .zip(&lags)
+        .map(|((listed, found), lag)| {
             let found = found.filter(|found| !matches!(found.header, Err(ArchiveError::NeedMore { .. })));
-            Case { listed, found, taken: weigh(listed, found, cx, zone_proved(&lags, index)) }
+            Case { listed, found, taken: weigh(listed, found, cx, proof.zone_proved_without(*lag)) }
         })
         .collect();
     cases.sort_by(|a, b| b.taken.at.cmp(&a.taken.at).then_with(|| a.listed.cmp(b.listed)));
@@ -80,6 +81,7 @@ pub fn judge(
                 taken_at: case.taken.at,
                 taken_by: case.taken.by,
                 taken_from: case.taken.from,
+                usual,
                 flags,
                 verdict,
             })

@@ -272,6 +272,8 @@ pub struct Snapshot {
     pub taken_by: Timestamp,
     /// By what `taken_at` is known.
     pub taken_from: Evidence,
+    /// The usual size of its neighbours, where there are enough of its kind.
+    pub usual: Option<u64>,
     /// What a person should see.
     pub flags: Vec<Flag>,
     /// Whether it may be the restore point.

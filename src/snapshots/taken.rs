@@ -66,12 +66,29 @@ fn without_header(by: Timestamp, name: Option<NameTime>) -> Taken {
     }
 }
 
-/// Whether most of the other dumps were uploaded within minutes of their header's time, which a header read in the wrong
-/// zone cannot be.
-pub(super) fn zone_proved(lags: &[Option<SignedDuration>], but: usize) -> bool {
-    let others = || lags.iter().enumerate().filter(|(index, _)| *index != but).filter_map(|(_, lag)| *lag);
-    let close = others().filter(|lag| (-SKEW..SignedDuration::from_mins(14)).contains(lag)).count();
-    close > 0 && close * 2 > others().count()
+/// How many dumps of a list were uploaded how long after their header's time.
+pub(super) struct Lags {
+    known: usize,
+    close: usize,
+}
+
+impl Lags {
+    pub(super) fn of(lags: &[Option<SignedDuration>]) -> Self {
+        let known = || lags.iter().copied().flatten();
+        Self { known: known().count(), close: known().filter(|lag| is_close(*lag)).count() }
+    }
+
+    /// Whether most of the dumps but the one with this lag were uploaded within minutes of their header's time, which a
+    /// header read in the wrong zone cannot be.
+    pub(super) fn zone_proved_without(&self, own: Option<SignedDuration>) -> bool {
+        let known = self.known - usize::from(own.is_some());
+        let close = self.close - usize::from(own.is_some_and(is_close));
+        close > 0 && close * 2 > known
+    }
+}
+
+fn is_close(lag: SignedDuration) -> bool {
+    (-SKEW..SignedDuration::from_mins(14)).contains(&lag)
 }
 
 /// From a dump's header to its upload, where both are known.

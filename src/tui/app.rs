@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::incident::{
-    Actor, Attempt, AttemptId, Escalation, Fact, Inputs, Listing, Person, Plan, Seal, Series, SnapshotRow, State,
+    Actor, Attempt, AttemptId, Contents, Escalation, Fact, Inputs, Person, Plan, Seal, Series, SnapshotRow, State,
     StepStatus, escalations, loss,
 };
 use crate::runbook::{Phase, Step, StepId};
@@ -14,9 +14,13 @@ use crate::runbook::{Phase, Step, StepId};
 use super::action::UiAction;
 use super::card::Card;
 use super::checklist::{self, Row};
+use super::dumps::Dumps;
 use super::keymap::Keymap;
+use super::log::LogView;
 use super::output::Outputs;
 use super::overlay::Overlay;
+use super::pace::Pace;
+use super::seek::Search;
 use super::theme::Theme;
 
 /// The smallest screen that anything is shown on.
@@ -74,7 +78,13 @@ pub(super) enum Asked {
     /// Something whose answer is only shown where it is no.
     Plain,
     Snapshots,
+    /// More of a long listing.
+    Page,
+    /// What the archive of this key holds.
+    Contents(String),
     Output(AttemptId),
+    /// More of a search through a log.
+    Find,
 }
 
 /// A line above the keys that says how something went, until the next key.
@@ -82,6 +92,15 @@ pub(super) enum Asked {
 pub(super) struct Toast {
     pub(super) text: String,
     pub(super) bad: bool,
+}
+
+/// How output is shown that is wider than its pane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LongLines {
+    /// From this column on, a row a line.
+    From(usize),
+    /// On several rows.
+    Wrapped,
 }
 
 /// What the person chose to look at.
@@ -93,6 +112,8 @@ pub(super) struct Ui {
     /// The selected row of the checklist; none follows the current step.
     pub(super) row: Option<Row>,
     pub(super) snapshot: Option<String>,
+    /// The snapshot that another one is to be compared with.
+    pub(super) marked: Option<String>,
     /// The selected entry of the timeline; none follows the end.
     pub(super) entry: Option<u64>,
     /// The timeline shows milestones only.
@@ -104,6 +125,7 @@ pub(super) struct Ui {
     /// Offset of the selected line; none follows the end.
     pub(super) line: Option<u64>,
     pub(super) needle: String,
+    pub(super) long: LongLines,
     pub(super) overlay: Option<Overlay>,
     pub(super) toast: Option<Toast>,
 }
@@ -137,11 +159,18 @@ pub struct App {
     pub(super) answers: BTreeMap<StepId, Inputs>,
     /// Steps without approval whose plan is approved as it arrives.
     pub(super) at_once: Vec<StepId>,
-    pub(super) listing: Option<Listing>,
+    pub(super) dumps: Dumps,
+    /// Archives that were opened, by their keys.
+    pub(super) contents: BTreeMap<String, Result<Contents, String>>,
     pub(super) listing_fault: Option<String>,
     pub(super) progress: BTreeMap<AttemptId, Progress>,
+    /// How fast attempts have been.
+    pub(super) paces: BTreeMap<AttemptId, Pace>,
     pub(super) series: BTreeMap<StepId, Vec<Series>>,
     pub(super) output: Outputs,
+    /// The search through a whole log.
+    pub(super) search: Option<Search>,
+    pub(super) log: LogView,
     /// Logs that were asked for, so that each is asked for once.
     pub(super) fetched: Vec<AttemptId>,
     pub(super) asked: BTreeMap<u64, Asked>,
@@ -171,11 +200,15 @@ impl App {
             plans: BTreeMap::new(),
             answers: BTreeMap::new(),
             at_once: Vec::new(),
-            listing: None,
+            dumps: Dumps::default(),
+            contents: BTreeMap::new(),
             listing_fault: None,
             progress: BTreeMap::new(),
+            paces: BTreeMap::new(),
             series: BTreeMap::new(),
             output: Outputs::default(),
+            search: None,
+            log: LogView::default(),
             fetched: Vec::new(),
             asked: BTreeMap::new(),
             next_id: 1,
@@ -185,12 +218,14 @@ impl App {
                 folds: BTreeMap::new(),
                 row: None,
                 snapshot: None,
+                marked: None,
                 entry: None,
                 milestones: false,
                 local: false,
                 attempt: None,
                 line: None,
                 needle: String::new(),
+                long: LongLines::From(0),
                 overlay: None,
                 toast: None,
             },
@@ -290,17 +325,24 @@ impl App {
             .or_else(|| state.attempts.values().next_back())
     }
 
-    /// The selected snapshot: the chosen one, the proposed one or the first, where the person has not said.
+    /// The selected snapshot's row: what the person selected, else the chosen one, the proposed one or the first; of those
+    /// that are shown.
+    pub(super) fn snapshot_row(&self) -> Option<usize> {
+        let is_shown = |row: &usize| self.dumps.place_of(*row).is_some();
+        let by_key = |key: &str| self.dumps.find(key).filter(is_shown);
+        let usual = || {
+            // A filter's best match is what was searched for.
+            if !self.dumps.filter().is_empty() {
+                return None;
+            }
+            self.chosen().and_then(by_key).or_else(|| self.dumps.proposed().filter(is_shown))
+        };
+        self.ui.snapshot.as_deref().and_then(by_key).or_else(usual).or_else(|| self.dumps.at(0))
+    }
+
+    /// The selected snapshot.
     pub(super) fn snapshot(&self) -> Option<&SnapshotRow> {
-        let listing = self.listing.as_ref()?;
-        let by_key = |key: &str| listing.rows.iter().find(|row| row.key == key);
-        self.ui
-            .snapshot
-            .as_deref()
-            .and_then(by_key)
-            .or_else(|| by_key(self.chosen()?))
-            .or_else(|| listing.rows.iter().find(|row| row.proposed))
-            .or_else(|| listing.rows.first())
+        self.dumps.get(self.snapshot_row()?)
     }
 
     /// The key of the chosen snapshot.
@@ -318,7 +360,7 @@ impl App {
 
     /// The onset: as it was said in this incident, else as the listing was judged.
     pub(super) fn onset(&self) -> Option<Timestamp> {
-        self.state.as_ref().and_then(State::onset).or_else(|| self.listing.as_ref()?.onset)
+        self.state.as_ref().and_then(State::onset).or_else(|| self.dumps.onset())
     }
 
     pub(super) fn escalations(&self) -> Vec<Escalation> {

@@ -5,10 +5,13 @@ use crate::runbook::StepId;
 use crate::wire::{FromEngine, ToClient, ToEngine};
 
 use super::app::{App, Asked, Progress};
+use super::browse;
 use super::card::{Card, Stage};
 use super::msg::Out;
 use super::overlay::{Overlay, Prompt};
+use super::pace::Pace;
 use super::perform;
+use super::seek;
 
 /// Bytes of a log's end that are fetched when it is first looked at.
 pub(super) const TAIL: u32 = 256 * 1024;
@@ -31,8 +34,7 @@ pub(super) fn heard(app: &mut App, from: FromEngine) -> Vec<Out> {
         FromEngine::Message(ToClient::Notice { notice }) => noticed(app, notice),
         FromEngine::Message(ToClient::Reply { id, result }) => {
             let Some(asked) = app.asked.remove(&id) else { return Vec::new() };
-            replied(app, asked, result.map_err(|refusal| refusal.to_string()));
-            Vec::new()
+            replied(app, asked, result.map_err(|refusal| refusal.to_string()))
         }
         FromEngine::Message(ToClient::CaughtUp { seal }) => {
             app.caught_up = true;
@@ -97,6 +99,7 @@ fn happened(app: &mut App, event: &Event) -> Vec<Out> {
         }
         EventKind::Finished { attempt, outcome } | EventKind::Settled { attempt, outcome, .. } => {
             app.progress.remove(attempt);
+            app.paces.remove(attempt);
             if app.ui.overlay == Some(Overlay::Settle(*attempt)) && !matches!(outcome, Outcome::InDoubt { .. }) {
                 app.ui.overlay = None;
             }
@@ -133,7 +136,7 @@ fn noticed(app: &mut App, notice: Notice) -> Vec<Out> {
     match notice {
         Notice::Planned { step, result } => return planned(app, &step, result),
         Notice::Output { attempt, offset, text } => {
-            app.output.take(attempt, offset, &text);
+            app.output.take(attempt, offset, &text, app.now);
             if app.output.len() > MOST_BUFFERS {
                 let looked_at = app.attempt().map(|attempt| attempt.id);
                 let state = app.state.as_ref();
@@ -151,11 +154,18 @@ fn noticed(app: &mut App, notice: Notice) -> Vec<Out> {
                 .get(&attempt)
                 .filter(|known| known.label == label && known.done <= done)
                 .map_or((app.now, done), |known| known.since);
+            if matches!(unit.as_str(), "bytes" | "of the work") {
+                let now = app.now;
+                app.paces.entry(attempt).or_insert_with(|| Pace::new(&label, now, done)).take(&label, now, done);
+            }
             app.progress.insert(attempt, Progress { label, done, total, unit, since, left, stalled });
         }
-        Notice::Snapshots(listing) => {
-            app.listing_fault = None;
-            app.listing = Some(listing);
+        Notice::Snapshots(listing) => return browse::listed(app, listing),
+        Notice::Found { attempt, needle, at, upto, size } => {
+            return seek::found(app, attempt, &needle, at, (upto, size));
+        }
+        Notice::Contents { key, result } => {
+            app.contents.insert(key, result);
         }
         Notice::Measured { step, series } => {
             app.series.insert(step, series);
@@ -216,7 +226,7 @@ fn planned(app: &mut App, step: &StepId, result: Result<Box<Plan>, Problem>) -> 
     Vec::new()
 }
 
-fn replied(app: &mut App, asked: Asked, result: Result<(), String>) {
+fn replied(app: &mut App, asked: Asked, result: Result<(), String>) -> Vec<Out> {
     match asked {
         Asked::Prepare(step) => {
             if let Err(why) = result {
@@ -248,12 +258,20 @@ fn replied(app: &mut App, asked: Asked, result: Result<(), String>) {
             // A listing that is on its way takes this back when it comes.
             app.listing_fault = Some(result.err().unwrap_or_else(|| "nothing was listed; r lists again".to_owned()));
         }
+        Asked::Find => return seek::answered(app, result),
+        Asked::Page => return result.ok().and_then(|()| browse::more(app)).into_iter().collect(),
+        Asked::Contents(key) => {
+            if let Err(why) = result {
+                app.contents.insert(key, Err(why));
+            }
+        }
         Asked::Output(attempt) => {
             if result.is_err() {
                 app.fetched.retain(|known| *known != attempt);
             }
         }
     }
+    Vec::new()
 }
 
 fn refuse(app: &mut App, step: &StepId, why: String) {

@@ -13,26 +13,34 @@
 //! A plan is approved only by a key that was read after the plan had been drawn and flushed, see [`Msg::Shown`].
 
 mod action;
+mod ansi;
 mod app;
+mod browse;
 mod card;
 mod checklist;
 mod copy;
 mod draft;
+mod dumps;
 mod edit;
 mod export;
 mod file;
 mod form;
 mod frame;
+mod fuzzy;
 mod heard;
 mod history;
 mod input;
 mod keymap;
+mod log;
 mod movement;
 mod msg;
 mod output;
 mod overlay;
+mod pace;
+mod palette;
 mod perform;
 mod run;
+mod seek;
 mod terminal;
 #[cfg(test)]
 mod tests;
@@ -43,6 +51,7 @@ mod view;
 mod writer;
 
 pub use app::App;
+pub use dumps::Ranking;
 pub use frame::frame_text;
 pub use keymap::{Binding, Keymap, KeymapError};
 pub use msg::{Msg, Out};

@@ -42,8 +42,17 @@ pub(super) fn go(app: &mut App, action: UiAction) -> Vec<Out> {
         select(app, to);
         return older.into_iter().collect();
     }
+    let more = if app.ui.pane == Pane::Output && to + 1 == count { newer(app) } else { None };
     select(app, to);
-    Vec::new()
+    more.into_iter().collect()
+}
+
+/// Lines behind those that are held, where somebody reads up to there.
+fn newer(app: &mut App) -> Option<Out> {
+    let id = app.attempt()?.id;
+    let buffer = app.output.get(id).filter(|buffer| buffer.is_behind())?;
+    let end = buffer.end();
+    Some(perform::fetch(app, id, Some(end), u32::try_from(LOOK_BACK).unwrap_or(u32::MAX)))
 }
 
 /// The selected row of the pane, and how many there are.
@@ -56,10 +65,8 @@ fn place(app: &App) -> (usize, usize) {
             (at, rows.len())
         }
         Pane::Snapshots => {
-            let Some(listing) = &app.listing else { return (0, 0) };
-            let key = app.snapshot().map(|row| row.key.as_str());
-            let at = listing.rows.iter().position(|row| Some(row.key.as_str()) == key).unwrap_or(0);
-            (at, listing.rows.len())
+            let at = app.snapshot_row().and_then(|row| app.dumps.place_of(row)).unwrap_or(0);
+            (at, app.dumps.shown())
         }
         Pane::Output => {
             let Some(buffer) = app.attempt().and_then(|attempt| app.output.get(attempt.id)) else { return (0, 0) };
@@ -82,7 +89,7 @@ fn select(app: &mut App, to: usize) {
             app.ui.line = None;
         }
         Pane::Snapshots => {
-            app.ui.snapshot = app.listing.as_ref().and_then(|listing| listing.rows.get(to)).map(|row| row.key.clone());
+            app.ui.snapshot = app.dumps.at(to).and_then(|row| app.dumps.get(row)).map(|row| row.key.clone());
         }
         Pane::Output => {
             let Some(id) = app.attempt().map(|attempt| attempt.id) else { return };
@@ -134,6 +141,10 @@ pub(super) fn output_line(app: &App) -> Option<&str> {
 
 /// Goes to the next row of the pane that holds the searched text.
 pub(super) fn find(app: &mut App, forward: bool) {
+    if app.ui.pane == Pane::Snapshots && !app.dumps.filter().is_empty() {
+        go(app, if forward { UiAction::Down } else { UiAction::Up });
+        return;
+    }
     let needle = app.ui.needle.to_lowercase();
     if needle.is_empty() {
         app.warn("search first: /");
@@ -189,11 +200,8 @@ fn row_text(app: &App, row: usize, shown: &[usize]) -> String {
                 checklist::Row::Step(id) => state.runbook.step(id).map(|step| format!("{} {id}", step.title)),
             })
         }
-        Pane::Snapshots => app
-            .listing
-            .as_ref()
-            .and_then(|listing| listing.rows.get(row))
-            .map(|row| format!("{} {}", row.key, row.verdict)),
+        // What is shown there matches its filter.
+        Pane::Snapshots => None,
         Pane::Output => {
             app.attempt().and_then(|attempt| app.output.get(attempt.id)?.lines().get(row)).map(|line| line.text.clone())
         }

@@ -2,8 +2,10 @@
 
 use crossterm::event::KeyEvent;
 
-use crate::incident::{Digest, LogLevel};
+use crate::incident::{AttemptId, Digest, LogLevel};
 use crate::wire::{FromEngine, ToEngine};
+
+use super::dumps::Ranking;
 
 /// Something that happened to the cockpit.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +30,8 @@ pub enum Msg {
     Handover(String),
     /// Something that must be known before the first step.
     Warning(String),
+    /// The ranking of this number is done: which rows are shown, in order.
+    Ranked(u64, Vec<u32>),
     /// An export was copied and written, in words with the file's path, or why not.
     Exported(Result<String, String>),
 }
@@ -49,6 +53,15 @@ pub enum Out {
         name: String,
         /// What goes into the file.
         text: String,
+    },
+    /// Rank the dumps, and answer with [`Msg::Ranked`] unless another one is wanted by then.
+    Rank(Ranking),
+    /// Write an attempt's log to a file, and answer with [`Msg::Exported`].
+    Save {
+        /// Which.
+        attempt: AttemptId,
+        /// The file's name.
+        name: String,
     },
     /// Keep a line for the program's log pane.
     Log(LogLevel, String),

@@ -2,12 +2,16 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use jiff::Timestamp;
+
 use crate::incident::AttemptId;
 
-use super::text;
+use super::ansi::{self, Tone};
 
 const MOST_LINES: usize = 5_000;
 const MOST_BYTES: usize = 2 * 1024 * 1024;
+/// Lines before the one that is read that stay with it.
+const AROUND: usize = 200;
 /// A line is shown up to here; the log on disk has all of it.
 const LONGEST_LINE: usize = 16 * 1024;
 
@@ -17,6 +21,8 @@ pub(super) struct OutputLine {
     pub(super) offset: u64,
     /// Clean: it may go to the terminal as it is.
     pub(super) text: String,
+    /// From which byte on which tone holds.
+    pub(super) tones: Vec<(usize, Tone)>,
 }
 
 /// A stretch of one attempt's log without gaps.
@@ -28,6 +34,14 @@ pub(super) struct Buffer {
     end: u64,
     /// The end that the engine last spoke of.
     log_end: u64,
+    /// When it last grew.
+    heard: Option<Timestamp>,
+    /// The line that somebody reads: it and what is around it stay.
+    held: Option<u64>,
+    /// Lines that came since then, and whether some were not heard of.
+    news: (u64, bool),
+    /// Only what holds this line is taken.
+    wanted: Option<u64>,
 }
 
 impl Buffer {
@@ -40,9 +54,34 @@ impl Buffer {
         self.lines.front().map_or(self.end, |line| line.offset)
     }
 
+    /// Where the log goes on after the last line that is held.
+    pub(super) fn end(&self) -> u64 {
+        self.end
+    }
+
     /// Newer lines exist than are held.
     pub(super) fn is_behind(&self) -> bool {
         self.end < self.log_end
+    }
+
+    /// Where the log ends, as far as anybody said.
+    pub(super) fn log_end(&self) -> u64 {
+        self.log_end
+    }
+
+    /// When the log last grew.
+    pub(super) fn heard(&self) -> Option<Timestamp> {
+        self.heard
+    }
+
+    /// How many lines came since somebody began to read, and whether there are more than those.
+    pub(super) fn news(&self) -> (u64, bool) {
+        self.news
+    }
+
+    /// The line that begins there is held.
+    pub(super) fn holds(&self, offset: u64) -> bool {
+        !self.lines.is_empty() && (self.start()..self.end).contains(&offset)
     }
 
     /// The line that begins at an offset, or the next one after it.
@@ -51,9 +90,22 @@ impl Buffer {
     }
 
     /// Takes lines that begin at `offset`: after those held, before them, or in their place.
-    fn take(&mut self, offset: u64, raw: &str) {
+    fn take(&mut self, offset: u64, raw: &str, now: Timestamp) {
         let end = offset.saturating_add(raw.len() as u64);
-        self.log_end = self.log_end.max(end);
+        if end > self.log_end {
+            if self.held.is_some() && self.log_end > 0 {
+                let known = usize::try_from(self.log_end.saturating_sub(offset)).unwrap_or(usize::MAX);
+                let fresh = raw.as_bytes().get(known..).unwrap_or_default();
+                self.news.0 += memchr::memchr_iter(b'\n', fresh).count() as u64;
+                self.news.1 |= offset > self.log_end;
+            }
+            self.heard = Some(now);
+            self.log_end = end;
+        }
+        if self.wanted.is_some_and(|wanted| !(offset..end).contains(&wanted)) {
+            return;
+        }
+        self.wanted = None;
         let fresh = self.lines.is_empty();
         if fresh || offset == self.end {
             if fresh {
@@ -76,16 +128,28 @@ impl Buffer {
 
     fn append(&mut self, mut offset: u64, raw: &str) {
         for line in raw.split_inclusive('\n') {
-            let line_text = shown(line);
-            self.bytes += line_text.len();
-            self.lines.push_back(OutputLine { offset, text: line_text });
+            let shown = OutputLine::new(offset, line);
+            while self.lines.len() >= MOST_LINES || (self.bytes + shown.text.len() > MOST_BYTES && self.bytes > 0) {
+                // What is being read does not go; what comes meanwhile is fetched when the reader gets there.
+                if self.held.is_some_and(|held| self.at(held) < AROUND) {
+                    self.end = offset;
+                    return;
+                }
+                let Some(line) = self.lines.pop_front() else { break };
+                self.bytes -= line.text.len();
+            }
+            self.bytes += shown.text.len();
+            self.lines.push_back(shown);
             offset = offset.saturating_add(line.len() as u64);
         }
         self.end = offset;
-        while self.lines.len() > MOST_LINES || self.bytes > MOST_BYTES {
-            let Some(line) = self.lines.pop_front() else { break };
-            self.bytes -= line.text.len();
+    }
+
+    fn hold(&mut self, line: Option<u64>) {
+        if self.held.is_some() != line.is_some() {
+            self.news = (0, false);
         }
+        self.held = line;
     }
 
     fn prepend(&mut self, offset: u64, raw: &str) {
@@ -95,7 +159,7 @@ impl Buffer {
             .map(|line| {
                 let here = at;
                 at = at.saturating_add(line.len() as u64);
-                OutputLine { offset: here, text: shown(line) }
+                OutputLine::new(here, line)
             })
             .collect();
         for line in older.into_iter().rev() {
@@ -110,12 +174,15 @@ impl Buffer {
     }
 }
 
-fn shown(line: &str) -> String {
-    let line = line.trim_end_matches(['\n', '\r']);
-    // A progress line that rewrites itself is shown as it stood last.
-    let line = line.rsplit('\r').next().unwrap_or(line);
-    let cut = line.char_indices().map(|(at, _)| at).nth(LONGEST_LINE).unwrap_or(line.len());
-    text::clean(line.get(..cut).unwrap_or(line)).into_owned()
+impl OutputLine {
+    fn new(offset: u64, line: &str) -> Self {
+        let line = line.trim_end_matches(['\n', '\r']);
+        // A progress line that rewrites itself is shown as it stood last.
+        let line = line.rsplit('\r').next().unwrap_or(line);
+        let cut = line.char_indices().map(|(at, _)| at).nth(LONGEST_LINE).unwrap_or(line.len());
+        let (text, tones) = ansi::read(line.get(..cut).unwrap_or(line));
+        Self { offset, text, tones }
+    }
 }
 
 /// The output of all attempts.
@@ -129,8 +196,22 @@ impl Outputs {
         self.buffers.get(&attempt)
     }
 
-    pub(super) fn take(&mut self, attempt: AttemptId, offset: u64, raw: &str) {
-        self.buffers.entry(attempt).or_default().take(offset, raw);
+    pub(super) fn take(&mut self, attempt: AttemptId, offset: u64, raw: &str, now: Timestamp) {
+        self.buffers.entry(attempt).or_default().take(offset, raw, now);
+    }
+
+    /// Keeps the line that somebody reads, of this attempt and no other.
+    pub(super) fn hold(&mut self, reads: Option<(AttemptId, u64)>) {
+        for (attempt, buffer) in &mut self.buffers {
+            buffer.hold(reads.filter(|(read, _)| read == attempt).map(|(_, line)| line));
+        }
+    }
+
+    /// Lets go of what is held for the lines around this one, which are on their way.
+    pub(super) fn seek(&mut self, attempt: AttemptId, line: u64) {
+        let buffer = self.buffers.entry(attempt).or_default();
+        let (log_end, heard, news) = (buffer.log_end, buffer.heard, buffer.news);
+        *buffer = Buffer { log_end, heard, news, held: Some(line), wanted: Some(line), ..Buffer::default() };
     }
 
     /// Lets go of what is held, so that the log's end can be fetched afresh.
@@ -157,14 +238,14 @@ mod tests {
     #[test]
     fn older_lines_go_before_and_newer_after() {
         let mut buffer = Buffer::default();
-        buffer.take(10, "three\nfour\n");
-        buffer.take(0, "one\ntwo..\n");
-        buffer.take(21, "five\r\n");
-        buffer.take(15, "\nfour\nfive\r\nsix\n");
+        buffer.take(10, "three\nfour\n", Timestamp::UNIX_EPOCH);
+        buffer.take(0, "one\ntwo..\n", Timestamp::UNIX_EPOCH);
+        buffer.take(21, "five\r\n", Timestamp::UNIX_EPOCH);
+        buffer.take(15, "\nfour\nfive\r\nsix\n", Timestamp::UNIX_EPOCH);
         let lines: Vec<&str> = buffer.lines().iter().map(|line| line.text.as_str()).collect();
         assert_eq!(lines, ["one", "two..", "three", "four", "five", "six"]);
         assert_eq!((buffer.start(), buffer.is_behind()), (0, false));
-        buffer.take(900, "far\n");
+        buffer.take(900, "far\n", Timestamp::UNIX_EPOCH);
         assert_eq!((buffer.lines().len(), buffer.is_behind()), (6, true));
     }
 
@@ -173,13 +254,40 @@ mod tests {
         let mut buffer = Buffer::default();
         let line = "x".repeat(99) + "\n";
         for at in 0..6_000_u64 {
-            buffer.take(at * 100, &line);
+            buffer.take(at * 100, &line, Timestamp::UNIX_EPOCH);
         }
         assert_eq!(buffer.lines().len(), MOST_LINES);
         assert_eq!(buffer.start(), 100_000);
-        buffer.take(0, &line.repeat(1000));
+        buffer.take(0, &line.repeat(1000), Timestamp::UNIX_EPOCH);
         assert_eq!((buffer.start(), buffer.lines().len(), buffer.is_behind()), (0, MOST_LINES, true));
         assert_eq!(buffer.at(250), 3);
+    }
+
+    #[test]
+    fn what_is_read_stays_and_what_comes_meanwhile_is_counted() {
+        let mut buffer = Buffer::default();
+        let line = "x".repeat(99) + "\n";
+        buffer.take(0, &line.repeat(10), Timestamp::UNIX_EPOCH);
+        buffer.hold(Some(300));
+        for at in 10..9_000_u64 {
+            buffer.take(at * 100, &line, Timestamp::UNIX_EPOCH);
+        }
+        assert_eq!((buffer.start(), buffer.lines().len(), buffer.news()), (0, MOST_LINES, (8_990, false)));
+        assert!(buffer.is_behind() && buffer.holds(300));
+        buffer.hold(None);
+        assert_eq!(buffer.news(), (0, false));
+    }
+
+    #[test]
+    fn after_a_jump_only_what_was_jumped_to_is_taken() {
+        let mut outputs = Outputs::default();
+        let id = AttemptId(1);
+        outputs.take(id, 0, "one\ntwo\n", Timestamp::UNIX_EPOCH);
+        outputs.seek(id, 500);
+        outputs.take(id, 900, "live\n", Timestamp::UNIX_EPOCH);
+        outputs.take(id, 497, "ab\nmatch\n", Timestamp::UNIX_EPOCH);
+        let lines: Vec<&str> = outputs.get(id).expect("held").lines().iter().map(|line| line.text.as_str()).collect();
+        assert_eq!(lines, ["ab", "match"]);
     }
 
     proptest! {
@@ -187,7 +295,7 @@ mod tests {
         fn it_never_grows_and_never_tears(chunks in prop::collection::vec((0_u64..2_000, "[a-z\n]{0,300}"), 0..60)) {
             let mut buffer = Buffer::default();
             for (offset, raw) in chunks {
-                buffer.take(offset, &raw);
+                buffer.take(offset, &raw, Timestamp::UNIX_EPOCH);
                 prop_assert!(buffer.lines().len() <= MOST_LINES && buffer.bytes <= MOST_BYTES);
                 prop_assert_eq!(buffer.bytes, buffer.lines().iter().map(|line| line.text.len()).sum::<usize>());
                 prop_assert!(buffer.lines().iter().zip(buffer.lines().iter().skip(1)).all(|(a, b)| a.offset < b.offset));

@@ -76,6 +76,9 @@ pub(super) enum Overlay {
     Help {
         scroll: usize,
     },
+    Phases {
+        scroll: usize,
+    },
     Escalation {
         selected: usize,
     },
@@ -85,6 +88,10 @@ pub(super) enum Overlay {
     },
     Snapshot {
         key: String,
+        scroll: usize,
+    },
+    Compare {
+        keys: [String; 2],
         scroll: usize,
     },
     Text {

@@ -5,7 +5,8 @@ use crate::runbook::{Action, Approval, Step, StepId};
 use crate::wire::ToEngine;
 
 use super::action::UiAction;
-use super::app::{App, Asked, Pane};
+use super::app::{App, Asked, LongLines, Pane};
+use super::browse;
 use super::card::{Card, Stage};
 use super::checklist::{self, Row};
 use super::edit::Editor;
@@ -15,6 +16,10 @@ use super::history;
 use super::movement;
 use super::msg::Out;
 use super::overlay::{Confirm, Overlay, Prompt, Purpose};
+use super::seek;
+
+/// Columns that output moves sideways at once.
+const SIDE: usize = 20;
 
 impl App {
     pub(super) fn ask(&mut self, asked: Asked) -> u64 {
@@ -67,7 +72,7 @@ pub(super) fn perform(app: &mut App, action: UiAction) -> Vec<Out> {
         UiAction::Undo => return undo(app),
         UiAction::Stop => stop(app),
         UiAction::Unblock => return unblock(app),
-        UiAction::Details => details(app),
+        UiAction::Details => return details(app),
         UiAction::Note => app.ui.overlay = Some(Overlay::Prompt(Prompt::new(Purpose::Note))),
         UiAction::Copy => return copy(app),
         UiAction::Correct => correct(app),
@@ -90,11 +95,27 @@ pub(super) fn perform(app: &mut App, action: UiAction) -> Vec<Out> {
             let due = app.escalations().iter().position(|one| one.due.is_some()).unwrap_or(0);
             app.ui.overlay = Some(Overlay::Escalation { selected: due });
         }
+        UiAction::Sort => return browse::sort(app),
+        UiAction::Compare => return browse::compare(app),
         UiAction::Follow => return follow(app),
-        UiAction::Search => app.ui.overlay = Some(Overlay::Search(Editor::line(""))),
-        UiAction::NextMatch => movement::find(app, true),
-        UiAction::PreviousMatch => movement::find(app, false),
+        UiAction::Search => {
+            let begun = if app.ui.pane == Pane::Snapshots { app.dumps.filter() } else { "" };
+            app.ui.overlay = Some(Overlay::Search(Editor::line(begun)));
+        }
+        UiAction::NextMatch => return seek::step(app, true),
+        UiAction::PreviousMatch => return seek::step(app, false),
+        UiAction::Wrap => {
+            app.ui.long = if app.ui.long == LongLines::Wrapped { LongLines::From(0) } else { LongLines::Wrapped };
+        }
+        UiAction::LeftPart | UiAction::RightPart => {
+            let from = if let LongLines::From(from) = app.ui.long { from } else { 0 };
+            let right = action == UiAction::RightPart;
+            // Nothing of a line is further out than its longest.
+            app.ui.long = LongLines::From(if right { (from + SIDE).min(16 << 10) } else { from.saturating_sub(SIDE) });
+        }
+        UiAction::Save => return seek::save(app),
         UiAction::Palette => app.ui.overlay = Some(Overlay::Palette { editor: Editor::line(""), selected: 0 }),
+        UiAction::Phases => app.ui.overlay = Some(Overlay::Phases { scroll: 0 }),
         UiAction::Help => app.ui.overlay = Some(Overlay::Help { scroll: 0 }),
         UiAction::Log => app.ui.overlay = Some(Overlay::Log),
         UiAction::NextPane => cycle(app, 1),
@@ -108,6 +129,9 @@ pub(super) fn perform(app: &mut App, action: UiAction) -> Vec<Out> {
         UiAction::Back => {
             app.ui.needle.clear();
             app.ui.zoom = false;
+            app.ui.marked = None;
+            app.search = None;
+            return browse::filtered(app, "");
         }
         UiAction::Redraw => return vec![Out::Redraw],
         UiAction::Suspend => return vec![Out::Suspend],
@@ -142,7 +166,7 @@ fn fold(app: &mut App) {
 /// `a`: shows what would happen, or begins what only reads.
 fn begin(app: &mut App) -> Vec<Out> {
     if app.ui.pane == Pane::Snapshots {
-        return choose(app);
+        return browse::choose(app);
     }
     let Some(state) = &app.state else { return Vec::new() };
     if let Some(phase) = app.phase() {
@@ -205,7 +229,7 @@ fn at_once(app: &mut App, step: StepId) -> Out {
     prepare(app, step, inputs, None)
 }
 
-fn open_card(app: &mut App, step: StepId, inputs: Inputs, undoes: Option<StepId>) -> Out {
+pub(super) fn open_card(app: &mut App, step: StepId, inputs: Inputs, undoes: Option<StepId>) -> Out {
     app.ui.overlay = Some(Overlay::Card(Box::new(Card::new(step.clone(), undoes.clone(), inputs.clone()))));
     prepare(app, step, inputs, undoes)
 }
@@ -232,38 +256,10 @@ fn why_not(app: &App, state: &State, step: &Step) -> Option<String> {
     }
 }
 
-/// `a` on a snapshot: the choosing step's card, with this snapshot as the answer.
-fn choose(app: &mut App) -> Vec<Out> {
-    let Some(state) = &app.state else { return Vec::new() };
-    let Some(row) = app.snapshot() else {
-        app.warn(format!("there is no snapshot to choose; {} lists them again", app.key(UiAction::Retry)));
-        return Vec::new();
-    };
-    if !row.eligible {
-        let why = format!("not eligible: {}", row.verdict);
-        app.warn(why);
-        return Vec::new();
-    }
-    let chooses = |step: &&Step| matches!(step.action, Action::ChooseSnapshot { .. }) && state.is_ready(step);
-    let selected = app.step().filter(|step| chooses(step));
-    let Some(step) = selected.or_else(|| state.runbook.steps().find(chooses)) else {
-        app.warn(format!(
-            "no step that chooses a snapshot is open: it waits for the backups check, or is done ({} opens it)",
-            app.key(UiAction::Retry)
-        ));
-        return Vec::new();
-    };
-    let mut inputs = Inputs::from([("snapshot".to_owned(), row.key.clone())]);
-    if let Some(onset) = app.onset() {
-        inputs.insert("onset".to_owned(), onset.to_string());
-    }
-    let step = step.id.clone();
-    vec![open_card(app, step, inputs, None)]
-}
-
 fn retry(app: &mut App) -> Vec<Out> {
     if app.ui.pane == Pane::Snapshots {
         app.say("listing the snapshots again");
+        app.contents.clear();
         return vec![heard::list_snapshots(app)];
     }
     let (Some(state), Some(step)) = (&app.state, app.step()) else { return Vec::new() };
@@ -368,8 +364,8 @@ fn on_step(app: &mut App, purpose: impl Fn(StepId) -> Purpose) {
     }
 }
 
-fn details(app: &mut App) {
-    let Some(state) = &app.state else { return };
+fn details(app: &mut App) -> Vec<Out> {
+    let Some(state) = &app.state else { return Vec::new() };
     match app.ui.pane {
         Pane::Checklist => match app.row() {
             Some(Row::Phase(_)) => fold(app),
@@ -381,11 +377,7 @@ fn details(app: &mut App) {
             }
             None => {}
         },
-        Pane::Snapshots => {
-            if let Some(row) = app.snapshot() {
-                app.ui.overlay = Some(Overlay::Snapshot { key: row.key.clone(), scroll: 0 });
-            }
-        }
+        Pane::Snapshots => return browse::details(app),
         Pane::Output => {
             if let Some(text) = movement::output_line(app).map(str::to_owned) {
                 app.ui.overlay = Some(Overlay::Text { title: "Line".to_owned(), text, scroll: 0 });
@@ -398,6 +390,7 @@ fn details(app: &mut App) {
             }
         }
     }
+    Vec::new()
 }
 
 fn copy(app: &mut App) -> Vec<Out> {
@@ -411,7 +404,7 @@ fn copy(app: &mut App) -> Vec<Out> {
             lines.collect::<Vec<_>>().join("\n")
         }),
         Pane::Snapshots => app.snapshot().map(|row| {
-            let bucket = app.listing.as_ref().map_or("", |listing| listing.place.as_str());
+            let bucket = app.dumps.place();
             let bucket = bucket.strip_prefix("s3://").unwrap_or(bucket).split('/').next().unwrap_or_default();
             format!("s3://{bucket}/{}", row.key)
         }),

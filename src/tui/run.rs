@@ -2,6 +2,8 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -16,6 +18,7 @@ use crate::wire::{FromEngine, Link, ToClient};
 
 use super::app::App;
 use super::copy::{self, Way};
+use super::dumps::Ranking;
 use super::file;
 use super::input::{self, Input, Marker};
 use super::keymap::Keymap;
@@ -40,6 +43,8 @@ pub struct Options {
     pub keymap: Keymap,
     /// Where exports are written: the first folder that takes them.
     pub export_dirs: Vec<PathBuf>,
+    /// Where the attempts' logs are.
+    pub logs: PathBuf,
 }
 
 /// Why the cockpit ended. The engine goes on in every case but [`Exit::Closed`] and [`Exit::EngineLost`].
@@ -106,6 +111,8 @@ struct Cockpit {
     /// The digest that the reader was asked to mark.
     marked: Option<Digest>,
     exit: Option<Exit>,
+    /// The last ranking that was asked for; earlier ones need not go on.
+    ranking: Arc<AtomicU64>,
 }
 
 /// Shows an incident until the person leaves, the terminal ends, or this process is asked to end. What `warning` comes to is
@@ -158,6 +165,7 @@ pub async fn run(
         in_it: None,
         marked: None,
         exit: None,
+        ranking: Arc::default(),
     };
     let exit = cockpit.run(&mut sources).await;
     warning.abort();
@@ -311,6 +319,18 @@ impl Cockpit {
             }
             Out::Copy(text) => self.copy(&text),
             Out::Export { copy, name, text } => self.export(copy.as_deref(), name, text),
+            Out::Rank(ranking) => self.rank(ranking),
+            Out::Save { attempt, name } => {
+                let (log, folders) =
+                    (self.options.logs.join(format!("{attempt}.log")), self.options.export_dirs.clone());
+                let done = self.done.clone();
+                tokio::task::spawn_blocking(move || {
+                    let saved = file::copy_clean(&folders, &name, &log);
+                    let saved = saved.map(|path| format!("written to {}", path.display()));
+                    // Without a cockpit nobody waits for the answer.
+                    let _ = done.send(Msg::Exported(saved));
+                });
+            }
             Out::Handover => {
                 let Some(state) = &self.app.state else { return };
                 let page = export::handover(state, Timestamp::now(), self.app.seal.as_ref());
@@ -337,6 +357,18 @@ impl Cockpit {
             Out::Detach => self.exit = Some(self.left()),
             Out::Reattach => self.exit = Some(Exit::Again),
         }
+    }
+
+    fn rank(&self, ranking: Ranking) {
+        let number = ranking.number;
+        self.ranking.store(number, Ordering::Relaxed);
+        let (last, done) = (Arc::clone(&self.ranking), self.done.clone());
+        tokio::task::spawn_blocking(move || {
+            if let Some(rows) = ranking.run(&|| last.load(Ordering::Relaxed) == number) {
+                // Without a cockpit nobody waits for the answer.
+                let _ = done.send(Msg::Ranked(number, rows));
+            }
+        });
     }
 
     fn left(&self) -> Exit {

@@ -115,6 +115,19 @@ pub(super) fn bytes(count: u64) -> String {
     if whole >= 100 || part == 0 { format!("{whole} {name}") } else { format!("{whole}.{part:02} {name}") }
 }
 
+/// `312,004`.
+pub(super) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -132,6 +145,7 @@ mod tests {
 
     #[test]
     fn sizes_are_short() {
+        assert_eq!([0, 999, 1_000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
         for (count, text) in
             [(0, "0 B"), (1023, "1023 B"), (12_288, "12 KiB"), (4_499_000_000, "4.19 GiB"), (u64::MAX, "16383 PiB")]
         {

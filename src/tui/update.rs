@@ -7,21 +7,25 @@ use crate::incident::{Command, Digest, MessageId, State};
 
 use super::action::UiAction;
 use super::app::{App, Asked, Pane, Toast};
+use super::browse;
 use super::card::{self, Card, Stage};
-use super::edit::Editor;
 use super::export;
 use super::form::{Form, FormKey};
 use super::heard;
 use super::movement;
 use super::msg::{Msg, Out};
 use super::overlay::{Confirm, Overlay, Prompt, Purpose};
+use super::palette;
 use super::perform;
+use super::seek;
 use super::view;
 
 /// Takes a message at `now` and says what is to be done.
 pub fn update(app: &mut App, msg: Msg, now: Timestamp) -> Vec<Out> {
     app.now = now;
     let mut outs = taken(app, msg);
+    let reads = app.attempt().map(|attempt| attempt.id).zip(app.ui.line);
+    app.output.hold(reads);
     outs.extend(look(app));
     if let (Some(Overlay::Export(exporting)), Some(state)) = (&mut app.ui.overlay, &app.state) {
         exporting.refresh(state, app.seal.as_ref());
@@ -32,10 +36,7 @@ pub fn update(app: &mut App, msg: Msg, now: Timestamp) -> Vec<Out> {
 fn taken(app: &mut App, msg: Msg) -> Vec<Out> {
     match msg {
         Msg::Key(event) => key(app, event),
-        Msg::Paste(text) => {
-            paste(app, &text);
-            Vec::new()
-        }
+        Msg::Paste(text) => paste(app, &text),
         Msg::Resize(columns, rows) => {
             app.size = (columns, rows);
             if let Some(card) = app.card_mut() {
@@ -54,6 +55,10 @@ fn taken(app: &mut App, msg: Msg) -> Vec<Out> {
                 card.shown = Some(digest);
             }
             view::clamp_scroll(app);
+            Vec::new()
+        }
+        Msg::Ranked(number, rows) => {
+            app.dumps.ranked(number, rows);
             Vec::new()
         }
         Msg::Handover(page) => {
@@ -110,8 +115,13 @@ fn look(app: &mut App) -> Option<Out> {
 }
 
 /// A paste never approves, never fills a typed name, and never presses keys.
-fn paste(app: &mut App, text: &str) {
+fn paste(app: &mut App, text: &str) -> Vec<Out> {
     match &mut app.ui.overlay {
+        Some(Overlay::Search(editor)) if app.ui.pane == Pane::Snapshots => {
+            editor.insert(text);
+            let filter = editor.text().to_owned();
+            return browse::filtered(app, &filter);
+        }
         Some(Overlay::Card(card)) => match &mut card.stage {
             Stage::Form(form) => form.paste(text),
             Stage::Review => card.fault = Some("a paste is not taken here: read the plan, then type".to_owned()),
@@ -121,6 +131,7 @@ fn paste(app: &mut App, text: &str) {
         Some(Overlay::Search(editor) | Overlay::Palette { editor, .. }) => editor.insert(text),
         _ => app.warn("a paste is not taken here"),
     }
+    Vec::new()
 }
 
 fn key(app: &mut App, event: KeyEvent) -> Vec<Out> {
@@ -163,9 +174,13 @@ fn key(app: &mut App, event: KeyEvent) -> Vec<Out> {
             }
             (false, Vec::new())
         }
+        Overlay::Search(editor) if app.ui.pane == Pane::Snapshots => browse::filter_key(app, editor, event),
         Overlay::Search(editor) => match event.code {
             KeyCode::Enter => {
                 editor.text().clone_into(&mut app.ui.needle);
+                if app.ui.pane == Pane::Output {
+                    return seek::begin(app);
+                }
                 // In logs the newest match matters, in lists the next one.
                 let forward = !matches!(app.ui.pane, Pane::Output | Pane::Timeline);
                 movement::find(app, forward);
@@ -177,16 +192,18 @@ fn key(app: &mut App, event: KeyEvent) -> Vec<Out> {
                 (true, Vec::new())
             }
         },
-        Overlay::Palette { editor, selected } => palette_key(app, editor, selected, event),
+        Overlay::Palette { editor, selected } => palette::key(app, editor, selected, event),
         Overlay::Escalation { selected } => escalation_key(app, selected, event),
         Overlay::Help { scroll }
+        | Overlay::Phases { scroll }
         | Overlay::Details { scroll, .. }
         | Overlay::Snapshot { scroll, .. }
+        | Overlay::Compare { scroll, .. }
         | Overlay::Text { scroll, .. } => (scrolled(scroll, app.size.1, event), Vec::new()),
         Overlay::Outbox { selected, scroll } => outbox_key(app, selected, scroll, event),
         Overlay::Handover { page, offered, scroll } => handover_key(app, page, *offered, scroll, event),
         Overlay::Export(exporting) => export::key(app, exporting, event),
-        Overlay::Log => (!matches!(event.code, KeyCode::Esc | KeyCode::Char('q' | 'L')), Vec::new()),
+        Overlay::Log => (app.log.key(event), Vec::new()),
     };
     if stays {
         app.ui.overlay = Some(overlay);
@@ -401,37 +418,6 @@ fn confirmed(app: &mut App, confirm: &Confirm, event: KeyEvent) -> Vec<Out> {
         Confirm::Retry(step) => app.command(Asked::Retry, Command::Retry { step: step.clone() }),
         Confirm::Withdraw(step) => app.command(Asked::Plain, Command::Withdraw { step: step.clone() }),
     }]
-}
-
-/// The actions that a palette's filter leaves.
-pub(super) fn palette(filter: &str) -> Vec<UiAction> {
-    let words: Vec<String> = filter.split_whitespace().map(str::to_lowercase).collect();
-    let fits = |action: &UiAction| {
-        let text = format!("{} {}", action.name(), action.about()).to_lowercase();
-        words.iter().all(|word| text.contains(word))
-    };
-    let named = |action: &UiAction| !words.iter().all(|word| action.name().contains(word));
-    let mut found: Vec<UiAction> = UiAction::ALL.into_iter().filter(fits).collect();
-    found.sort_by_key(named);
-    found
-}
-
-fn palette_key(app: &mut App, editor: &mut Editor, selected: &mut usize, event: KeyEvent) -> (bool, Vec<Out>) {
-    let last = palette(editor.text()).len().saturating_sub(1);
-    match event.code {
-        KeyCode::Esc => return (false, Vec::new()),
-        KeyCode::Down | KeyCode::Tab => *selected = (*selected + 1).min(last),
-        KeyCode::Up | KeyCode::BackTab => *selected = selected.saturating_sub(1),
-        KeyCode::Enter => {
-            let action = palette(editor.text()).get(*selected).copied();
-            return (false, action.map(|action| perform::perform(app, action)).unwrap_or_default());
-        }
-        _ => {
-            editor.key(event);
-            *selected = 0;
-        }
-    }
-    (true, Vec::new())
 }
 
 fn escalation_key(app: &mut App, selected: &mut usize, event: KeyEvent) -> (bool, Vec<Out>) {

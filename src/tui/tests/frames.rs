@@ -159,6 +159,7 @@ fn small_cards() {
         ("1x", "stop"),
         ("w", "note"),
         ("?", "help"),
+        ("T", "phases"),
         (":", "palette"),
         (":copy", "palette_filtered"),
         ("e", "export"),
@@ -168,6 +169,9 @@ fn small_cards() {
         ("e1s20", "export_size"),
         ("e1s20<enter>", "export_no_size"),
         ("2<enter>", "snapshot_details"),
+        ("2=jj=", "compare_unread"),
+        ("2/0300", "filtering"),
+        ("2SS", "sorted"),
         ("3/table<enter>", "search"),
         ("3/tab", "searching"),
         ("4<enter>", "event"),
@@ -180,6 +184,23 @@ fn small_cards() {
     press(&mut story.app, "1k");
     press(&mut story.app, "r");
     look("retry", &mut story.app);
+}
+
+#[test]
+fn an_archive_that_was_opened() {
+    let mut story = Story::restoring("production");
+    press(&mut story.app, "2<enter>");
+    story.opened("financecopilot-20261123T0600Z", 1);
+    look("snapshot_opened", &mut story.app);
+    press(&mut story.app, "<esc>=j=");
+    story.opened("financecopilot-20261123T0300Z", 3);
+    look("compare", &mut story.app);
+    let now = story.clock;
+    update(&mut story.app, Msg::Resize(200, 50), now);
+    press(&mut story.app, "<esc>");
+    insta::with_settings!({omit_expression => true, prepend_module_to_snapshot => false}, {
+        insta::assert_snapshot!("snapshots_large", frame_text(&story.app, 200, 50));
+    });
 }
 
 #[test]

@@ -6,8 +6,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::incident::{
-    Actor, Ask, AskKind, AttemptId, Channel, Choice, Event, EventKind, Fact, Finding, IncidentId, Inputs, Listing,
-    MessageId, Notice, ObjectRef, Outcome, Plan, Problem, Refusal, Replicas, Series, SnapshotRow, TargetIdentity,
+    Actor, Ask, AskKind, AttemptId, Channel, Choice, Contents, Event, EventKind, Fact, Finding, IncidentId, Inputs,
+    Listing, MessageId, Notice, ObjectRef, Outcome, Plan, Problem, Refusal, Replicas, Series, SnapshotRow,
+    TableContents, TargetIdentity,
 };
 use crate::runbook::{BUILT_IN, StepId};
 use crate::tui::app::App;
@@ -260,6 +261,26 @@ impl Story {
         self.notice(Notice::Snapshots(listing()));
     }
 
+    /// The engine has opened an archive that holds this many rows of every table.
+    pub(super) fn opened(&mut self, name: &str, rows: u64) {
+        let table = |name: &str, bytes: u64, rows| TableContents { name: name.to_owned(), bytes, rows };
+        let contents = Contents {
+            key: format!("postgres/{name}.dump"),
+            version_id: None,
+            created: Some("2026-11-23 06:00:00".to_owned()),
+            database: Some("financecopilot".to_owned()),
+            server: Some("17.2".to_owned()),
+            pg_dump: Some("17.2".to_owned()),
+            compression: "gzip".to_owned(),
+            tables: vec![
+                table("public.transactions", 3_100_000_000 + rows, None),
+                table("public.accounts", 80_000_000, Some(1_204_311)),
+                table("public.settings", 900, Some(rows)),
+            ],
+        };
+        self.notice(Notice::Contents { key: contents.key.clone(), result: Ok(contents) });
+    }
+
     pub(super) fn fail(&mut self, attempt: AttemptId) {
         let problem = Problem {
             what: "pg_restore".to_owned(),
@@ -304,30 +325,21 @@ pub(super) fn listing() -> Listing {
         taken_at: taken.parse().expect("a time"),
         taken_from: "archive header".to_owned(),
         storage_class: None,
+        usual: Some(4_488_000_000),
         eligible,
         proposed,
         verdict: verdict.to_owned(),
         detail: format!("Verdict: {verdict}. The archive's table of contents lists every table of the database."),
         tables: vec![("public.transactions".to_owned(), 3_100_000_000), ("public.accounts".to_owned(), 80_000_000)],
     };
-    Listing {
-        place: "s3://financecopilot-backups/postgres/".to_owned(),
-        onset: Some(at("08:48:00")),
-        rows: vec![
-            row(
-                "financecopilot-20261123T0900Z",
-                "2026-11-23T09:00:00Z",
-                4_520_000_000,
-                false,
-                false,
-                "taken after onset",
-            ),
-            row("financecopilot-20261123T0600Z", "2026-11-23T06:00:00Z", 4_499_000_000, true, true, "newest eligible"),
-            row("financecopilot-20261123T0300Z", "2026-11-23T03:00:00Z", 4_488_000_000, true, false, "eligible"),
-            row("financecopilot-20261122T2100Z", "2026-11-22T21:00:00Z", 12_288, false, false, "0.0 % of usual size"),
-            row("financecopilot-20261122T1500Z", "2026-11-22T15:00:00Z", 0, false, false, "empty"),
-        ],
-    }
+    let rows = vec![
+        row("financecopilot-20261123T0900Z", "2026-11-23T09:00:00Z", 4_520_000_000, false, false, "taken after onset"),
+        row("financecopilot-20261123T0600Z", "2026-11-23T06:00:00Z", 4_499_000_000, true, true, "newest eligible"),
+        row("financecopilot-20261123T0300Z", "2026-11-23T03:00:00Z", 4_488_000_000, true, false, "eligible"),
+        row("financecopilot-20261122T2100Z", "2026-11-22T21:00:00Z", 12_288, false, false, "0.0 % of usual size"),
+        row("financecopilot-20261122T1500Z", "2026-11-22T15:00:00Z", 0, false, false, "empty"),
+    ];
+    Listing::new("s3://financecopilot-backups/postgres/".to_owned(), rows, Some(at("08:48:00")))
 }
 
 /// A plan with something in every part.

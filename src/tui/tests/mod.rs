@@ -2,12 +2,14 @@
 
 mod cards;
 mod contrast;
+mod dumps;
 mod escapes;
 mod exports;
 mod frames;
 mod histories;
 mod history;
 mod keys;
+mod output;
 mod random;
 mod safety;
 

@@ -99,6 +99,11 @@ impl Theme {
         self.look.tints().found
     }
 
+    /// A letter that a search by letters has found.
+    pub(super) fn letter(self) -> Style {
+        self.active().add_modifier(Modifier::BOLD.union(Modifier::UNDERLINED))
+    }
+
     /// The plate of an environment where mistakes are real.
     pub(super) fn live(self) -> Style {
         self.look.tints().live.add_modifier(Modifier::BOLD)

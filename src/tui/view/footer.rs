@@ -92,9 +92,23 @@ fn hints(app: &App) -> Vec<UiAction> {
             }
             hints.push(UiAction::Details);
         }
-        Pane::Snapshots => hints.extend([UiAction::Approve, UiAction::Details, UiAction::Retry, UiAction::Copy]),
+        Pane::Snapshots => hints.extend([
+            UiAction::Approve,
+            UiAction::Details,
+            UiAction::Search,
+            UiAction::Sort,
+            UiAction::Compare,
+            UiAction::Retry,
+        ]),
         Pane::Output => {
-            hints.extend([UiAction::Follow, UiAction::Search, UiAction::NextMatch, UiAction::Left, UiAction::Copy]);
+            hints.extend([
+                UiAction::Follow,
+                UiAction::Search,
+                UiAction::NextMatch,
+                UiAction::Left,
+                UiAction::Wrap,
+                UiAction::Save,
+            ]);
         }
         Pane::Timeline => {
             if history::entry(app).is_some_and(|entry| entry.level == Level::Note) {

@@ -12,6 +12,7 @@
 mod alarm;
 mod card;
 mod checklist;
+mod compare;
 mod details;
 mod escalation;
 mod export;
@@ -22,6 +23,7 @@ mod help;
 mod log;
 mod output;
 mod palette;
+mod phases;
 mod prompt;
 mod series;
 mod sheet;
@@ -29,6 +31,8 @@ mod snapshot_details;
 mod snapshots;
 mod tabs;
 mod timeline;
+
+use std::ops::Range;
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -93,7 +97,7 @@ fn panes(frame: &mut Frame<'_>, body: Rect, app: &App) {
     }
     let left = (body.width / 3).clamp(36, 56);
     let [list, right] = Layout::horizontal([Constraint::Length(left), Constraint::Min(0)]).areas(body);
-    let listed = app.listing.as_ref().map_or(2, |listing| listing.rows.len() + 2);
+    let listed = if app.dumps.is_listed() { app.dumps.count() + 2 } else { 2 };
     let most = usize::from(body.height / 3);
     let snapshots = text::cells((listed + 2).clamp(4, most.max(4)));
     let timeline = (body.height / 4).max(5);
@@ -152,10 +156,12 @@ fn sheet_of(app: &App, overlay: &Overlay, width: usize) -> Option<Sheet> {
         Overlay::Confirm(confirm) => Some(prompt::confirm(app, confirm, width)),
         Overlay::Settle(attempt) => Some(prompt::settle(app, *attempt, width)),
         Overlay::Palette { editor, selected } => Some(palette::sheet(app, editor, *selected, width)),
+        Overlay::Phases { scroll } => Some(phases::sheet(app, *scroll, width)),
         Overlay::Help { scroll } => Some(help::sheet(app, *scroll, width)),
         Overlay::Escalation { selected } => Some(escalation::sheet(app, *selected, width)),
         Overlay::Details { step, scroll } => Some(details::sheet(app, step, *scroll, width)),
         Overlay::Snapshot { key, scroll } => Some(snapshot_details::sheet(app, key, *scroll, width)),
+        Overlay::Compare { keys, scroll } => Some(compare::sheet(app, keys, *scroll, width)),
         Overlay::Text { title, text, scroll } => Some(prompt::text(app, title, text, *scroll, width)),
         Overlay::Export(exporting) => Some(export::sheet(app, exporting, width)),
         Overlay::Outbox { selected, scroll } => Some(prompt::outbox(app, *selected, *scroll, width)),
@@ -184,8 +190,10 @@ pub(super) fn clamp_scroll(app: &mut App) {
         Some(Overlay::Export(exporting)) => exporting.scroll = exporting.scroll.min(most),
         Some(
             Overlay::Help { scroll }
+            | Overlay::Phases { scroll }
             | Overlay::Details { scroll, .. }
             | Overlay::Snapshot { scroll, .. }
+            | Overlay::Compare { scroll, .. }
             | Overlay::Outbox { scroll, .. }
             | Overlay::Handover { scroll, .. }
             | Overlay::Text { scroll, .. },
@@ -213,6 +221,27 @@ fn over(area: Rect) -> Rect {
 
 fn clear(frame: &mut Frame<'_>, area: Rect) {
     frame.render_widget(Clear, area);
+}
+
+/// A text with the letters of a match marked: by their style, and underlined where there is no colour.
+fn marked(app: &App, words: &str, places: &[Range<usize>], style: Style) -> Vec<Span<'static>> {
+    let mut spans = Vec::new();
+    let mut from = 0;
+    for place in places {
+        // Places beyond what a narrow column shows of the text are left out.
+        let (Some(before), Some(found)) = (words.get(from..place.start), words.get(place.clone())) else { break };
+        spans.push(Span::styled(before.to_owned(), style));
+        // On the selected row another ink could not be read.
+        let letter = if style == app.theme.selected() {
+            style.add_modifier(Modifier::BOLD | Modifier::UNDERLINED)
+        } else {
+            style.patch(app.theme.letter())
+        };
+        spans.push(Span::styled(found.to_owned(), letter));
+        from = place.end;
+    }
+    spans.push(Span::styled(words.get(from..).unwrap_or_default().to_owned(), style));
+    spans
 }
 
 /// First row of a window of `height` rows that holds row `at` of `count`.

@@ -5,8 +5,8 @@ use ratatui::text::{Line, Span};
 
 use crate::tui::app::App;
 use crate::tui::edit::Editor;
+use crate::tui::palette;
 use crate::tui::text;
-use crate::tui::update::palette;
 
 use super::card::keys;
 use super::sheet::Sheet;
@@ -14,22 +14,18 @@ use super::sheet::Sheet;
 pub(super) fn sheet(app: &App, editor: &Editor, selected: usize, width: usize) -> Sheet {
     let theme = app.theme;
     let filter = Line::from(vec![Span::styled(": ", theme.key()), Span::raw(editor.text().to_owned())]);
-    let mut body: Vec<Line<'static>> = palette(editor.text())
+    let mut body: Vec<Line<'static>> = palette::found(editor.text())
         .into_iter()
         .enumerate()
-        .map(|(at, action)| {
-            let key = text::left(&app.keymap.shown(action), 8, "");
-            let name = text::left(action.name(), 17, "");
-            let about = text::fit(action.about(), width.saturating_sub(25), theme.ellipsis());
-            if at == selected {
-                let words = text::left(&format!("{key}{name}{about}"), width, "");
-                return Line::from(Span::styled(words, theme.selected()));
-            }
-            Line::from(vec![
-                Span::styled(key, theme.key()),
-                Span::styled(name, Style::new()),
-                Span::styled(about, theme.dim()),
-            ])
+        .map(|(at, found)| {
+            let action = found.action;
+            let [plain, keys, dim] =
+                if at == selected { [theme.selected(); 3] } else { [Style::new(), theme.key(), theme.dim()] };
+            let about = text::left(action.about(), width.saturating_sub(25), theme.ellipsis());
+            let mut line = Line::from(Span::styled(text::left(&app.keymap.shown(action), 8, ""), keys));
+            line.extend(super::marked(app, &text::left(action.name(), 17, ""), &found.name, plain));
+            line.extend(super::marked(app, &about, &found.about, dim));
+            line
         })
         .collect();
     if body.is_empty() {

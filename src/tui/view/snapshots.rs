@@ -6,17 +6,21 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
-use crate::incident::{Listing, SnapshotRow, clock, duration_text};
+use crate::incident::{SnapshotRow, clock, duration_text};
 use crate::runbook::{Action, Step};
+use crate::tui::action::UiAction;
 use crate::tui::app::{App, Pane};
+use crate::tui::dumps::Sort;
+use crate::tui::fuzzy::Fuzzy;
 use crate::tui::text;
 
 use super::window;
 
 pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
-    let note = app.listing.as_ref().map_or_else(Line::default, |listing| note(app, listing, usize::from(area.width)));
+    let dumps = &app.dumps;
+    let note = if dumps.is_listed() { note(app, usize::from(area.width)) } else { Line::default() };
     let inside = super::pane_frame(frame, area, app, Pane::Snapshots, note);
-    let Some(listing) = &app.listing else {
+    if !dumps.is_listed() {
         let words = app.listing_fault.clone().unwrap_or_else(|| {
             let chooses = |step: &Step| matches!(step.action, Action::ChooseSnapshot { .. });
             match &app.state {
@@ -28,35 +32,41 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
         });
         say(frame, inside, app, &words);
         return;
-    };
-    if listing.rows.is_empty() {
-        say(frame, inside, app, &format!("there are no dumps in {}", listing.place));
+    }
+    if dumps.count() == 0 {
+        say(frame, inside, app, &format!("there are no dumps in {}", dumps.place()));
+        return;
+    }
+    if dumps.shown() == 0 && !dumps.filter().is_empty() {
+        say(frame, inside, app, &format!("nothing matches {}; {} shows all", dumps.filter(), app.key(UiAction::Back)));
         return;
     }
     let width = usize::from(inside.width);
     let columns = Columns::for_width(width);
-    let selected = app.snapshot().map(|row| row.key.as_str());
-    let mut lines = Vec::new();
-    let mut at = 0;
-    let mut onset = app.onset();
-    for row in &listing.rows {
-        if let Some(when) = onset.filter(|onset| row.taken_at < *onset) {
-            lines.push(onset_line(app, &clock(when), width));
-            onset = None;
-        }
-        let is_selected = selected == Some(row.key.as_str());
-        if is_selected {
-            at = lines.len();
-        }
-        lines.push(row_line(app, row, &columns, is_selected && app.ui.pane == Pane::Snapshots));
-    }
-    if let Some(when) = onset {
-        lines.push(onset_line(app, &clock(when), width));
-    }
+    let selected = app.snapshot_row();
+    // The onset is a line among the rows: of those below it, each stands one line lower.
+    let onset = app.onset().and_then(|onset| Some((dumps.since(onset)?, onset)));
+    let below = |place: usize| usize::from(onset.is_some_and(|(line, _)| place >= line));
+    let at = selected.and_then(|row| dumps.place_of(row)).unwrap_or(0);
     let height = usize::from(inside.height).saturating_sub(1);
-    let first = window(at, lines.len(), height);
+    let lines = dumps.shown() + usize::from(onset.is_some());
+    let first = window(at + below(at), lines, height);
+    let mut fuzzy = (!dumps.filter().is_empty()).then(|| Fuzzy::new(dumps.filter()));
     let mut seen = vec![columns.heading(app)];
-    seen.extend(lines.into_iter().skip(first).take(height));
+    // Only what is on screen is looked at, however many there are.
+    for line in first..lines.min(first + height) {
+        let place = match onset {
+            Some((at, when)) if at == line => {
+                seen.push(onset_line(app, &clock(when), width));
+                continue;
+            }
+            Some((at, _)) if line > at => line - 1,
+            _ => line,
+        };
+        let Some((row, dump)) = dumps.at(place).and_then(|row| Some((row, dumps.get(row)?))) else { continue };
+        let marked = selected == Some(row) && app.ui.pane == Pane::Snapshots;
+        seen.push(row_line(app, dump, &columns, marked, fuzzy.as_mut()));
+    }
     frame.render_widget(Paragraph::new(seen), inside);
 }
 
@@ -69,13 +79,27 @@ fn say(frame: &mut Frame<'_>, area: Rect, app: &App, words: &str) {
     frame.render_widget(Paragraph::new(lines), area);
 }
 
-fn note(app: &App, listing: &Listing, width: usize) -> Line<'static> {
-    let eligible = listing.rows.iter().filter(|row| row.eligible).count();
-    let count = format!("{eligible} of {} eligible ", listing.rows.len());
-    let place = listing.place.strip_prefix("s3://").unwrap_or(&listing.place);
-    let room = width.saturating_sub(text::width(&count) + 20);
-    let place = if room > 8 { format!(" {}  ", text::fit(place, room, app.theme.ellipsis())) } else { " ".to_owned() };
-    Line::from(vec![Span::styled(place, app.theme.dim()), Span::raw(count)])
+/// Where they are, how many, and what of them is shown.
+fn note(app: &App, width: usize) -> Line<'static> {
+    let (dumps, theme) = (&app.dumps, app.theme);
+    let mut said = match dumps.missing() {
+        Some((_, listed)) => format!("{listed} of {} listed ", dumps.count()),
+        None => format!("{} of {} eligible ", dumps.eligible(), dumps.count()),
+    };
+    let dot = theme.dot();
+    if !dumps.filter().is_empty() {
+        let found = if dumps.is_ranking() { theme.ellipsis().to_owned() } else { dumps.shown().to_string() };
+        said = format!("/{}  {found} of {} ", text::fit(dumps.filter(), 24, theme.ellipsis()), dumps.count());
+    }
+    if dumps.sort() != Sort::Time {
+        said = format!("{said}{dot} {} ", dumps.sort().name());
+    }
+    let place = dumps.place();
+    let place = place.strip_prefix("s3://").unwrap_or(place);
+    let room = width.saturating_sub(text::width(&said) + 20);
+    let place = if room > 8 { format!(" {}  ", text::fit(place, room, theme.ellipsis())) } else { " ".to_owned() };
+    let said = text::fit(&said, width.saturating_sub(17), theme.ellipsis());
+    Line::from(vec![Span::styled(place, theme.dim()), Span::raw(said)])
 }
 
 fn onset_line(app: &App, when: &str, width: usize) -> Line<'static> {
@@ -88,6 +112,8 @@ fn onset_line(app: &App, when: &str, width: usize) -> Line<'static> {
 struct Columns {
     age: bool,
     size: bool,
+    /// What is usual, and the storage class.
+    wide: bool,
     verdict: usize,
 }
 
@@ -95,12 +121,15 @@ impl Columns {
     fn for_width(width: usize) -> Self {
         let age = width >= 66;
         let size = width >= 54;
-        let taken = 3 + 11 + 9 + if age { 9 } else { 0 } + if size { 12 } else { 0 } + 2;
-        Self { age, size, verdict: width.saturating_sub(taken) }
+        let wide = width >= 108;
+        let column = |there: bool, cells: usize| if there { cells } else { 0 };
+        let taken = 3 + 11 + 9 + column(age, 9) + column(size, 12) + column(wide, 8 + 18) + 2;
+        Self { age, size, wide, verdict: width.saturating_sub(taken) }
     }
 
-    fn cells(&self, app: &App, cells: [&str; 5]) -> String {
-        let [taken, age, size, loses, verdict] = cells;
+    /// What stands before the verdict.
+    fn cells(&self, app: &App, cells: [&str; 6]) -> String {
+        let [taken, age, size, share, loses, class] = cells;
         let mark = app.theme.ellipsis();
         let mut line = text::left(taken, 11, mark);
         if self.age {
@@ -109,42 +138,90 @@ impl Columns {
         if self.size {
             line.push_str(&text::right(size, 12, mark));
         }
+        if self.wide {
+            line.push_str(&text::right(share, 8, mark));
+        }
         line.push_str(&text::right(loses, 9, mark));
         line.push_str("  ");
-        line.push_str(&text::left(verdict, self.verdict, mark));
+        if self.wide {
+            line.push_str(&text::left(class, 18, mark));
+        }
         line
     }
 
     fn heading(&self, app: &App) -> Line<'static> {
-        let words = self.cells(app, ["TAKEN (UTC)", "AGE", "SIZE", "LOSES", "VERDICT"]);
-        Line::from(Span::styled(format!("   {words}"), app.theme.dim()))
+        let words = self.cells(app, ["TAKEN (UTC)", "AGE", "SIZE", "USUAL", "LOSES", "CLASS"]);
+        let verdict = text::fit("VERDICT", self.verdict, "");
+        Line::from(Span::styled(format!("   {words}{verdict}"), app.theme.dim()))
     }
 }
 
-fn row_line(app: &App, row: &SnapshotRow, columns: &Columns, selected: bool) -> Line<'static> {
-    let loses = if row.eligible { duration_text(app.loses(row.taken_at)) } else { app.theme.dash().to_owned() };
-    let (glyph, style) = if app.chosen() == Some(row.key.as_str()) {
-        (app.theme.chosen(), app.theme.good())
+/// A size against what is usual: `+2 %`.
+pub(super) fn share(row: &SnapshotRow) -> Option<String> {
+    let usual = row.usual.filter(|usual| *usual > 0)?;
+    let percent = i128::from(row.size) * 100 / i128::from(usual) - 100;
+    Some(if percent == 0 { "as usual".to_owned() } else { format!("{percent:+} %") })
+}
+
+fn row_line(
+    app: &App,
+    row: &SnapshotRow,
+    columns: &Columns,
+    selected: bool,
+    fuzzy: Option<&mut Fuzzy>,
+) -> Line<'static> {
+    let theme = app.theme;
+    let loses = if row.eligible { duration_text(app.loses(row.taken_at)) } else { theme.dash().to_owned() };
+    let (glyph, style) = if app.ui.marked.as_deref() == Some(row.key.as_str()) {
+        ("=", theme.key())
+    } else if app.chosen() == Some(row.key.as_str()) {
+        (theme.chosen(), theme.good())
     } else if row.proposed {
-        (app.theme.proposed(), app.theme.good())
+        (theme.proposed(), theme.good())
     } else if row.eligible {
         (" ", Style::new())
     } else {
-        (app.theme.refused(), app.theme.dim())
+        (theme.refused(), theme.dim())
     };
+    let share = share(row);
     let cells = columns.cells(
         app,
         [
             &row.taken_at.strftime("%m-%d %H:%M").to_string(),
             &duration_text(app.now.duration_since(row.taken_at)),
             &text::bytes(row.size),
+            match share.as_deref() {
+                Some("as usual") => "=",
+                Some(share) => share,
+                None => theme.dash(),
+            },
             &loses,
-            &row.verdict,
+            row.storage_class.as_deref().unwrap_or("usual"),
         ],
     );
+    let words = if row.eligible { Style::new() } else { theme.dim() };
+    let verdict = text::left(&row.verdict, columns.verdict, theme.ellipsis());
     if selected {
-        return Line::from(Span::styled(format!("{}{glyph} {cells}", app.theme.cursor()), app.theme.selected()));
+        let line = format!("{}{glyph} {cells}{verdict}", theme.cursor());
+        return Line::from(Span::styled(line, theme.selected()));
     }
-    let words = if row.eligible { Style::new() } else { app.theme.dim() };
-    Line::from(vec![Span::styled(format!(" {glyph} "), style), Span::styled(cells, words)])
+    let mut line = Line::from(vec![Span::styled(format!(" {glyph} "), style), Span::styled(cells, words)]);
+    match fuzzy {
+        // Whoever filters wants to see by what: the name in place of the verdict, where the match is in it.
+        Some(fuzzy) => {
+            let places = fuzzy.places(&row.key);
+            let name = row.key.rsplit('/').next().unwrap_or(&row.key);
+            let cut = row.key.len() - name.len();
+            if places.is_empty() {
+                line.extend(super::marked(app, &verdict, &fuzzy.places(&verdict), words));
+            } else {
+                let places: Vec<_> =
+                    places.into_iter().filter(|at| at.start >= cut).map(|at| at.start - cut..at.end - cut).collect();
+                let name = text::left(name, columns.verdict, theme.ellipsis());
+                line.extend(super::marked(app, &name, &places, words));
+            }
+        }
+        None => line.push_span(Span::styled(verdict, words)),
+    }
+    line
 }

@@ -23,6 +23,9 @@ pub struct ChooseSnapshot {
     pub database: TargetRef,
 }
 
+/// Dumps that the question offers: the plan goes into the journal. An older one is chosen in the pane of snapshots.
+const CHOICES: usize = 200;
+
 #[derive(Debug, Serialize, Deserialize)]
 struct Basis {
     onset: Timestamp,
@@ -124,10 +127,14 @@ fn choose(cx: &Context, judged: &Judged, onset: Timestamp, wanted: Option<&str>,
     let known = &cx.knowledge;
     let loses = |snapshot: &Snapshot| duration_text(loss(snapshot.taken_at, known.writes_stopped_at, known.now));
     let eligible = |snapshot: &&Snapshot| matches!(snapshot.verdict, Verdict::Eligible { .. });
+    let offered = |(at, snapshot): &(usize, &Snapshot)| *at < CHOICES || Some(snapshot.listed.key.as_str()) == wanted;
     let choices = judged
         .snapshots
         .iter()
         .filter(eligible)
+        .enumerate()
+        .filter(offered)
+        .map(|(_, snapshot)| snapshot)
         .map(|snapshot| Choice {
             value: snapshot.listed.key.clone(),
             label: format!(

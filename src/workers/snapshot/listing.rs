@@ -200,6 +200,7 @@ impl Judged {
                 }
                 .to_owned(),
                 storage_class: snapshot.listed.storage_class.clone(),
+                usual: snapshot.usual,
                 eligible: matches!(snapshot.verdict, Verdict::Eligible { .. }),
                 proposed: proposed.as_deref() == Some(snapshot.listed.id().as_str()),
                 verdict: snapshot.verdict.short().to_owned(),
@@ -207,6 +208,6 @@ impl Judged {
                 tables: self.tables.get(&snapshot.listed.id()).cloned().unwrap_or_default(),
             })
             .collect();
-        Listing { place: self.place.url(), rows, onset }
+        Listing::new(self.place.url(), rows, onset)
     }
 }

@@ -2,8 +2,10 @@
 
 mod agreement;
 mod choose;
+mod contents;
 mod listing;
 
 pub use agreement::RecordAgreement;
 pub use choose::ChooseSnapshot;
+pub use contents::open_snapshot;
 pub use listing::list_snapshots;

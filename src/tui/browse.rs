@@ -1,0 +1,148 @@
+//! What a person does in the pane of snapshots.
+
+use crossterm::event::{KeyCode, KeyEvent};
+
+use crate::incident::{Inputs, Query};
+use crate::runbook::{Action, Step};
+use crate::wire::ToEngine;
+
+use super::action::UiAction;
+use super::app::{App, Asked};
+use super::dumps::Ranking;
+use super::edit::Editor;
+use super::movement;
+use super::msg::Out;
+use super::overlay::Overlay;
+use super::perform;
+
+/// Archives that stay opened.
+const OPENED: usize = 8;
+
+fn ranking(ranking: Option<Ranking>) -> Vec<Out> {
+    ranking.map(Out::Rank).into_iter().collect()
+}
+
+/// A key while the filter is typed; whether it goes on.
+pub(super) fn filter_key(app: &mut App, editor: &mut Editor, event: KeyEvent) -> (bool, Vec<Out>) {
+    match event.code {
+        KeyCode::Enter => (false, Vec::new()),
+        KeyCode::Esc => (false, ranking(app.dumps.filter_by(""))),
+        KeyCode::Up | KeyCode::Down => {
+            let action = if event.code == KeyCode::Up { UiAction::Up } else { UiAction::Down };
+            (true, movement::go(app, action))
+        }
+        _ => {
+            editor.key(event);
+            (true, filtered(app, editor.text()))
+        }
+    }
+}
+
+/// Shows what matches, from the best on.
+pub(super) fn filtered(app: &mut App, filter: &str) -> Vec<Out> {
+    if filter == app.dumps.filter() {
+        return Vec::new();
+    }
+    app.ui.snapshot = None;
+    ranking(app.dumps.filter_by(filter))
+}
+
+/// `S`: the next order.
+pub(super) fn sort(app: &mut App) -> Vec<Out> {
+    let outs = ranking(app.dumps.sort_on());
+    app.say(format!("snapshots: {}", app.dumps.sort().name()));
+    outs
+}
+
+/// `=`: marks a snapshot; on another one, both are shown side by side.
+pub(super) fn compare(app: &mut App) -> Vec<Out> {
+    let Some(key) = app.snapshot().map(|row| row.key.clone()) else { return Vec::new() };
+    match app.ui.marked.take().filter(|marked| app.dumps.find(marked).is_some()) {
+        None => {
+            app.say(format!("marked: {} on another one shows both side by side", app.key(UiAction::Compare)));
+            app.ui.marked = Some(key);
+            Vec::new()
+        }
+        Some(marked) if marked == key => {
+            app.say("no longer marked");
+            Vec::new()
+        }
+        Some(marked) => {
+            let outs = open(app, &marked).into_iter().chain(open(app, &key)).collect();
+            app.ui.marked = Some(marked.clone());
+            app.ui.overlay = Some(Overlay::Compare { keys: [marked, key], scroll: 0 });
+            outs
+        }
+    }
+}
+
+/// Enter: everything about the selected one.
+pub(super) fn details(app: &mut App) -> Vec<Out> {
+    let Some(key) = app.snapshot().map(|row| row.key.clone()) else { return Vec::new() };
+    let outs = open(app, &key).into_iter().collect();
+    app.ui.overlay = Some(Overlay::Snapshot { key, scroll: 0 });
+    outs
+}
+
+/// Asks what an archive holds, unless that is known or on its way.
+fn open(app: &mut App, key: &str) -> Option<Out> {
+    let asked = Asked::Contents(key.to_owned());
+    let known = app.contents.get(key).is_some_and(Result::is_ok);
+    if known || app.lost.is_some() || app.asked.values().any(|other| *other == asked) {
+        return None;
+    }
+    if app.contents.len() >= OPENED {
+        app.contents.clear();
+    }
+    app.contents.remove(key);
+    let id = app.ask(asked);
+    Some(Out::Send(ToEngine::Query { id, query: Query::Contents { key: key.to_owned() } }))
+}
+
+/// Asks for the rows of a long listing that are not there yet.
+pub(super) fn more(app: &mut App) -> Option<Out> {
+    let (listing, from) = app.dumps.missing()?;
+    let id = app.ask(Asked::Page);
+    Some(Out::Send(ToEngine::Query { id, query: Query::SnapshotsFrom { listing, from } }))
+}
+
+/// A page has come: the next one is asked for, or the whole is put in order.
+pub(super) fn listed(app: &mut App, page: crate::incident::Listing) -> Vec<Out> {
+    app.listing_fault = None;
+    let first = page.from == 0;
+    match app.dumps.take(page) {
+        // Further pages are asked for when the answer to the last question is there.
+        Some(_) if first => more(app).into_iter().collect(),
+        Some(_) => Vec::new(),
+        None => ranking(app.dumps.rank()),
+    }
+}
+
+/// `a` on a snapshot: the choosing step's card, with this snapshot as the answer.
+pub(super) fn choose(app: &mut App) -> Vec<Out> {
+    let Some(state) = &app.state else { return Vec::new() };
+    let Some(row) = app.snapshot() else {
+        app.warn(format!("there is no snapshot to choose; {} lists them again", app.key(UiAction::Retry)));
+        return Vec::new();
+    };
+    if !row.eligible {
+        let why = format!("not eligible: {}", row.verdict);
+        app.warn(why);
+        return Vec::new();
+    }
+    let chooses = |step: &&Step| matches!(step.action, Action::ChooseSnapshot { .. }) && state.is_ready(step);
+    let selected = app.step().filter(|step| chooses(step));
+    let Some(step) = selected.or_else(|| state.runbook.steps().find(chooses)) else {
+        app.warn(format!(
+            "no step that chooses a snapshot is open: it waits for the backups check, or is done ({} opens it)",
+            app.key(UiAction::Retry)
+        ));
+        return Vec::new();
+    };
+    let mut inputs = Inputs::from([("snapshot".to_owned(), row.key.clone())]);
+    if let Some(onset) = app.onset() {
+        inputs.insert("onset".to_owned(), onset.to_string());
+    }
+    let step = step.id.clone();
+    vec![perform::open_card(app, step, inputs, None)]
+}

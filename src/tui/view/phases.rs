@@ -1,0 +1,35 @@
+//! Where the time went: every phase on one axis.
+
+use ratatui::text::{Line, Span};
+
+use crate::export;
+use crate::incident::duration_text;
+use crate::tui::app::App;
+use crate::tui::text;
+
+use super::card::keys;
+use super::sheet::Sheet;
+
+pub(super) fn sheet(app: &App, scroll: usize, width: usize) -> Sheet {
+    let theme = app.theme;
+    let Some(state) = &app.state else { return Sheet::default() };
+    let title = 30.min(width / 3);
+    let columns = width.saturating_sub(title + 11);
+    let (full, empty) = theme.bar();
+    let body = export::phase_times(state, app.now, text::cells(columns))
+        .into_iter()
+        .map(|phase| {
+            let name = phase.title.as_deref().unwrap_or("nobody and nothing was at work");
+            let style = if phase.title.is_some() { theme.active() } else { theme.dim() };
+            let bar = phase.bar.replace('█', full).replace('░', empty);
+            Line::from(vec![
+                Span::raw(text::left(name, title, theme.ellipsis())),
+                Span::raw(" "),
+                Span::styled(text::left(&bar, columns, ""), style),
+                Span::raw(text::right(&duration_text(phase.busy), 10, theme.ellipsis())),
+            ])
+        })
+        .collect();
+    let foot = keys(app, &[("j k", "scroll"), ("Esc", "close")], width);
+    Sheet { title: "Where the time went".to_owned(), body, foot, scroll, ..Sheet::default() }
+}
