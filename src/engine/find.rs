@@ -99,7 +99,7 @@ mod tests {
         let mut text = String::new();
         let mut expected = Vec::new();
         while text.len() < 3 * BLOCK {
-            if text.len() % 7 == 0 {
+            if text.len().is_multiple_of(7) {
                 expected.push(text.len() as u64);
                 text.push_str("an ERROR and one more error\n");
             }
