@@ -133,7 +133,9 @@ impl Shown {
                 self.log.push_back(Arc::clone(notice));
                 return;
             }
-            Notice::Planned { .. } | Notice::Output { .. } | Notice::OutboxWaits { .. } | Notice::People(_) => return,
+            Notice::Planned { .. } | Notice::Output { .. } | Notice::OutboxWaits { .. } | Notice::People { .. } => {
+                return;
+            }
         };
         *place = Some(Arc::clone(notice));
     }
@@ -211,7 +213,7 @@ impl Loop {
 
     /// Tells everybody who else is there.
     fn tell_people(&mut self) {
-        let people = Notice::People(self.clients.people());
+        let people = Notice::People { people: self.clients.people() };
         self.clients.broadcast(&Outgoing::Notice(Arc::new(people)));
     }
 

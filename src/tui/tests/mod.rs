@@ -1,5 +1,6 @@
 //! Frames, keys and safety rules of the cockpit.
 
+mod calls;
 mod cards;
 mod contrast;
 mod escapes;
@@ -8,6 +9,8 @@ mod frames;
 mod histories;
 mod history;
 mod keys;
+mod lines;
+mod pictures;
 mod random;
 mod safety;
 
