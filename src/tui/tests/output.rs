@@ -93,7 +93,7 @@ fn a_search_that_is_no_longer_wanted_ends() {
 #[test]
 fn long_lines_are_wrapped_or_moved_sideways() {
     let mut story = story();
-    let long: String = (0..40).map(|number| format!("{number:03}")).collect::<Vec<_>>().join(" ");
+    let long: String = (0..40).map(|number| format!("{number:03}")).collect::<Vec<_>>().join(" ") + " ";
     output(&mut story, &format!("{long}end\n"));
     assert!(frame(&story).contains("000 001") && !frame(&story).contains("end"));
     press(&mut story.app, ">>>");
