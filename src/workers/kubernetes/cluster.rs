@@ -100,6 +100,12 @@ impl Cluster {
         format!("kubectl --context {} -n {} {rest}", self.context, self.namespace)
     }
 
+    /// How long a wait goes on without sight of the cluster: three times as long as an answer may take, which is a minute as
+    /// the config has it by itself.
+    pub(super) fn patience(&self) -> Duration {
+        self.limit * 3
+    }
+
     /// Waits for an answer, but not for ever.
     pub(super) async fn ask<T>(
         &self,

@@ -70,18 +70,16 @@ where
 
     /// Resolves when something changed, or may have changed. Safe to drop and to call again.
     ///
-    /// Lost connections are made anew, up to `patience` times in a row; none means for ever.
-    pub(super) async fn changed(&mut self, patience: Option<u32>) -> Result<(), kube::Error> {
+    /// Lost connections are made anew, until nothing was seen for as long as `patience`.
+    pub(super) async fn changed(&mut self, patience: Duration) -> Result<(), kube::Error> {
         let mut fault = match self.next().await {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
+        let until = Instant::now() + patience;
         let mut wait = FIRST_WAIT;
-        let mut failures = 0;
         loop {
-            failures += 1;
-            let given_up = patience.is_some_and(|patience| failures > patience);
-            if given_up || (patience.is_some() && !is_transient(&fault)) {
+            if Instant::now() >= until || !is_transient(&fault) {
                 return Err(fault);
             }
             tokio::time::sleep(wait).await;

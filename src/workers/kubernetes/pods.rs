@@ -15,8 +15,6 @@ use super::findings::{by_whom, moment};
 use super::follow::{Follow, Which};
 use super::scale::Writer;
 
-/// Attempts in a row to see the cluster again before a wait is given up; about a minute.
-pub(super) const PATIENCE: Option<u32> = Some(15);
 /// A pod that should be gone is given this much more before it is called overdue.
 const OVERDUE: Duration = Duration::from_secs(5);
 
@@ -101,8 +99,8 @@ impl Cluster {
             }
             let next = told.next_overdue(&living);
             tokio::select! {
-                changed = pods.changed(PATIENCE) => changed.map_err(fault)?,
-                changed = owner.changed(PATIENCE) => changed.map_err(fault)?,
+                changed = pods.changed(self.patience()) => changed.map_err(fault)?,
+                changed = owner.changed(self.patience()) => changed.map_err(fault)?,
                 () = until(next) => {}
             }
         }

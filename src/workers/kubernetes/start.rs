@@ -16,7 +16,7 @@ use crate::workers::{Context, Done, Io, Probe, Ran, Worker, WorkerError};
 use super::cluster::Cluster;
 use super::findings::{Autoscalers, by_whom};
 use super::follow::{Follow, Which};
-use super::pods::{PATIENCE, trouble};
+use super::pods::trouble;
 use super::remember::{planned_before, stopped_by};
 use super::scale::{Set, Writer};
 use super::stop::{Basis, ask_count};
@@ -288,8 +288,8 @@ impl Cluster {
                 return Err(self.stuck(&operation, &state, &reasons));
             }
             tokio::select! {
-                changed = owner.changed(PATIENCE) => changed.map_err(fault)?,
-                changed = pods.changed(PATIENCE) => changed.map_err(fault)?,
+                changed = owner.changed(self.patience()) => changed.map_err(fault)?,
+                changed = pods.changed(self.patience()) => changed.map_err(fault)?,
                 () = tokio::time::sleep_until(deadline.unwrap_or_else(tokio::time::Instant::now)) => {}
             }
         }

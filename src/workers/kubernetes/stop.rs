@@ -28,8 +28,8 @@ pub struct StopWrites {
 
 /// How long a probe waits for pods that are on their way out.
 const PROBE_PATIENCE: Duration = Duration::from_secs(45);
-/// After this many failures in a row the watch says that it is blind.
-const BLIND: u32 = 5;
+/// After this long without sight the watch says that it is blind.
+const BLIND: Duration = Duration::from_secs(10);
 
 /// What the plan found. `remember` reads it again in later attempts.
 #[derive(Debug, Serialize, Deserialize)]
@@ -295,7 +295,7 @@ async fn guard(cluster: &Cluster, deployment: &str, alarm: &(dyn Fn(String) + Se
                     }
                     None => {}
                 }
-                if let Err(error) = follow.changed(Some(BLIND)).await {
+                if let Err(error) = follow.changed(BLIND).await {
                     break error;
                 }
             },
