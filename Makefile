@@ -23,6 +23,7 @@ CHAOS_TABLE := target/chaos.tsv
 chaos: setup
 	rm -f $(CHAOS_TABLE)
 	RELIGHT_CHAOS=1 RELIGHT_CHAOS_TABLE=$(abspath $(CHAOS_TABLE)) $(CARGO) $(TEST) --test crash --test faults --test guarded --test database --locked
+	RELIGHT_CHAOS=1 RELIGHT_CHAOS_TABLE=$(abspath $(CHAOS_TABLE)) $(CARGO) $(TEST) --lib --locked nothing_breaks_the_screen
 	@printf 'what\ttried\tsurvived\n' | cat - $(CHAOS_TABLE) | column -t -s '	'
 
 lint:

@@ -26,7 +26,7 @@
 //! | [`export`] | the timeline for PagerDuty and Slack; the report as Markdown, HTML, JSON | `incident`, `runbook` |
 //! | [`wire`] | client and engine over a unix socket | `incident`; its server also `engine` |
 //! | [`drill`] | the flight simulator: real servers, stand-ins for the paid services | all of the above |
-//! | [`tui`] | the cockpit: update, keymap, panes | `incident`, `runbook`, `export`, the client side of `wire` |
+//! | [`tui`] | the cockpit: update, keymap, panes; the same in lines | `incident`, `runbook`, `export`, the client side of `wire` |
 //! | [`cli`] | the commands; wires everything together | everything |
 pub mod archive;
 pub mod cli;

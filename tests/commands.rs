@@ -270,3 +270,53 @@ async fn write_notes(socket: &Path) -> usize {
     }
     unreachable!("the disk is full at last")
 }
+
+const COMMANDS: [&str; 14] = [
+    "start",
+    "attach",
+    "watch",
+    "handover",
+    "drill",
+    "rehearse",
+    "list",
+    "export",
+    "audit",
+    "check",
+    "runbook",
+    "info",
+    "completions",
+    "man",
+];
+
+#[test]
+fn completions_name_every_command_and_are_scripts_of_their_shells() {
+    let person = Person::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = person.command(&["completions", shell]).output().unwrap().stdout;
+        let text = String::from_utf8(script).unwrap();
+        for word in COMMANDS.iter().chain(&["--plain", "--read-only"]) {
+            let bare = word.trim_start_matches("--");
+            assert!(text.contains(bare), "{shell}: {word}");
+        }
+        let path = person.write(&format!("relight.{shell}"), &text);
+        // bash is everywhere that this runs; the others may not be.
+        match Command::new(shell).args(["-n", &path]).output() {
+            Ok(output) => assert!(output.status.success(), "{shell}: {}", String::from_utf8_lossy(&output.stderr)),
+            Err(error) => assert!(shell != "bash", "{error}"),
+        }
+    }
+}
+
+#[test]
+fn there_is_a_manual_page_for_every_command() {
+    let person = Person::new();
+    let page = person.command(&["man"]).output().unwrap().stdout;
+    let page = String::from_utf8(page).unwrap();
+    assert!(page.contains(".TH relight 1") && page.contains("read\\-only"), "{page}");
+    let folder = person.path("man1");
+    assert!(person.command(&["man", &folder.display().to_string()]).status().unwrap().success());
+    for command in COMMANDS {
+        let page = std::fs::read_to_string(folder.join(format!("relight-{command}.1"))).unwrap();
+        assert!(page.contains(".SH SYNOPSIS"), "{command}");
+    }
+}

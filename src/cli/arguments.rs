@@ -1,6 +1,7 @@
 //! What can be written behind `relight`.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -38,6 +39,19 @@ pub(super) struct Common {
     /// Draw with ASCII characters only
     #[arg(long, global = true)]
     pub(super) ascii: bool,
+    /// Lines and prompts, no full screen: for screen readers. By itself where TERM is dumb or not set
+    #[arg(long, global = true)]
+    pub(super) plain: bool,
+    /// Only look: start no incident and no engine, and let the engine refuse whatever would act
+    #[arg(long, global = true)]
+    pub(super) read_only: bool,
+}
+
+impl Common {
+    /// Whether the incident is told in lines: as was said, or because this terminal cannot show a full screen.
+    pub(super) fn in_lines(&self) -> bool {
+        self.plain || std::env::var("TERM").map_or(true, |term| term.is_empty() || term == "dumb")
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -128,6 +142,11 @@ pub(super) enum Verb {
         /// The shell
         shell: Shell,
     },
+    /// Print the manual page, or write one for each command into a folder
+    Man {
+        /// The folder, such as /usr/local/share/man/man1
+        folder: Option<PathBuf>,
+    },
     /// The process that is the drill's world
     #[command(hide = true)]
     Sandbox {
@@ -160,6 +179,19 @@ pub(super) enum Verb {
         /// The incident
         id: IncidentId,
     },
+}
+
+impl Verb {
+    /// What a command that does more than look is called; nobody who asked only to look has begun one.
+    pub(super) fn beyond_looking(&self) -> Option<&'static str> {
+        match self {
+            Self::Start => Some("start"),
+            Self::Handover { .. } => Some("handover"),
+            Self::Drill(_) => Some("drill"),
+            Self::Rehearse(_) => Some("rehearse"),
+            _ => None,
+        }
+    }
 }
 
 /// Options of `relight rehearse`.
@@ -237,4 +269,17 @@ pub(super) fn completions(shell: Shell) {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), "relight", &mut script);
     super::out::write(format_args!("{}", String::from_utf8_lossy(&script)));
+}
+
+/// Prints the manual page, or writes one for each command into a folder.
+pub(super) fn man(folder: Option<&Path>) -> io::Result<()> {
+    let command = Arguments::command();
+    let Some(folder) = folder else {
+        let mut page = Vec::new();
+        clap_mangen::Man::new(command).render(&mut page)?;
+        super::out::write(format_args!("{}", String::from_utf8_lossy(&page)));
+        return Ok(());
+    };
+    std::fs::create_dir_all(folder)?;
+    clap_mangen::generate_to(command, folder)
 }

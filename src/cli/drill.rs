@@ -40,7 +40,7 @@ pub(super) fn drill(common: &Common, options: &DrillOptions) -> Result<Exit> {
     if options.auto {
         return auto(&home, common, options.json);
     }
-    need_terminal("relight drill")?;
+    need_terminal("relight drill", common)?;
     // A drill has a config of its own; the hands that rehearse keep theirs.
     let taste = Taste::find(common, None)?;
     let (id, ready) = match alive(&home)? {

@@ -19,6 +19,7 @@ use color_eyre::eyre::{WrapErr as _, eyre};
 use tokio::net::UnixListener;
 
 use super::arguments::Common;
+use super::exit::Usage;
 use super::incidents::{hide_secrets, home};
 use super::log::Lines;
 use super::{Exit, logout, signals};
@@ -28,8 +29,8 @@ const READY: &str = "ready";
 /// For a client on a bad link to read what the engine said last.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// Attaches to an incident's engine; starts one where none runs, unless the incident is somebody else's. With `watch` only
-/// to look on.
+/// Attaches to an incident's engine; starts one where none runs, unless the incident is somebody else's or nothing is to be
+/// started. With `watch` only to look on.
 pub(super) async fn connect_or_start(home: &Home, id: &IncidentId, common: &Common, watch: bool) -> Result<Link> {
     let own = rustix::process::getuid().as_raw();
     if let Some(owner) = home.owner(id).filter(|owner| *owner != own && own != 0) {
@@ -46,6 +47,12 @@ pub(super) async fn connect_or_start(home: &Home, id: &IncidentId, common: &Comm
         Ok(link) => return Ok(link),
         Err(ConnectError::Nobody) => {}
         Err(error) => return Err(error.into()),
+    }
+    if common.read_only {
+        return Err(Usage(format!(
+            "no engine runs for {id}, and --read-only starts none; `relight attach {id}` does, and `relight export {id}` tells what happened so far"
+        ))
+        .into());
     }
     spawn(home, id, common).await?;
     Ok(wire::connect(&socket, 0, watch).await?)

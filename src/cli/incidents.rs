@@ -1,6 +1,7 @@
 //! Starting, finding and attaching to incidents.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 
 use color_eyre::Result;
@@ -112,7 +113,7 @@ pub(super) fn create(home: &Home, loaded: &Loaded, common: &Common) -> Result<In
 }
 
 pub(super) fn start(common: &Common) -> Result<Exit> {
-    need_terminal("relight start")?;
+    need_terminal("relight start", common)?;
     let loaded = config(common)?;
     let home = home(common)?;
     let id = create(&home, &loaded, common)?;
@@ -121,7 +122,7 @@ pub(super) fn start(common: &Common) -> Result<Exit> {
 }
 
 pub(super) fn attach(common: &Common, id: Option<IncidentId>, watch: bool) -> Result<Exit> {
-    need_terminal(if watch { "relight watch" } else { "relight attach" })?;
+    need_terminal(if watch { "relight watch" } else { "relight attach" }, common)?;
     let home = home(common)?;
     let id = named_or_only(&home, id)?;
     let taste = Taste::find(common, Some((&home, &id)))?;
@@ -167,14 +168,25 @@ fn is_drill(found: &Found) -> bool {
 
 /// Without a command: attach to the only open incident, ask where there are several, start where there is none.
 pub(super) fn bare(common: &Common) -> Result<Exit> {
-    need_terminal("relight")?;
+    need_terminal("relight", common)?;
     let home = home(common)?;
     let open: Vec<Found> = home.incidents()?.into_iter().filter(|found| is_open(found) && !is_drill(found)).collect();
     if let [only] = open.as_slice() {
         let taste = Taste::find(common, Some((&home, &only.id)))?;
         return open_cockpit(&home, &only.id.clone(), common, false, &taste);
     }
+    if open.is_empty() && common.read_only {
+        outln!("No incident is open, and --read-only starts none. `relight list --all` shows those that were.");
+        return Ok(Exit::Done);
+    }
     if open.is_empty() {
+        if !std::io::stdin().is_terminal() {
+            return Err(Usage(
+                "no incident is open, and there is no terminal to ask on; `relight start --plain` begins one"
+                    .to_owned(),
+            )
+            .into());
+        }
         let loaded = config(common)?;
         out!(
             "No incident is open. Start one in {} now? Nothing is changed anywhere until you approve a step. [y/N] ",
@@ -196,25 +208,38 @@ pub(super) fn bare(common: &Common) -> Result<Exit> {
 
 /// Starts the incident's engine if none runs, and shows the cockpit.
 pub(super) fn open_cockpit(home: &Home, id: &IncidentId, common: &Common, watch: bool, taste: &Taste) -> Result<Exit> {
+    let watch = watch || common.read_only;
+    let lines = common.in_lines();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         // A drill's sandbox ends an hour after the last one who looks at it.
         let _hold = super::drill::hold(&home.folder(id)).await;
+        let first_time = is_first_time(home);
         let options = || tui::Options {
             ascii: common.ascii,
             look: taste.look,
             keymap: taste.keymap.clone(),
             logs: home.folder(id).join("output"),
+            first_time,
             // Whoever looks on from another account has no room in the incident's own folder.
             export_dirs: [Some(home.folder(id).join("exports")), std::env::current_dir().ok()].into_iter().flatten().collect(),
         };
         let mut link = engine::connect_or_start(home, id, common, watch).await?;
-        super::log::to_the_pane();
+        let mut keyboard = if lines { Some(tui::Keyboard::start().wrap_err("standard input cannot be read")?) } else { None };
+        if !lines {
+            super::log::to_the_pane();
+        } else if !common.plain {
+            outln!("This terminal (TERM) cannot show a full screen: the incident is told in lines, as with --plain.");
+        }
         let exit = loop {
             // Whoever only looks on need not keep it alive.
             let pid = link.pid;
             let warning = async move { if watch { None } else { super::logout::warning(pid).await } };
-            match tui::run(link, options(), warning).await? {
+            let exit = match &mut keyboard {
+                Some(keyboard) => tui::run_linear(link, options(), keyboard, warning).await?,
+                None => tui::run(link, options(), warning).await?,
+            };
+            match exit {
                 tui::Exit::Again => link = engine::connect_or_start(home, id, common, watch).await?,
                 exit => break exit,
             }
@@ -232,6 +257,12 @@ pub(super) fn open_cockpit(home: &Home, id: &IncidentId, common: &Common, watch:
         }
         Ok(Exit::Done)
     })
+}
+
+/// Whether nobody has seen a cockpit on this state folder before; from now on somebody has.
+fn is_first_time(home: &Home) -> bool {
+    let path = home.root().join("seen");
+    std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).is_ok()
 }
 
 pub(super) fn list(common: &Common, json: bool, all: bool) -> Result<Exit> {
@@ -286,13 +317,14 @@ fn phase(state: &State) -> String {
     }
 }
 
-/// Commands that open the cockpit ask questions, so they need a terminal.
-pub(super) fn need_terminal(what: &str) -> Result<()> {
-    if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
+/// Commands that open the cockpit ask questions, so they need a terminal. Lines can be read from anywhere, for a consent
+/// names what was read out.
+pub(super) fn need_terminal(what: &str, common: &Common) -> Result<()> {
+    if common.plain || std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
         return Ok(());
     }
     Err(Usage(format!(
-        "`{what}` opens a full-screen cockpit and needs a terminal. Over ssh, add -t. Without one: relight list, \
+        "`{what}` opens a full-screen cockpit and needs a terminal. Over ssh, add -t. Without one: --plain, or relight list, \
          export, audit, check, drill --auto"
     ))
     .into())

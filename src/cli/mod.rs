@@ -60,6 +60,11 @@ pub fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> color_eyre::Result<Exit> {
     let common = arguments.common;
+    if let (true, Some(verb)) = (common.read_only, arguments.verb.as_ref().and_then(Verb::beyond_looking)) {
+        let words =
+            format!("`relight {verb}` does more than look, and --read-only was asked for: leave one of them out");
+        return Err(exit::Usage(words).into());
+    }
     match arguments.verb {
         None => incidents::bare(&common),
         Some(Verb::Start) => incidents::start(&common),
@@ -80,6 +85,10 @@ fn run(arguments: Arguments) -> color_eyre::Result<Exit> {
         Some(Verb::Info { json }) => info::info(&common, json),
         Some(Verb::Completions { shell }) => {
             arguments::completions(shell);
+            Ok(Exit::Done)
+        }
+        Some(Verb::Man { folder }) => {
+            arguments::man(folder.as_deref())?;
             Ok(Exit::Done)
         }
         Some(Verb::Sandbox { dir }) => drill::sandbox(&dir),

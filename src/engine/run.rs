@@ -149,7 +149,7 @@ impl Shown {
             | Notice::Contents { .. }
             | Notice::Found { .. }
             | Notice::OutboxWaits { .. }
-            | Notice::People(_) => return,
+            | Notice::People { .. } => return,
         };
         *place = Some(Arc::clone(notice));
     }
@@ -234,7 +234,7 @@ impl Loop {
 
     /// Tells everybody who else is there.
     fn tell_people(&mut self) {
-        let people = Notice::People(self.clients.people());
+        let people = Notice::People { people: self.clients.people() };
         self.clients.broadcast(&Outgoing::Notice(Arc::new(people)));
     }
 

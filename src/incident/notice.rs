@@ -228,7 +228,10 @@ pub enum Notice {
         series: Vec<Series>,
     },
     /// Who is attached now.
-    People(Vec<Person>),
+    People {
+        /// All of them.
+        people: Vec<Person>,
+    },
     /// Messages are waiting: why the last try did not go through.
     OutboxWaits {
         /// In words.

@@ -232,6 +232,26 @@ impl App {
         }
     }
 
+    /// What to press first; it goes with the first key.
+    pub(super) fn hint(&mut self) {
+        let [help, approve, leave] =
+            [UiAction::Help, UiAction::Approve, UiAction::Detach].map(|action| self.key(action));
+        self.say(format!("New here? {help} all keys, {approve} what a step would do, {leave} leaves; it goes on"));
+    }
+
+    /// How things stand, in a word, for whoever sees no more than a window's title.
+    pub(super) fn title(&self) -> String {
+        let Some(state) = &self.state else { return "relight".to_owned() };
+        let needs = match checklist::current(state).map(|step| state.status(&step.id)) {
+            _ if state.closed_at.is_some() => "closed",
+            _ if self.lost.is_some() => "engine lost",
+            Some(StepStatus::Failed(_) | StepStatus::Stopped(_) | StepStatus::InDoubt(_)) => "failed, needs you",
+            Some(StepStatus::Running(_)) => "at work",
+            _ => "needs you",
+        };
+        format!("relight {}: {needs}", state.id)
+    }
+
     /// The key of an action, within a sentence.
     pub(super) fn key(&self, action: UiAction) -> String {
         self.keymap.named(action)

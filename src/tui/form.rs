@@ -62,7 +62,7 @@ impl Field {
     }
 
     /// Why the answer cannot be sent.
-    fn fault(&self, now: Timestamp) -> Option<String> {
+    pub(super) fn fault(&self, now: Timestamp) -> Option<String> {
         let value = self.value();
         if value.trim().is_empty() {
             return self.ask.required.then(|| format!("{}: an answer is needed", self.ask.label));

@@ -1,5 +1,7 @@
 //! What the engine says, folded into the cockpit.
 
+use jiff::SignedDuration;
+
 use crate::incident::{Event, EventKind, Fact, Notice, Outcome, Plan, Problem, Query, State};
 use crate::runbook::StepId;
 use crate::wire::{FromEngine, ToClient, ToEngine};
@@ -17,6 +19,8 @@ use super::seek;
 pub(super) const TAIL: u32 = 256 * 1024;
 /// Buffers that are held before the ones that nobody looks at are let go.
 const MOST_BUFFERS: usize = 8;
+/// Nobody looks elsewhere while something shorter than this is at work.
+const LONG: SignedDuration = SignedDuration::from_secs(10);
 
 pub(super) fn heard(app: &mut App, from: FromEngine) -> Vec<Out> {
     match from {
@@ -30,7 +34,11 @@ pub(super) fn heard(app: &mut App, from: FromEngine) -> Vec<Out> {
             }
             Vec::new()
         }
-        FromEngine::Message(ToClient::Event { event }) => happened(app, &event),
+        FromEngine::Message(ToClient::Event { event }) => {
+            let mut outs = happened(app, &event);
+            outs.extend(needs_somebody(app, &event).then_some(Out::Ring));
+            outs
+        }
         FromEngine::Message(ToClient::Notice { notice }) => noticed(app, notice),
         FromEngine::Message(ToClient::Reply { id, result }) => {
             let Some(asked) = app.asked.remove(&id) else { return Vec::new() };
@@ -51,6 +59,23 @@ pub(super) fn heard(app: &mut App, from: FromEngine) -> Vec<Out> {
             app.lost = Some(why);
             Vec::new()
         }
+    }
+}
+
+/// Whether an event calls somebody back who looks elsewhere: something went wrong, something long has ended and nothing
+/// else is at work, or somebody else waits for an answer.
+fn needs_somebody(app: &App, event: &Event) -> bool {
+    let Some(state) = app.state.as_ref().filter(|_| app.caught_up) else { return false };
+    match &event.kind {
+        EventKind::Finished { outcome: Outcome::Failed { .. } | Outcome::InDoubt { .. }, .. }
+        | EventKind::StillInDoubt { .. }
+        | EventKind::Alarm { .. } => true,
+        EventKind::Finished { attempt, .. } => {
+            let long = state.attempts.get(attempt).is_some_and(|one| event.at.duration_since(one.started_at) >= LONG);
+            long && state.running().next().is_none()
+        }
+        EventKind::Consented { .. } | EventKind::HandoverOffered { .. } => event.actor != app.you,
+        _ => false,
     }
 }
 
@@ -173,7 +198,7 @@ fn noticed(app: &mut App, notice: Notice) -> Vec<Out> {
         Notice::Log { at, level, text } => {
             return vec![Out::Log(level, format!("{} {text}", at.strftime("%H:%M:%SZ")))];
         }
-        Notice::People(people) => app.people = people,
+        Notice::People { people } => app.people = people,
         Notice::OutboxWaits { why } => app.outbox_waits = Some(why),
         Notice::JournalStopped { why } => {
             app.alarm = Some(format!(

@@ -67,6 +67,8 @@ pub enum Out {
     Log(LogLevel, String),
     /// Give the terminal back and stop until continued.
     Suspend,
+    /// Ring the terminal's bell: somebody is needed.
+    Ring,
     /// Clear and draw everything again.
     Redraw,
     /// Leave; the engine goes on.

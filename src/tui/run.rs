@@ -41,6 +41,8 @@ pub struct Options {
     pub look: Option<Look>,
     /// The keys of the main screen.
     pub keymap: Keymap,
+    /// This person has not seen a cockpit before.
+    pub first_time: bool,
     /// Where exports are written: the first folder that takes them.
     pub export_dirs: Vec<PathBuf>,
     /// Where the attempts' logs are.
@@ -76,6 +78,18 @@ pub enum TuiError {
         /// The system's words.
         source: io::Error,
     },
+}
+
+impl App {
+    /// How the cockpit ends when the person leaves now.
+    pub(super) fn left(&self) -> Exit {
+        let closed = self.state.as_ref().is_some_and(|state| state.closed_at.is_some());
+        match &self.lost {
+            _ if closed => Exit::Closed,
+            Some(why) => Exit::EngineLost(why.clone()),
+            None => Exit::Detached,
+        }
+    }
 }
 
 struct Sources {
@@ -154,6 +168,9 @@ pub async fn run(
     app.zone = TimeZone::system();
     app.you = link.you.clone();
     app.watching.clone_from(&link.watching);
+    if options.first_time {
+        app.hint();
+    }
     let mut cockpit = Cockpit {
         app,
         screen,
@@ -349,12 +366,17 @@ impl Cockpit {
                 let (columns, rows) = terminal::size();
                 self.take(Msg::Resize(columns, rows), Due::Now);
             }
+            Out::Ring => {
+                if self.screen.ring().is_err() {
+                    self.exit = Some(Exit::TerminalGone);
+                }
+            }
             Out::Redraw => {
                 if self.screen.clear().is_err() {
                     self.exit = Some(Exit::TerminalGone);
                 }
             }
-            Out::Detach => self.exit = Some(self.left()),
+            Out::Detach => self.exit = Some(self.app.left()),
             Out::Reattach => self.exit = Some(Exit::Again),
         }
     }
@@ -369,15 +391,6 @@ impl Cockpit {
                 let _ = done.send(Msg::Ranked(number, rows));
             }
         });
-    }
-
-    fn left(&self) -> Exit {
-        let closed = self.app.state.as_ref().is_some_and(|state| state.closed_at.is_some());
-        match &self.app.lost {
-            _ if closed => Exit::Closed,
-            Some(why) => Exit::EngineLost(why.clone()),
-            None => Exit::Detached,
-        }
     }
 
     fn copy(&mut self, text: &str) {

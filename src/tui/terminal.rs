@@ -11,7 +11,7 @@ use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
 use crossterm::style::ResetColor;
 use crossterm::terminal::{
     BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
-    disable_raw_mode, enable_raw_mode,
+    SetTitle, disable_raw_mode, enable_raw_mode,
 };
 use crossterm::{cursor, queue};
 use ratatui::Terminal;
@@ -56,6 +56,8 @@ pub(super) struct Screen {
     terminal: Terminal<CrosstermBackend<Collector>>,
     collector: Collector,
     writer: Writer,
+    /// The window's title, as it was set last.
+    title: String,
 }
 
 impl Screen {
@@ -75,7 +77,7 @@ impl Screen {
         let collector = Collector(Arc::new(Mutex::new(Vec::with_capacity(BUFFER))));
         let mut terminal = Terminal::new(CrosstermBackend::new(collector.clone()))?;
         take_over(terminal.backend_mut())?;
-        Ok(Self { terminal, collector, writer })
+        Ok(Self { terminal, collector, writer, title: String::new() })
     }
 
     /// Waits until the last frame is out.
@@ -86,12 +88,25 @@ impl Screen {
         self.writer.written().await
     }
 
+    /// Rings the bell with the next frame.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub(super) fn ring(&mut self) -> io::Result<()> {
+        self.terminal.backend_mut().write_all(b"\x07")
+    }
+
     /// Draws what changed, in one write.
     ///
     /// # Errors
     /// The terminal is gone.
     pub(super) fn draw(&mut self, app: &App) -> io::Result<()> {
         queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
+        let title = app.title();
+        if title != self.title {
+            queue!(self.terminal.backend_mut(), SetTitle(&title))?;
+            self.title = title;
+        }
         self.terminal.draw(|frame| view::draw(frame, app))?;
         queue!(self.terminal.backend_mut(), EndSynchronizedUpdate)?;
         self.writer.give(self.collector.take());
@@ -134,6 +149,7 @@ impl Screen {
     pub(super) fn resume(&mut self) -> io::Result<()> {
         // The shell may have changed the mode behind our back; raw mode is entered anew.
         let _ = disable_raw_mode();
+        self.title.clear();
         take_over(self.terminal.backend_mut())?;
         self.clear()
     }
@@ -156,6 +172,8 @@ impl Drop for Screen {
 fn take_over(out: &mut impl Write) -> io::Result<()> {
     enable_raw_mode()?;
     TAKEN.store(true, Ordering::SeqCst);
+    // The window's own title is kept and comes back, where the terminal can do that.
+    out.write_all(b"\x1b[22;2t")?;
     queue!(out, EnterAlternateScreen, EnableBracketedPaste, cursor::Hide)
 }
 
@@ -166,6 +184,7 @@ fn give_back(say: impl FnOnce(&[u8]) -> io::Result<()>) {
     }
     let mut words = Vec::new();
     let _ = queue!(words, EndSynchronizedUpdate, DisableBracketedPaste, LeaveAlternateScreen, cursor::Show);
+    words.extend_from_slice(b"\x1b[23;2t");
     let _ = say(&words);
     let _ = disable_raw_mode();
 }

@@ -63,7 +63,7 @@ impl Admission {
             return None;
         }
         let watching = if watch {
-            Some("You only look on (relight watch). `relight attach` may act".to_owned())
+            Some("You only look on (relight watch, or --read-only). `relight attach` may act".to_owned())
         } else if ours || self.approvers.contains(&actor.name) {
             None
         } else {

@@ -3,6 +3,7 @@
 mod logout;
 mod lost;
 mod operator;
+mod plain;
 mod process;
 mod sending;
 mod terminal;

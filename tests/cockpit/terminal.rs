@@ -106,6 +106,11 @@ pub(super) struct Terminal {
 
 impl Terminal {
     pub(super) fn start(person: &Person, arguments: &[&str], rows: u16, cols: u16) -> Self {
+        Self::start_as("xterm-256color", person, arguments, rows, cols)
+    }
+
+    /// On a terminal of another kind.
+    pub(super) fn start_as(kind: &str, person: &Person, arguments: &[&str], rows: u16, cols: u16) -> Self {
         let pair = native_pty_system()
             .openpty(PtySize { rows, cols, pixel_width: 0, pixel_height: 0 })
             .expect("a pseudo-terminal");
@@ -118,7 +123,7 @@ impl Terminal {
         for (name, value) in person.environment() {
             command.env(name, value);
         }
-        command.env("TERM", "xterm-256color");
+        command.env("TERM", kind);
         command.env("LANG", "C.UTF-8");
         command.env_remove("TMUX");
         let child = pair.slave.spawn_command(command).expect("the program starts");

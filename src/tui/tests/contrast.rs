@@ -54,7 +54,7 @@ fn parts(index: u8) -> [u8; 3] {
     }
 }
 
-fn colour(colour: Color) -> [u8; 3] {
+pub(super) fn colour(colour: Color) -> [u8; 3] {
     parts(match colour {
         Color::Black => 0,
         Color::Red => 1,

@@ -72,6 +72,15 @@ impl Story {
         self
     }
 
+    /// The same for the next news only.
+    pub(super) fn spoil_with(&mut self, bad: &str) {
+        self.bad = Some(bad.to_owned());
+    }
+
+    pub(super) fn spoil_no_more(&mut self) {
+        self.bad = None;
+    }
+
     fn spoil<T: Serialize + DeserializeOwned>(&self, value: T, fine: impl Fn(&T) -> bool) -> T {
         let Some(bad) = &self.bad else { return value };
         let mut json = serde_json::to_value(&value).expect("JSON");

@@ -1,5 +1,6 @@
 //! Frames, keys and safety rules of the cockpit.
 
+mod calls;
 mod cards;
 mod contrast;
 mod dumps;
@@ -9,7 +10,9 @@ mod frames;
 mod histories;
 mod history;
 mod keys;
+mod lines;
 mod output;
+mod pictures;
 mod random;
 mod safety;
 

@@ -14,6 +14,8 @@ use crate::incident::{Gravity, Level, Sending, StepStatus};
 pub struct Theme {
     look: Look,
     ascii: bool,
+    /// Words in the place of glyphs that mean something, for whoever is read to.
+    words: bool,
 }
 
 const ASCII_BORDER: border::Set<'static> = border::Set {
@@ -31,7 +33,12 @@ impl Theme {
     /// With these colours, with or without characters beyond ASCII.
     #[must_use]
     pub fn new(look: Look, ascii: bool) -> Self {
-        Self { look, ascii }
+        Self { look, ascii, words: false }
+    }
+
+    /// For lines that are read out: no colours, and words in the place of glyphs.
+    pub(super) fn in_words() -> Self {
+        Self { look: Look::None, ascii: true, words: true }
     }
 
     /// As config and environment ask: `NO_COLOR`, `TERM`, `COLORTERM`, `COLORFGBG`, and the locale (`LC_ALL`, `LC_CTYPE`,
@@ -42,11 +49,15 @@ impl Theme {
         let dumb = set("TERM").is_some_and(|term| term == "dumb");
         let locale = set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG")).unwrap_or_default();
         let utf8 = locale.to_ascii_lowercase().replace('-', "").contains("utf8");
-        Self { look: Look::choose(look, set), ascii: ascii || dumb || !utf8 }
+        Self::new(Look::choose(look, set), ascii || dumb || !utf8)
     }
 
     fn pick(self, unicode: &'static str, ascii: &'static str) -> &'static str {
         if self.ascii { ascii } else { unicode }
+    }
+
+    fn name(self, word: &'static str, unicode: &'static str, ascii: &'static str) -> &'static str {
+        if self.words { word } else { self.pick(unicode, ascii) }
     }
 
     /// What a cell has that nothing else was said about.
@@ -151,7 +162,7 @@ impl Theme {
     }
 
     pub(super) fn cursor(self) -> &'static str {
-        self.pick("›", ">")
+        self.name("selected:", "›", ">")
     }
 
     pub(super) fn more(self) -> &'static str {
@@ -163,7 +174,7 @@ impl Theme {
     }
 
     pub(super) fn engine(self, there: bool) -> &'static str {
-        if there { self.pick("●", "*") } else { self.pick("○", "o") }
+        if there { self.name("attached", "●", "*") } else { self.name("not attached,", "○", "o") }
     }
 
     /// Full and empty cell of a bar.
@@ -183,24 +194,24 @@ impl Theme {
     /// A step's glyph and its style. `ready` tells pending steps that can be begun from those that wait.
     pub(super) fn step(self, status: &StepStatus, ready: bool) -> (&'static str, Style) {
         match status {
-            StepStatus::Pending if ready => (self.pick("○", "o"), Style::new()),
-            StepStatus::Pending => (self.pick("·", "."), self.dim()),
-            StepStatus::Running(_) => (self.pick("▶", ">"), self.active()),
-            StepStatus::Succeeded(_) => (self.pick("✓", "x"), self.good()),
-            StepStatus::Failed(_) => (self.pick("✗", "!"), self.bad()),
-            StepStatus::Stopped(_) => (self.pick("■", "#"), self.warning()),
-            StepStatus::InDoubt(_) => ("?", self.warning().add_modifier(Modifier::BOLD)),
-            StepStatus::Skipped(_) => (self.pick("–", "-"), self.dim()),
-            StepStatus::DoneByHand(_) => (self.pick("✎", "h"), self.good()),
+            StepStatus::Pending if ready => (self.name("open:", "○", "o"), Style::new()),
+            StepStatus::Pending => (self.name("waits:", "·", "."), self.dim()),
+            StepStatus::Running(_) => (self.name("at work:", "▶", ">"), self.active()),
+            StepStatus::Succeeded(_) => (self.name("done:", "✓", "x"), self.good()),
+            StepStatus::Failed(_) => (self.name("failed:", "✗", "!"), self.bad()),
+            StepStatus::Stopped(_) => (self.name("stopped:", "■", "#"), self.warning()),
+            StepStatus::InDoubt(_) => (self.name("in doubt:", "?", "?"), self.warning().add_modifier(Modifier::BOLD)),
+            StepStatus::Skipped(_) => (self.name("skipped:", "–", "-"), self.dim()),
+            StepStatus::DoneByHand(_) => (self.name("by hand:", "✎", "h"), self.good()),
         }
     }
 
     /// A finding's glyph and style.
     pub(super) fn gravity(self, gravity: Gravity) -> (&'static str, Style) {
         match gravity {
-            Gravity::Good => (self.pick("✓", "x"), self.good()),
-            Gravity::Warning => (self.pick("▲", "^"), self.warning()),
-            Gravity::Blocking => (self.pick("✗", "!"), self.bad()),
+            Gravity::Good => (self.name("good:", "✓", "x"), self.good()),
+            Gravity::Warning => (self.name("warning:", "▲", "^"), self.warning()),
+            Gravity::Blocking => (self.name("bad:", "✗", "!"), self.bad()),
         }
     }
 

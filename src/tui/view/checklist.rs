@@ -1,5 +1,7 @@
 //! Phases and their steps: where everything stands, what is at work, what waits for what.
 
+use std::fmt::Write as _;
+
 use jiff::Timestamp;
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -94,7 +96,13 @@ fn step_line(app: &App, state: &State, step: &Step, width: usize) -> Line<'stati
         StepStatus::Pending => app.theme.dim(),
         _ => Style::new(),
     };
-    let after = match status {
+    let after = standing(app, state, step);
+    row((&format!("   {glyph} "), glyph_style), &step.title, style, &after, width, app)
+}
+
+/// What is said of a step besides its title.
+pub(in crate::tui) fn standing(app: &App, state: &State, step: &Step) -> String {
+    match state.status(&step.id) {
         StepStatus::Skipped(_) => "skipped".to_owned(),
         StepStatus::DoneByHand(_) => "by hand".to_owned(),
         StepStatus::InDoubt(_) => "in doubt".to_owned(),
@@ -107,11 +115,34 @@ fn step_line(app: &App, state: &State, step: &Step, width: usize) -> Line<'stati
             Approval::Type => "by name".to_owned(),
             Approval::TwoPerson => "by two".to_owned(),
         },
-        StepStatus::Pending if step.optional => String::new(),
         StepStatus::Pending => String::new(),
         StepStatus::Running(id) | StepStatus::Succeeded(id) => took(state, *id, app.now),
-    };
-    row((&format!("   {glyph} "), glyph_style), &step.title, style, &after, width, app)
+    }
+}
+
+/// How far an attempt is, in words: `restoring table data, 61 %, 7m left`.
+pub(in crate::tui) fn how_far(progress: &Progress, now: Timestamp) -> String {
+    let mut words = text::clean(&progress.label).into_owned();
+    let counted = |count: u64| if progress.unit == "bytes" { text::bytes(count) } else { count.to_string() };
+    match progress.total.filter(|total| *total > 0) {
+        Some(total) => {
+            let done = progress.done.min(total);
+            // Writing to a String cannot fail, here and below.
+            let _ = write!(words, ", {} %", percent(done, total));
+            words.extend(left(progress, done, total, now).map(|left| format!(", {left}")));
+        }
+        None if progress.done > 0 => {
+            let _ = write!(words, ", {}", counted(progress.done));
+        }
+        None => {}
+    }
+    words.extend(progress.stalled.as_ref().map(|why| format!(". {}", text::clean(why))));
+    words
+}
+
+/// A step that is at work is not done: the whole is reached when its outcome is.
+fn percent(done: u64, total: u64) -> u128 {
+    (u128::from(done) * 100 / u128::from(total)).min(99)
 }
 
 fn took(state: &State, attempt: AttemptId, now: Timestamp) -> String {
@@ -162,9 +193,7 @@ fn bar(app: &App, progress: &Progress, room: usize) -> Line<'static> {
         return Line::from(Span::styled(text::fit(&words, room, app.theme.ellipsis()), app.theme.active()));
     };
     let done = progress.done.min(total);
-    // A step that is at work is not done: the whole is reached when its outcome is.
-    let percent = (u128::from(done) * 100 / u128::from(total)).min(99);
-    let mut words = format!(" {percent:>3} %");
+    let mut words = format!(" {:>3} %", percent(done, total));
     if let Some(left) = left(progress, done, total, app.now) {
         words.push_str("  ");
         words.push_str(&left);

@@ -38,6 +38,16 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
         }
         parts.remove(at);
     }
+    frame.render_widget(Paragraph::new(line_of(parts)), area);
+}
+
+/// All of it, for whoever has no screen.
+pub(in crate::tui) fn words(app: &App) -> String {
+    let words = line_of(parts(app)).spans.iter().map(|span| span.content.as_ref()).collect::<String>();
+    words.trim().to_owned()
+}
+
+fn line_of(parts: Vec<Part>) -> Line<'static> {
     let mut line = Line::default();
     for (at, part) in parts.into_iter().enumerate() {
         line.push_span(Span::raw(gap(at, &part)));
@@ -45,7 +55,7 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
             line.push_span(Span::styled(words, style));
         }
     }
-    frame.render_widget(Paragraph::new(line), area);
+    line
 }
 
 fn gap(at: usize, part: &Part) -> &'static str {

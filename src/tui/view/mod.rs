@@ -46,7 +46,12 @@ use super::card::Card;
 use super::overlay::Overlay;
 use super::text;
 use super::theme::Theme;
+pub(super) use checklist::{how_far, standing};
+pub(super) use header::words as status;
 use sheet::Sheet;
+
+/// Columns of a screen on which nothing is wrapped.
+const ONE_LINE: usize = 20_000;
 
 /// Draws everything.
 pub(super) fn draw(frame: &mut Frame<'_>, app: &App) {
@@ -168,6 +173,17 @@ fn sheet_of(app: &App, overlay: &Overlay, width: usize) -> Option<Sheet> {
         Overlay::Handover { page, offered, scroll } => Some(prompt::handover(app, page, *offered, *scroll, width)),
         Overlay::Search(_) | Overlay::Log => None,
     }
+}
+
+/// What lies over the panes, for whoever has no screen: its title, and each thing in it on one line.
+pub(super) fn said(app: &App) -> Vec<String> {
+    let sheet = app.ui.overlay.as_ref().and_then(|overlay| sheet_of(app, overlay, ONE_LINE));
+    let Some(sheet) = sheet else { return Vec::new() };
+    let words = |line: &Line<'_>| line.spans.iter().map(|span| span.content.as_ref()).collect::<String>();
+    let body = sheet.body.iter().map(words).map(|line| line.trim().to_owned());
+    // Where nothing is typed into it yet, a field is nothing to read.
+    let body = body.filter(|line| !line.is_empty() && line != ">");
+    std::iter::once(text::clean(&sheet.title).into_owned()).chain(body).collect()
 }
 
 /// Keeps a scrolled overlay within its text, so that the next key moves what is seen.
