@@ -19,7 +19,7 @@ pub(super) fn write(folders: &[PathBuf], name: &str, text: &str) -> Result<PathB
 /// Writes a log likewise, however long it is, without anything that a terminal obeys.
 ///
 /// # Errors
-/// As [`write`], or the log cannot be read.
+/// As [`write()`], or the log cannot be read.
 pub(super) fn copy_clean(folders: &[PathBuf], name: &str, log: &Path) -> Result<PathBuf, String> {
     if let Err(error) = File::open(log) {
         return Err(format!("not written: {} cannot be read: {error}", log.display()));

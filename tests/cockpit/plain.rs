@@ -268,7 +268,7 @@ fn everything_else(person: &Person, lines: &mut Lines) {
     lines.consent();
     lines.until("hands the incident over");
     let page = state(person).handover.expect("a page").page;
-    assert!(page.contains("Wait for ever"), "{page}");
+    assert!(page.contains("- Make a file: It is wanted."), "{page}");
 }
 
 #[test]
@@ -301,14 +301,14 @@ fn whoever_only_looks_starts_nothing_and_is_refused_by_the_engine() {
         other.types(line);
         other.until("You only look on");
     }
-    // Whoever is attached is counted.
-    other.types("");
-    other.until("2 people");
     other.types("1");
     other.until("1 open, Look around");
     // What happens is told to whoever looks on.
     first.types("w from the one who may");
     other.until("from the one who may");
+    // Whoever is attached is counted; the engine said so before it told of the note.
+    other.types("");
+    other.until("2 people");
     let notes = person.history().expect("a journal").events.into_iter();
     assert_eq!(notes.filter(|event| matches!(event.kind, EventKind::Noted { .. })).count(), 1);
 

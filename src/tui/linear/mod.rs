@@ -6,7 +6,7 @@
 //!                                             └─▶ lines, one for each thing ─▶ stdout
 //! ```
 //!
-//! It is the cockpit with another face: the same [`App`](super::App), the same `update`, the same cards. Nothing moves the
+//! It is the cockpit with another face: the same [`App`], the same `update`, the same cards. Nothing moves the
 //! cursor, nothing has a colour, and the terminal edits the line that is typed.
 //!
 //! A terminal that hands over whole lines cannot tell a key from a paste, nor what was typed before from what was typed after.
@@ -14,6 +14,7 @@
 
 mod hand;
 mod keyboard;
+mod put;
 mod question;
 mod say;
 pub(super) mod talk;

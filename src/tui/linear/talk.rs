@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crossterm::event::KeyCode;
 use jiff::Timestamp;
 
-use crate::incident::{AttemptId, Digest, Outcome, Plan};
+use crate::incident::{AttemptId, Digest, Outcome};
 use crate::tui::action::UiAction;
 use crate::tui::app::{App, Progress};
 use crate::tui::card::{self, Card, Stage};
@@ -18,24 +18,21 @@ use crate::tui::view;
 use super::question::{self, Answered};
 use super::{hand, say};
 
-/// Letters of a digest that a consent carries.
-const CODE: usize = 3;
-
 /// A cockpit that speaks.
 pub(in crate::tui) struct Talk {
     pub(in crate::tui) app: App,
     /// What is to be printed.
-    lines: Vec<String>,
-    said: Said,
+    pub(super) lines: Vec<String>,
+    pub(super) said: Said,
     /// Lines of an answer that takes several.
-    draft: Option<Vec<String>>,
+    pub(super) draft: Option<Vec<String>>,
     /// Lines that wait for the engine's answer to the one before.
     held: VecDeque<String>,
 }
 
 /// What was said already.
 #[derive(Default)]
-struct Said {
+pub(super) struct Said {
     greeted: bool,
     /// The newest event of the timeline.
     entry: u64,
@@ -45,11 +42,11 @@ struct Said {
     outbox: Option<String>,
     progress: BTreeMap<AttemptId, String>,
     /// What was put to the person last.
-    put: Option<String>,
+    pub(super) put: Option<String>,
     /// The plan that was read out last.
-    plan: Option<Digest>,
+    pub(super) plan: Option<Digest>,
     /// What a consent to it carries.
-    code: String,
+    pub(super) code: String,
 }
 
 impl Talk {
@@ -102,7 +99,7 @@ impl Talk {
         self.tell(now, outs)
     }
 
-    fn say(&mut self, words: impl Into<String>) {
+    pub(super) fn say(&mut self, words: impl Into<String>) {
         self.lines.push(words.into());
     }
 
@@ -196,127 +193,6 @@ impl Talk {
                 self.lines.push(view::how_far(progress, self.app.now));
             }
         }
-    }
-
-    /// Puts to the person what the cockpit shows over its panes, where that is new.
-    fn put(&mut self, now: Timestamp) -> Vec<Out> {
-        let mark = self.app.ui.overlay.as_ref().and_then(mark);
-        if mark == self.said.put {
-            return Vec::new();
-        }
-        self.said.put = mark;
-        let Some(overlay) = &self.app.ui.overlay else {
-            self.said.plan = None;
-            self.draft = None;
-            return Vec::new();
-        };
-        match overlay {
-            Overlay::Card(card) => self.put_card(&card.clone()),
-            // A text is read out, and over.
-            Overlay::Help { .. }
-            | Overlay::Details { .. }
-            | Overlay::Snapshot { .. }
-            | Overlay::Compare { .. }
-            | Overlay::Phases { .. }
-            | Overlay::Text { .. } => {
-                self.read_out();
-                let outs = hand::press(&mut self.app, KeyCode::Esc, now);
-                self.said.put = None;
-                return outs;
-            }
-            Overlay::Prompt(prompt) if prompt.sent => {}
-            Overlay::Prompt(_) => {
-                self.read_out();
-                self.say("Type it; Enter alone cancels.");
-            }
-            Overlay::Confirm(_) => self.put_confirm("to do it; anything else cancels"),
-            Overlay::Settle(_) => {
-                self.read_out();
-                self.say(
-                    "Type h (it happened), n (it did not) or r (ask the target again); anything else decides later.",
-                );
-            }
-            Overlay::Escalation { .. } => {
-                self.read_out();
-                self.say("Type t (record that this one was told), j or k (another one); anything else closes.");
-            }
-            Overlay::Outbox { .. } => {
-                self.read_out();
-                self.say("Type h (the message in doubt arrived), n (it did not: it is sent again), or next; anything else closes.");
-            }
-            Overlay::Handover { offered, .. } => {
-                let does =
-                    if *offered { "to take the incident over" } else { "to let this page wait for whoever takes over" };
-                self.put_confirm(&format!("{does}; anything else: later"));
-            }
-            Overlay::Export(_) => {
-                self.read_out();
-                self.say("Type w (write it to a file), 1 to 5 (PagerDuty, Slack, Markdown, JSON, HTML), n or N (other parts); anything else closes.");
-            }
-            // Nothing that can be typed opens these.
-            Overlay::Search(_) | Overlay::Palette { .. } | Overlay::Log => {}
-        }
-        Vec::new()
-    }
-
-    fn read_out(&mut self) {
-        self.lines.extend(view::said(&self.app));
-    }
-
-    fn put_confirm(&mut self, does: &str) {
-        let words = view::said(&self.app);
-        self.said.code = code(&Digest::of(words.join("\n").as_bytes()));
-        self.lines.extend(words);
-        let code = &self.said.code;
-        self.lines.push(format!("Type y {code} {does}."));
-    }
-
-    fn put_card(&mut self, card: &Card) {
-        match &card.stage {
-            Stage::Loading => self.read_out(),
-            Stage::Approving => self.say("Approved; waiting for the engine."),
-            Stage::Failed(_) | Stage::Refused(_) => {
-                self.read_out();
-                self.say("Type a to try again; anything else closes.");
-            }
-            Stage::Form(form) => {
-                self.draft = question::takes_lines(form).then(Vec::new);
-                self.lines.extend(form.error.clone());
-                self.lines.extend(question::put(form));
-            }
-            Stage::Review => {
-                let Some((plan, digest)) = &card.plan else { return };
-                if self.said.plan.as_ref() != Some(digest) || card.changed {
-                    self.said.plan = Some(digest.clone());
-                    self.said.code = code(digest);
-                    self.read_out();
-                }
-                if let Some(fault) = &card.fault {
-                    self.say(text::clean(fault).into_owned());
-                }
-                let ask = self.ask(card, plan);
-                self.say(ask);
-            }
-        }
-    }
-
-    /// What a card takes.
-    fn ask(&self, card: &Card, plan: &Plan) -> String {
-        let answers = if plan.asks.is_empty() { "" } else { "i changes the answers; " };
-        if let Some(why) = plan.obstacle() {
-            return format!(
-                "Cannot be approved: {}. {answers}anything else closes.",
-                text::clean(&why).trim_end_matches('.')
-            );
-        }
-        let step = self.app.state.as_ref().and_then(|state| state.runbook.step(&card.step));
-        let yes = if card::takes_name(plan, step) { card::expected_name(plan) } else { "y" };
-        let does = if plan.nothing_to_do.is_some() {
-            "to skip the step with this as the reason"
-        } else {
-            "to approve exactly this"
-        };
-        format!("Type {} {} {does}; {answers}anything else cancels.", text::clean(yes), self.said.code)
     }
 
     /// A line while something is put to the person.
@@ -510,38 +386,9 @@ impl Talk {
     }
 }
 
-fn code(digest: &Digest) -> String {
-    digest.0.chars().take(CODE).collect()
-}
-
 /// What of a running attempt's progress is worth a line when it changes.
 fn tenth(progress: &Progress) -> String {
     let tenth =
         progress.total.filter(|total| *total > 0).map(|total| u128::from(progress.done) * 10 / u128::from(total));
     format!("{} {tenth:?} {}", progress.label, progress.stalled.is_some())
-}
-
-/// What is put to the person, as far as it takes saying it anew when it changes.
-fn mark(overlay: &Overlay) -> Option<String> {
-    Some(match overlay {
-        Overlay::Card(card) => {
-            let digest = card.plan.as_ref().map(|(_, digest)| digest);
-            let stage: (&str, Option<usize>, Option<&String>) = match &card.stage {
-                Stage::Loading => ("loading", None, None),
-                Stage::Form(form) => ("form", Some(form.focus), form.error.as_ref()),
-                Stage::Review => ("review", None, card.fault.as_ref()),
-                Stage::Approving => ("approving", None, None),
-                Stage::Failed(problem) => ("failed", None, Some(&problem.why)),
-                Stage::Refused(why) => ("refused", None, Some(why)),
-            };
-            format!("{} {digest:?} {stage:?}", card.step)
-        }
-        Overlay::Prompt(prompt) => format!("{:?} {} {:?}", prompt.purpose, prompt.sent, prompt.fault),
-        Overlay::Handover { page, offered, .. } => format!("{offered} {page}"),
-        Overlay::Export(exporting) => {
-            format!("{:?} {} {:?}", exporting.format, exporting.part, exporting.done)
-        }
-        Overlay::Search(_) | Overlay::Palette { .. } | Overlay::Log => return None,
-        other => format!("{other:?}"),
-    })
 }

@@ -24,7 +24,7 @@ use turn::{Turn, take, turn};
 
 /// Turns that one incident lives through.
 const LENGTH: usize = 250;
-const SAMPLE: u64 = 2_000;
+const SAMPLE: u64 = 1_500;
 const WHOLE: u64 = 1_000_000;
 
 /// Who sits there, and what happens.
