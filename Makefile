@@ -20,11 +20,16 @@ test: setup
 
 CHAOS_TABLE := target/chaos.tsv
 
+CHAOS := RELIGHT_CHAOS=1 RELIGHT_CHAOS_TABLE=$(abspath $(CHAOS_TABLE)) $(CARGO) $(TEST) --locked
+
+# A million random turns draw a million frames: optimised, that is minutes and not hours. The table is printed whatever failed.
 chaos: setup
 	rm -f $(CHAOS_TABLE)
-	RELIGHT_CHAOS=1 RELIGHT_CHAOS_TABLE=$(abspath $(CHAOS_TABLE)) $(CARGO) $(TEST) --test crash --test faults --test guarded --test database --locked
-	RELIGHT_CHAOS=1 RELIGHT_CHAOS_TABLE=$(abspath $(CHAOS_TABLE)) $(CARGO) $(TEST) --lib --locked nothing_breaks_the_screen
-	@printf 'what\ttried\tsurvived\n' | cat - $(CHAOS_TABLE) | column -t -s '	'
+	@ok=0; \
+	$(CHAOS) --test crash --test faults --test guarded --test database || ok=1; \
+	$(CHAOS) --lib --release nothing_breaks_the_screen || ok=1; \
+	printf 'what\ttried\tsurvived\n' | cat - $(CHAOS_TABLE) | column -t -s '	'; \
+	exit $$ok
 
 lint:
 	$(CARGO) fmt --check
