@@ -144,7 +144,7 @@ async fn a_restore_over_a_network_that_breaks_anywhere_leaves_the_old_data_and_c
 
 /// The safety dumps that count as a way back.
 fn manifests(world: &World) -> usize {
-    let folder = world.object_file("safety/x").parent().unwrap().to_owned();
+    let folder = world.object_file("safety/INC-TEST/x").parent().unwrap().to_owned();
     let entries = std::fs::read_dir(folder).unwrap().flatten();
     entries.filter(|entry| entry.file_name().to_string_lossy().ends_with(".manifest.json")).count()
 }

@@ -116,3 +116,18 @@ fn the_output_is_saved_where_it_says() {
     let name = "INC-7F3K-output-19.txt".to_owned();
     assert_eq!(press(&mut story.app, "<c-s>"), [Out::Save { attempt: ATTEMPT, name }]);
 }
+
+#[test]
+fn of_many_attempts_those_around_are_named() {
+    let mut story = story();
+    let first = story.begin("restore.database");
+    story.fail(first);
+    for _ in 0..20 {
+        let attempt = story.begin("restore.database");
+        story.fail(attempt);
+    }
+    let last = first.0 + 20;
+    let text = frame(&story);
+    let named = format!("attempts … {} {} {} [{last}]", last - 3, last - 2, last - 1);
+    assert!(text.contains(&named), "{text}");
+}

@@ -100,18 +100,26 @@ fn note(app: &App, attempt: &Attempt, buffer: Option<&Buffer>, width: usize) -> 
     line
 }
 
-/// `attempt 19`; with those before and after it where the step has more: `attempts 17 [19]`.
+/// Attempts of the step that are named before the one looked at, and as many after it.
+const BESIDE: usize = 3;
+
+/// `attempt 19`; with those before and after it where the step has more: `attempts … 16 17 18 [19]`.
 fn tabs(app: &App, attempt: &Attempt) -> String {
     let all = app.state.as_ref().and_then(|state| state.steps.get(&attempt.step)).map(|step| step.attempts.as_slice());
-    match all {
-        Some(all) if all.len() > 1 => {
-            let tab = |id: &crate::incident::AttemptId| {
-                if *id == attempt.id { format!("[{id}]") } else { id.to_string() }
-            };
-            format!("attempts {}", all.iter().map(tab).collect::<Vec<_>>().join(" "))
-        }
-        _ => format!("attempt {}", attempt.id),
-    }
+    let all = all.unwrap_or_default();
+    // Attempts are numbered in the order in which they began.
+    let Some(at) = all.binary_search(&attempt.id).ok().filter(|_| all.len() > 1) else {
+        return format!("attempt {}", attempt.id);
+    };
+    let (from, to) = (at.saturating_sub(BESIDE), all.len().min(at + BESIDE + 1));
+    let mut words = vec!["attempts".to_owned()];
+    let more = app.theme.ellipsis();
+    words.extend((from > 0).then(|| more.to_owned()));
+    words.extend(
+        all.iter().take(to).skip(from).map(|id| if *id == attempt.id { format!("[{id}]") } else { id.to_string() }),
+    );
+    words.extend((to < all.len()).then(|| more.to_owned()));
+    words.join(" ")
 }
 
 /// Nothing moves, or nothing is printed.
