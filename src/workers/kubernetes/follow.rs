@@ -19,6 +19,8 @@ const WATCH_SECONDS: u32 = 30;
 const DEAD: Duration = Duration::from_secs(40);
 /// A watch that ends at once is not made anew at once.
 const BREATH: Duration = Duration::from_secs(1);
+/// As many of those in a row are believed.
+const SHORT: u32 = 2;
 /// Waits between attempts to see the cluster again: doubled from the first up to the last.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
@@ -50,6 +52,8 @@ pub(super) struct Follow<K> {
     seen: BTreeMap<String, K>,
     version: String,
     events: Option<(Events<K>, Instant)>,
+    /// Watches in a row that ended at once and told nothing.
+    short: u32,
 }
 
 impl<K> Follow<K>
@@ -58,7 +62,8 @@ where
 {
     /// Lists the objects. `limit` is how long a request may take.
     pub(super) async fn begin(api: Api<K>, which: Which, limit: Duration) -> Result<Self, kube::Error> {
-        let mut follow = Self { api, which, limit, seen: BTreeMap::new(), version: String::new(), events: None };
+        let mut follow =
+            Self { api, which, limit, seen: BTreeMap::new(), version: String::new(), events: None, short: 0 };
         follow.list().await?;
         Ok(follow)
     }
@@ -99,6 +104,7 @@ where
             ..ListParams::default()
         };
         self.events = None;
+        self.short = 0;
         let list = bounded(self.limit, self.api.list(&params)).await?;
         self.version = list.metadata.resource_version.unwrap_or_default();
         self.seen = list.items.into_iter().filter_map(|object| Some((object.meta().name.clone()?, object))).collect();
@@ -150,6 +156,11 @@ where
                     self.events = None;
                     if since.elapsed() < BREATH {
                         tokio::time::sleep(BREATH).await;
+                        self.short += 1;
+                        // Whoever ends every watch at once may be no cluster, which a list would show.
+                        if self.short > SHORT {
+                            return self.list().await;
+                        }
                     }
                 }
             }
@@ -157,6 +168,7 @@ where
     }
 
     fn saw(&mut self, object: &K) {
+        self.short = 0;
         if let Some(version) = &object.meta().resource_version {
             self.version.clone_from(version);
         }
