@@ -7,8 +7,10 @@
 //! | `rehearsals` | how long it took when it was rehearsed |
 //! | `loading` | the process that restores into it, beside the download that it reads from |
 //! | `made` | where it is by now |
-//! | `restore` | making it, restoring into it, and throwing it away where that fails |
+//! | `restore` | making it and restoring into it |
+//! | `discard` | throwing away what is not wanted |
 
+mod discard;
 mod loading;
 mod made;
 mod names;
@@ -16,9 +18,10 @@ mod properties;
 mod rehearsals;
 mod restore;
 
+pub use discard::discard;
 pub(super) use loading::counts;
 pub(super) use made::{Made, made};
 pub(super) use names::{aside, kept, mark};
 pub(super) use properties::{Properties, literal};
 pub use rehearsals::Rehearsal;
-pub use restore::{RestoreBeside, discard};
+pub use restore::RestoreBeside;
