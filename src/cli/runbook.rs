@@ -39,6 +39,7 @@ fn show(runbook: &Runbook) {
         outln!("\n{}", phase.title);
         for step in &phase.steps {
             let approval = match step.approval {
+                Approval::None if step.background => "begins by itself",
                 Approval::None => "reads only",
                 Approval::Confirm => "confirm",
                 Approval::Type => "type the name",

@@ -64,6 +64,8 @@ pub enum Input {
         report: Report,
         /// What it was made on.
         footing: Footing,
+        /// Nobody asked for it: the step begins by itself.
+        begin: bool,
     },
     /// A task shows something.
     Notice(Notice),

@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 
 use crate::config::Config;
 use crate::incident::{
-    AttemptId, Command, Effect, EventKind, Fold, Knowledge, Listing, MessageId, Notice, Query, Refusal, ReplayError,
-    Report, State, StepStatus,
+    Actor, AttemptId, Command, Effect, EventKind, Fold, Inputs, Knowledge, Listing, MessageId, Notice, Plan, Problem,
+    Query, Refusal, ReplayError, Report, State, StepStatus,
 };
 use crate::journal::{self, Journal, JournalError};
 use crate::runbook::StepId;
@@ -194,12 +194,16 @@ impl Loop {
             Input::Command { client, id, command } => self.command(core, client, id, &command),
             Input::Query { client, id, query } => self.query(core, client, id, &query),
             Input::Report(report) => self.report(core, &report),
-            Input::Planned { report, footing } => {
+            Input::Planned { report, footing, begin } => {
                 let Report::Planned { step, result } = report else {
                     return;
                 };
                 let result = result.map(|plan| Box::new(core.keep_plan(*plan, footing, Timestamp::now())));
-                self.show(Notice::Planned { step, result });
+                if begin {
+                    self.begin(core, step, result);
+                } else {
+                    self.show(Notice::Planned { step, result });
+                }
             }
             Input::Notice(notice) => self.show(notice),
             Input::Answer { client, id, result } => {
@@ -252,6 +256,29 @@ impl Loop {
         self.tell_if_stopped(core, before);
         self.clients.tell(client, Outgoing::Reply { id, result });
         self.act_on(core, effects);
+    }
+
+    /// Begins a step that begins by itself, by the same rules as one that a person begins.
+    fn begin(&mut self, core: &mut Core, step: StepId, planned: Result<Box<Plan>, Problem>) {
+        let why = match planned {
+            Ok(plan) => {
+                let command = Command::Approve { step: step.clone(), digest: plan.digest(), typed: None };
+                let (result, changes) = core.command(&Actor::engine(), &command, Timestamp::now());
+                self.follow(core, changes);
+                result.err().map(|refusal| refusal.to_string())
+            }
+            Err(problem) => Some(problem.to_string()),
+        };
+        // A person may have begun or settled it meanwhile, or what it needs was taken back: it has no place then.
+        let wanted = core
+            .state()
+            .runbook
+            .step(&step)
+            .filter(|step| core.state().status(&step.id) == &StepStatus::Pending && core.state().is_ready(step));
+        if let Some((why, found)) = why.zip(wanted) {
+            let text = format!("{} did not begin by itself: {why}", found.title);
+            self.report(core, &Report::Alarm { step, text });
+        }
     }
 
     fn report(&mut self, core: &mut Core, report: &Report) {
@@ -390,7 +417,12 @@ impl Loop {
         match effect {
             Effect::Plan { step, inputs, undoes } => {
                 if let Some(step) = state.runbook.step(&step) {
-                    self.supervisor.plan(state, step, inputs, undoes);
+                    self.supervisor.plan(state, step, inputs, undoes, false);
+                }
+            }
+            Effect::Begin { step } => {
+                if let Some(step) = state.runbook.step(&step) {
+                    self.supervisor.plan(state, step, Inputs::new(), None, true);
                 }
             }
             Effect::Run { attempt } => {

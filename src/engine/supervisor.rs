@@ -56,7 +56,8 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn plan(&self, state: &State, step: &Step, inputs: Inputs, undoes: Option<StepId>) {
+    /// Has a plan made; with `begin` of a step that begins by itself.
+    pub(super) fn plan(&self, state: &State, step: &Step, inputs: Inputs, undoes: Option<StepId>, begin: bool) {
         let footing = state.footing(&step.id);
         let cx = self.context(state, step, None, inputs, undoes.clone());
         let hands = Arc::clone(&self.hands);
@@ -78,7 +79,7 @@ impl Supervisor {
                 Err(problem) => Err(problem),
             };
             let report = Report::Planned { step: step.id.clone(), result };
-            handle.send(Input::Planned { report, footing }).await;
+            handle.send(Input::Planned { report, footing, begin }).await;
         });
     }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use crate::incident::{Fact, MessageState, Outcome, Seal, State, StepStatus, clock, duration_text, escalations, loss};
+use crate::incident::{Fact, MessageState, Outcome, Seal, State, StepStatus, clock, duration_text, escalations};
 use crate::plain;
 
 /// The page as it is at `now`, in plain text of at most 100 columns where the incident's own words allow it.
@@ -70,7 +70,7 @@ fn standing(state: &State, now: Timestamp) -> Vec<(&'static str, String)> {
         _ => None,
     });
     if let Some((object, taken_at)) = chosen {
-        let lost = duration_text(loss(taken_at, state.writes_stopped_at(), now));
+        let lost = duration_text(state.loses(taken_at, now));
         let agreed = state.standing_facts().rev().find_map(|(_, fact)| match fact {
             Fact::Agreement { who, at, object: agreed, .. } if agreed == object => {
                 Some(format!("{who} agreed at {}", clock(*at)))

@@ -94,7 +94,9 @@ pub(super) fn goals(state: &State) -> [Goal; 2] {
         target: Some(duration_text(state.rto)),
         met: took.map(|took| took <= state.rto),
     };
-    let lost = state.snapshot_time().zip(first_stop(state)).map(|(taken, stop)| loss(taken, Some(stop), stop));
+    let chosen = state.snapshot_time();
+    let ended = chosen.and_then(|taken| state.loss_ended_at(taken));
+    let lost = chosen.zip(ended).map(|(taken, ended)| loss(taken, Some(ended), ended));
     let rpo = Goal {
         name: "Writes lost (RPO)",
         reached: lost.map_or_else(|| "not known: no snapshot is chosen, or writes run".to_owned(), duration_text),

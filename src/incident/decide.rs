@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::runbook::{Approval, Step, StepId};
 
 use super::pending::{PLAN_LIFETIME, PendingPlans};
-use super::time::{duration_text, loss};
+use super::time::duration_text;
 use super::{
     Actor, Attempt, AttemptId, Command, Digest, Effect, EventKind, Fact, First, Level, ObjectRef, Outcome, Refusal,
     Settlement, State, StepStatus,
@@ -268,7 +268,7 @@ fn agreement_holds(state: &State, step: &Step, now: Timestamp) -> Result<(), Ref
             continue;
         };
         let why = if object == agreed {
-            let now_lost = loss(taken_at, state.writes_stopped_at(), now);
+            let now_lost = state.loses(taken_at, now);
             (now_lost.as_secs() > ceiling).then(|| {
                 format!(
                     "it covers a loss of up to {}, and {} would be lost now",

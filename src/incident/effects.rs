@@ -1,6 +1,6 @@
 //! What follows from an event: side effects, and further events that are owed.
 
-use crate::runbook::{Action, StepId};
+use crate::runbook::{Action, Step, StepId};
 
 use super::{Channel, Effect, Event, EventKind, MessageId, Outcome, Problem, Seal, State, StepStatus};
 
@@ -20,19 +20,32 @@ pub fn effects(state: &State, event: &Event) -> Vec<Effect> {
             vec![Effect::Send { message: *message }]
         }
         EventKind::Closed {} => vec![Effect::End],
+        EventKind::Skipped { step, .. } | EventKind::DoneByHand { step, .. } => begun_by(state, step).collect(),
         // What nobody knows is asked at once, by whoever can only look.
         EventKind::Finished { attempt, outcome: Outcome::InDoubt { .. } } => vec![Effect::Probe { attempt: *attempt }],
         EventKind::Finished { attempt, outcome: Outcome::Succeeded { .. } }
         | EventKind::Settled { attempt, outcome: Outcome::Succeeded { .. }, .. } => {
-            let action =
-                state.attempts.get(attempt).and_then(|done| state.runbook.step(&done.step)).map(|step| &step.action);
-            match action {
-                Some(Action::StopWrites { .. }) => vec![Effect::Watch { attempt: *attempt }],
-                _ => Vec::new(),
-            }
+            let Some(step) = state.attempts.get(attempt).and_then(|done| state.runbook.step(&done.step)) else {
+                return Vec::new();
+            };
+            let watched = matches!(step.action, Action::StopWrites { .. });
+            let watch = watched.then_some(Effect::Watch { attempt: *attempt });
+            watch.into_iter().chain(begun_by(state, &step.id)).collect()
         }
         _ => Vec::new(),
     }
+}
+
+/// Steps that begin by themselves and can.
+fn beginning(state: &State) -> impl Iterator<Item = &Step> {
+    let open = |step: &&Step| step.background && state.status(&step.id) == &StepStatus::Pending;
+    state.runbook.steps().filter(open).filter(|step| state.closed_at.is_none() && state.is_ready(step))
+}
+
+/// What begins by itself because a step is met now.
+fn begun_by(state: &State, met: &StepId) -> impl Iterator<Item = Effect> {
+    let waited = beginning(state).filter(|step| step.needs.contains(met));
+    waited.map(|step| Effect::Begin { step: step.id.clone() })
 }
 
 /// The step whose counts a step is about to change.
@@ -77,7 +90,8 @@ pub fn owed(state: &State, head: &str) -> Vec<EventKind> {
         matches!(step.action, Action::CloseIncident { .. })
             && matches!(state.status(&step.id), StepStatus::Succeeded(_))
     });
-    if closing && state.closed_at.is_none() {
+    // What is at work is seen to its end: it would be cut off with the engine, and nobody would hear what it found.
+    if closing && state.closed_at.is_none() && state.running().next().is_none() {
         owed.push(EventKind::Closed {});
     }
     owed
@@ -118,6 +132,7 @@ pub fn recover(state: &State) -> (Vec<EventKind>, Vec<Effect>) {
         });
         effects.extend(watched.map(|attempt| Effect::Watch { attempt }));
     }
+    effects.extend(beginning(state).map(|step| Effect::Begin { step: step.id.clone() }));
     if state.closed_at.is_some() {
         effects.push(Effect::End);
     }

@@ -49,6 +49,9 @@ pub struct Knowledge {
     pub writes_stopped_at: Option<Timestamp>,
     /// The time of the chosen snapshot.
     pub snapshot_time: Option<Timestamp>,
+    /// When the writes ended that the chosen snapshot costs; none while they go on.
+    #[serde(default)]
+    pub loss_ended_at: Option<Timestamp>,
     /// Foreign keys of the database that serves, not yet checked for its older rows.
     #[serde(default)]
     pub unvalidated: Vec<String>,
@@ -69,6 +72,29 @@ pub struct Knowledge {
 }
 
 impl Knowledge {
+    /// Of an incident that has only begun.
+    #[must_use]
+    pub fn at_first(incident: IncidentId, environment: &str, database: &str, now: Timestamp) -> Self {
+        Self {
+            incident,
+            environment: environment.to_owned(),
+            database: database.to_owned(),
+            onset: None,
+            regulated: None,
+            writes_stopped_at: None,
+            snapshot_time: None,
+            loss_ended_at: None,
+            unvalidated: Vec::new(),
+            rto_deadline: None,
+            facts: Vec::new(),
+            past: Vec::new(),
+            done: Vec::new(),
+            phase: String::new(),
+            last_failure: None,
+            now,
+        }
+    }
+
     /// What is known at `now`, for a worker that looks at `step`.
     #[must_use]
     pub fn of(state: &State, step: &StepId, now: Timestamp) -> Self {
@@ -111,6 +137,7 @@ impl Knowledge {
             regulated: state.regulated(),
             writes_stopped_at: state.writes_stopped_at(),
             snapshot_time: state.snapshot_time(),
+            loss_ended_at: state.snapshot_time().and_then(|taken_at| state.loss_ended_at(taken_at)),
             unvalidated: state.unvalidated().to_vec(),
             rto_deadline: state.onset().and_then(|onset| onset.checked_add(state.rto).ok()),
             facts,
@@ -167,7 +194,7 @@ impl Knowledge {
             onset => self.onset.map(clock),
             snapshot_time => self.snapshot_time.map(clock),
             snapshot_key => key,
-            loses => self.snapshot_time.map(|taken| duration_text(loss(taken, self.writes_stopped_at, self.now))),
+            loses => self.snapshot_time.map(|taken| duration_text(loss(taken, self.loss_ended_at, self.now))),
             done => if self.done.is_empty() { vec!["nothing yet".to_owned()] } else { self.done.clone() },
             phase => &self.phase,
             restored => serving && self.unvalidated.is_empty(),

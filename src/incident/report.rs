@@ -72,6 +72,11 @@ pub enum Effect {
         /// The step to take back.
         undoes: Option<StepId>,
     },
+    /// Ask a worker for a plan of a step that begins by itself, and begin it.
+    Begin {
+        /// The step.
+        step: StepId,
+    },
     /// Run an approved attempt.
     Run {
         /// Which.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::runbook::{Action, Step, StepId};
 
-use super::{AttemptId, Channel, Event, EventKind, Fact, MessageId, Outcome, Settlement, State};
+use super::{Actor, AttemptId, Channel, Event, EventKind, Fact, MessageId, Outcome, Settlement, State};
 
 /// How an entry is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +74,9 @@ pub(super) fn entry(state: &State, event: &Event) -> Option<TimelineEntry> {
 
 /// Whether the event is a person's choice among what could have been done.
 fn is_decision(event: &Event) -> bool {
+    if event.actor == Actor::engine() && matches!(event.kind, EventKind::Skipped { .. } | EventKind::Approved { .. }) {
+        return false;
+    }
     match &event.kind {
         EventKind::Approved { .. }
         | EventKind::Consented { .. }
@@ -217,6 +220,10 @@ fn words(state: &State, event: &Event) -> Option<(String, bool, Level)> {
 fn by_hand(state: &State, event: &Event) -> Option<(String, bool, Level)> {
     let by = &event.actor.name;
     Some(match &event.kind {
+        // A step that would have begun by itself, and had nothing to do.
+        EventKind::Skipped { step, reason } if event.actor == Actor::engine() => {
+            (format!("{}: {reason}", title_of(state, step)), false, Level::Normal)
+        }
         EventKind::Skipped { step, reason } => {
             (format!("{} skipped by {by}: {reason}", title_of(state, step)), is_milestone(state, step), Level::Normal)
         }

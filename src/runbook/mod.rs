@@ -101,6 +101,9 @@ pub struct Step {
     pub optional: bool,
     /// It may be run again after it succeeded (a status message, say).
     pub repeat: bool,
+    /// It only reads, begins by itself as soon as what it needs is met, and goes on beside everything else.
+    #[serde(default)]
+    pub background: bool,
     /// Its outcome is posted as a note on the PagerDuty incident.
     pub milestone: bool,
 }

@@ -89,6 +89,7 @@ struct FileStep {
     optional: bool,
     #[serde(default)]
     repeat: bool,
+    background: Option<Spanned<bool>>,
     #[serde(default)]
     milestone: bool,
 }
@@ -127,6 +128,7 @@ fn into_step(step: FileStep, phase_optional: bool) -> Step {
         links: step.links,
         optional: step.optional || phase_optional,
         repeat: step.repeat,
+        background: step.background.is_some_and(Spanned::into_inner),
         milestone: step.milestone,
     }
 }
@@ -198,6 +200,18 @@ fn check_action(step: &FileStep, steps: &BTreeMap<&str, &FileStep>) -> Result<()
             format!(
                 "action `{}` changes something, so its approval is `confirm`, `type` or `two_person`",
                 action.name()
+            ),
+        ));
+    }
+    let by_itself = step.background.as_ref().filter(|background| *background.get_ref());
+    if let Some(background) = by_itself
+        && (step.approval.get_ref() != &Approval::None || step.needs.is_empty())
+    {
+        return Err((
+            background.span(),
+            format!(
+                "step `{}` is to begin by itself, so it needs a step that it begins after, and its approval is `none`",
+                step.id.get_ref()
             ),
         ));
     }

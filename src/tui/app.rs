@@ -375,7 +375,7 @@ impl App {
 
     /// What a snapshot of this time costs.
     pub(super) fn loses(&self, taken_at: Timestamp) -> SignedDuration {
-        loss(taken_at, self.state.as_ref().and_then(State::writes_stopped_at), self.now)
+        self.state.as_ref().map_or_else(|| loss(taken_at, None, self.now), |state| state.loses(taken_at, self.now))
     }
 
     /// The onset: as it was said in this incident, else as the listing was judged.

@@ -3,7 +3,7 @@
 use relight::incident::{Fact, Gravity};
 use relight::runbook::{StepId, Strategy};
 use relight::workers::postgres::{
-    CheckForeignKeys, CheckStorage, EndBlockers, RestoreBeside, RestoreDatabase, SwapDatabase,
+    CheckForeignKeys, CheckStorage, EndBlockers, RestoreBeside, RestoreDatabase, SwapBack, SwapDatabase,
 };
 use relight::workers::{Probe, Worker as _};
 
@@ -117,10 +117,10 @@ async fn every_page_is_read_and_a_damaged_index_is_named() {
     )
     .await;
     let name = name_of(&world.done(STEP, &beside()).await.facts);
-    let plan = world.plan("demand.storage", &storage()).await.unwrap();
+    let plan = world.plan("verify.storage", &storage()).await.unwrap();
     assert!(plan.nothing_to_do.is_some_and(|why| why.contains("may not use amcheck")), "this role is no superuser");
     world.as_super("postgres", "ALTER ROLE relight SUPERUSER").await;
-    let done = world.done("demand.storage", &storage()).await;
+    let done = world.done("verify.storage", &storage()).await;
     assert!(done.evidence[0].contains("none is damaged"), "{done:?}");
     let client = world.admin(&name).await;
     let left = "SELECT count(*) FROM pg_extension WHERE extname = 'amcheck'";
@@ -133,9 +133,43 @@ async fn every_page_is_read_and_a_damaged_index_is_named() {
         .await
         .unwrap();
     world.leave(client).await;
-    let plan = world.plan("demand.storage", &storage()).await.unwrap();
-    let error = world.run("demand.storage", &storage(), &plan).await.unwrap_err();
+    let plan = world.plan("verify.storage", &storage()).await.unwrap();
+    let error = world.run("verify.storage", &storage(), &plan).await.unwrap_err();
     assert!(error.cause.contains("turned") && !error.cause.contains("accounts"), "{error}");
+}
+
+/// The way back waits for nothing that only reads: a swap back ends the checks of what it puts aside.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_swap_back_does_not_wait_for_checks_in_the_background() {
+    let world = dumped("").await;
+    world.as_super("postgres", "ALTER ROLE relight SUPERUSER").await;
+    world.answer("foreign_keys", "later");
+    world.done(STEP, &restore()).await;
+    world.answer("foreign_keys", "");
+    world.done("restore.prove", &prove()).await;
+    world.done("restore.swap", &swap()).await;
+    let plans = [world.plan(KEYS, &keys()).await.unwrap(), world.plan("verify.storage", &storage()).await.unwrap()];
+    // Neither gets far beside this one.
+    let holder = world.app().await;
+    holder.batch_execute("BEGIN; LOCK TABLE transactions IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let (keys, storage) = (keys(), storage());
+    let back = async {
+        let waiting =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = 'financecopilot' AND wait_event_type = 'Lock'";
+        let admin = world.admin("postgres").await;
+        while admin.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) < 2 {}
+        let back = SwapBack { database: database(), swap: StepId::new("restore.swap") };
+        let plan = world.plan("rollback.swap", &back).await.unwrap();
+        assert_eq!(plan.obstacle(), None);
+        world.done("rollback.swap", &back).await
+    };
+    let (keys, storage, back) =
+        tokio::join!(world.run(KEYS, &keys, &plans[0]), world.run("verify.storage", &storage, &plans[1]), back);
+    assert!(back.evidence[0].ends_with("is the database from before the swap again"), "{back:?}");
+    // A session that was ended is no proof of anything.
+    for ended in [keys, storage] {
+        assert!(ended.is_err(), "{ended:?}");
+    }
 }
 
 /// Another way than beside is chosen on the card, takes the name, and waits for what must come before it.

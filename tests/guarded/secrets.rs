@@ -151,8 +151,12 @@ impl Seen {
         let mut waiting: Vec<u32> = tasks(engine);
         while let Some(pid) = waiting.pop() {
             waiting.extend(children(pid).split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
-            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            if let Ok(environment) = std::fs::read(format!("/proc/{pid}/environ")) {
+            let words = || std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let line = words();
+            let environment = std::fs::read(format!("/proc/{pid}/environ"));
+            // While a child becomes another program its words are those of neither, or none: what it was then is not told.
+            let told = !line.is_empty() && words() == line;
+            if let (true, Ok(environment)) = (told, environment) {
                 let verb: Vec<&[u8]> = line.split(|byte| *byte == 0).take(2).collect();
                 let name = String::from_utf8_lossy(&verb.join(&b' ')).into_owned();
                 // Until it becomes another program, a child is the engine; and notebooks read their own.

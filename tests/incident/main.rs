@@ -389,6 +389,32 @@ fn the_way_back_is_open_whenever_it_is_wanted() {
     world.approve(&back).expect("swapping back");
 }
 
+/// What is written once the restored data serves is not lost, so time does not void the agreement.
+#[test]
+fn the_loss_stands_still_once_the_restored_data_serves() {
+    let mut world = World::of(relight::runbook::BUILT_IN);
+    world.up_to_the_choice();
+    world.succeed("restore.stop-writes", vec![Fact::WritesStopped { at: world.now, replicas: Vec::new() }]);
+    let taken_at = world.state.snapshot_time().expect("chosen");
+    let lost = world.state.loses(taken_at, world.now);
+    for step in ["restore.safety-dump", "restore.database", "restore.prove", "restore.quiet"] {
+        world.succeed(step, Vec::new());
+    }
+    let (object, at) = (object("postgres/a.dump"), world.now);
+    world.succeed("restore.swap", vec![Fact::Restored { object, taken_at, at }]);
+    for step in ["dependents.objects", "dependents.cache"] {
+        world.succeed(step, Vec::new());
+    }
+    world.succeed("restore.start-writes", vec![Fact::WritesStarted { at: world.now }]);
+    world.now = self::at(600);
+    assert_eq!(world.state.loses(taken_at, world.now), lost);
+    let smoke = world.plan("verify.smoke", |_| {});
+    world.approve(&smoke).expect("the agreement holds");
+    // Another snapshot would cost what was written since, too.
+    let other = taken_at - jiff::SignedDuration::from_hours(1);
+    assert_eq!(world.state.loses(other, world.now), world.now.duration_since(other));
+}
+
 /// What serves before every row was checked is not called restored, by nobody and in no message.
 #[test]
 fn a_database_with_foreign_keys_left_to_check_serves_and_is_not_restored() {

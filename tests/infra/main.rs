@@ -75,23 +75,8 @@ fn config(folder: &Path, text: &str) -> Arc<Config> {
 
 /// What a step is told, with nothing known yet.
 fn context(config: &Arc<Config>, folder: &Path, name: &str) -> Context {
-    let knowledge = Knowledge {
-        incident: IncidentId::new("INC-TEST").unwrap(),
-        environment: "drill".to_owned(),
-        database: "financecopilot".to_owned(),
-        onset: None,
-        regulated: None,
-        writes_stopped_at: None,
-        snapshot_time: None,
-        unvalidated: Vec::new(),
-        rto_deadline: None,
-        facts: Vec::new(),
-        past: Vec::new(),
-        done: Vec::new(),
-        phase: String::new(),
-        last_failure: None,
-        now: jiff::Timestamp::now(),
-    };
+    let knowledge =
+        Knowledge::at_first(IncidentId::new("INC-TEST").unwrap(), "drill", "financecopilot", jiff::Timestamp::now());
     Context {
         step: self::step(name),
         title: name.to_owned(),

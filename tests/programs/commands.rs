@@ -63,23 +63,7 @@ fn context(attempt: &Attempt, inputs: &[(&str, &str)]) -> Context {
 }
 
 fn knowledge(incident: IncidentId) -> Knowledge {
-    Knowledge {
-        incident,
-        environment: "test".to_owned(),
-        database: "financecopilot".to_owned(),
-        onset: None,
-        regulated: None,
-        writes_stopped_at: None,
-        snapshot_time: None,
-        unvalidated: Vec::new(),
-        rto_deadline: None,
-        facts: Vec::new(),
-        past: Vec::new(),
-        done: Vec::new(),
-        phase: "Verify".to_owned(),
-        last_failure: None,
-        now: "2026-11-23T09:00:00Z".parse().unwrap(),
-    }
+    Knowledge::at_first(incident, "test", "financecopilot", "2026-11-23T09:00:00Z".parse().unwrap())
 }
 
 fn command(name: &str, blocked_by: Option<&str>, flag: Option<Flag>) -> RunCommand {

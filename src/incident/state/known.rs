@@ -1,9 +1,9 @@
 //! What steps found out, and what follows from it.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Attempt, State, StepStatus};
-use crate::incident::Fact;
+use crate::incident::{Fact, loss};
 use crate::runbook::StepId;
 
 impl State {
@@ -56,6 +56,32 @@ impl State {
             }
         }
         since
+    }
+
+    /// What a snapshot of this time costs. Once it is restored, that is what was written up to the stop of writes before it,
+    /// or up to the restore where none was; until then it grows while writes run.
+    #[must_use]
+    pub fn loses(&self, taken_at: Timestamp, now: Timestamp) -> SignedDuration {
+        loss(taken_at, self.loss_ended_at(taken_at), now)
+    }
+
+    /// When the writes ended that a snapshot of this time costs; none while they go on.
+    #[must_use]
+    pub fn loss_ended_at(&self, of: Timestamp) -> Option<Timestamp> {
+        let (mut since, mut ended) = (None, None);
+        for (attempt, fact) in self.all_facts() {
+            match fact {
+                Fact::WritesStopped { at, .. } => since = since.or(Some(*at)),
+                Fact::WritesStarted { .. } => since = None,
+                Fact::Restored { taken_at, at, .. }
+                    if *taken_at == of && self.status(&attempt.step) == &StepStatus::Succeeded(attempt.id) =>
+                {
+                    ended = since.or(Some(*at));
+                }
+                _ => {}
+            }
+        }
+        ended.or(since)
     }
 
     /// When service was back: the last time writes were started, while they run.

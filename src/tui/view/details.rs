@@ -18,6 +18,7 @@ pub(super) fn sheet(app: &App, id: &StepId, scroll: usize, width: usize) -> Shee
     };
     let mut body = hang(" ", theme.dim(), &step.why, Style::new(), width);
     let consent = match step.approval {
+        Approval::None if step.background => "reads only, begins by itself after what it needs",
         Approval::None => "reads only, begins at once",
         Approval::Confirm => "approved with y",
         Approval::Type => "approved by typing the target's name",

@@ -49,7 +49,10 @@ impl Worker for CloseIncident {
                 format!("{} is resolved in PagerDuty already", incident.label())
             },
             format!("Stored with it: {resolution}"),
-            format!("Closes {}: rollback is no longer open afterwards", cx.knowledge.incident),
+            format!(
+                "Closes {}, once nothing is at work any more: rollback is no longer open afterwards",
+                cx.knowledge.incident
+            ),
         ];
         let url = format!("{}/incidents/{}", api.base(), incident.id);
         let from = format!("From: {}", target.from);

@@ -290,7 +290,7 @@ fn foreign_keys(cx: &Context, toc: &Toc, plan: &mut Plan) -> bool {
     if later {
         plan.effects.push(format!(
             "Adds {count} foreign keys NOT VALID: they bind new rows at once, and the dump's rows are checked after \
-             the swap by a step of its own. Until then it serves and does not count as restored"
+             the swap, in the background. Until then it serves and does not count as restored"
         ));
     }
     later
