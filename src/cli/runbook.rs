@@ -2,7 +2,7 @@
 
 use color_eyre::Result;
 
-use crate::runbook::{Approval, Runbook};
+use crate::runbook::{Approval, Begins, Runbook};
 
 use super::Exit;
 use super::arguments::{Common, RunbookVerb};
@@ -39,7 +39,7 @@ fn show(runbook: &Runbook) {
         outln!("\n{}", phase.title);
         for step in &phase.steps {
             let approval = match step.approval {
-                Approval::None if step.background => "begins by itself",
+                Approval::None if step.begins == Begins::ByItself => "begins by itself",
                 Approval::None => "reads only",
                 Approval::Confirm => "confirm",
                 Approval::Type => "type the name",

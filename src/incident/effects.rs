@@ -1,6 +1,6 @@
 //! What follows from an event: side effects, and further events that are owed.
 
-use crate::runbook::{Action, Step, StepId};
+use crate::runbook::{Action, Begins, Step, StepId};
 
 use super::{Channel, Effect, Event, EventKind, MessageId, Outcome, Problem, Seal, State, StepStatus};
 
@@ -38,7 +38,7 @@ pub fn effects(state: &State, event: &Event) -> Vec<Effect> {
 
 /// Steps that begin by themselves and can.
 fn beginning(state: &State) -> impl Iterator<Item = &Step> {
-    let open = |step: &&Step| step.background && state.status(&step.id) == &StepStatus::Pending;
+    let open = |step: &&Step| step.begins == Begins::ByItself && state.status(&step.id) == &StepStatus::Pending;
     state.runbook.steps().filter(open).filter(|step| state.closed_at.is_none() && state.is_ready(step))
 }
 

@@ -1,15 +1,16 @@
 //! What a worker and a message draft may know of the incident.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
 use crate::runbook::StepId;
 
 use super::time::{clock, duration_text, loss};
-use super::{AttemptId, Fact, IncidentId, Outcome, State, StepStatus};
+use super::{AttemptId, Fact, IncidentId, Outcome, Plan, State, StepStatus};
 
 /// A fact and the attempt that found it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct KnownFact {
     /// The step that found it.
     pub step: StepId,
@@ -22,18 +23,18 @@ pub struct KnownFact {
 }
 
 /// An earlier attempt of the step that a worker is asked about.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PastAttempt {
     /// Its id.
     pub id: AttemptId,
-    /// What the worker wrote into its plan.
-    pub basis: serde_json::Value,
-    /// How it ended.
-    pub outcome: Option<Outcome>,
+    /// What was approved.
+    pub plan: Arc<Plan>,
+    /// It had its effect, or nobody knows that it had not.
+    pub may_have_acted: bool,
 }
 
 /// The incident as a worker sees it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Knowledge {
     /// The incident.
     pub incident: IncidentId,
@@ -50,10 +51,8 @@ pub struct Knowledge {
     /// The time of the chosen snapshot.
     pub snapshot_time: Option<Timestamp>,
     /// When the writes ended that the chosen snapshot costs; none while they go on.
-    #[serde(default)]
     pub loss_ended_at: Option<Timestamp>,
     /// Foreign keys of the database that serves, not yet checked for its older rows.
-    #[serde(default)]
     pub unvalidated: Vec<String>,
     /// When service should be back.
     pub rto_deadline: Option<Timestamp>,
@@ -111,8 +110,11 @@ impl Knowledge {
             .attempts_of(step)
             .map(|attempt| PastAttempt {
                 id: attempt.id,
-                basis: attempt.plan.basis.clone(),
-                outcome: attempt.outcome.clone(),
+                plan: Arc::clone(&attempt.plan),
+                may_have_acted: matches!(
+                    attempt.outcome,
+                    None | Some(Outcome::InDoubt { .. } | Outcome::Succeeded { .. })
+                ),
             })
             .collect();
         let done = state

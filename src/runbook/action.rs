@@ -248,6 +248,20 @@ impl Action {
         )
     }
 
+    /// The action asks its target and changes and tells nothing, whoever wrote the runbook.
+    #[must_use]
+    pub fn only_reads(&self) -> bool {
+        matches!(
+            self,
+            Self::Check { .. }
+                | Self::ProveTables { .. }
+                | Self::CheckForeignKeys { .. }
+                | Self::CheckStorage { .. }
+                | Self::CheckEndpoints { .. }
+                | Self::ReviewDashboard { .. }
+        )
+    }
+
     /// The target that the action changes in a way that must not overlap with another change of it.
     /// Two attempts on the same one never run at once.
     #[must_use]

@@ -68,6 +68,17 @@ impl Approval {
     }
 }
 
+/// Who begins a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Begins {
+    /// A person.
+    #[default]
+    Asked,
+    /// The engine, as soon as what it needs is met; it only reads, and goes on beside everything else.
+    ByItself,
+}
+
 /// A page to read beside a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -101,9 +112,9 @@ pub struct Step {
     pub optional: bool,
     /// It may be run again after it succeeded (a status message, say).
     pub repeat: bool,
-    /// It only reads, begins by itself as soon as what it needs is met, and goes on beside everything else.
+    /// Who begins it.
     #[serde(default)]
-    pub background: bool,
+    pub begins: Begins,
     /// Its outcome is posted as a note on the PagerDuty incident.
     pub milestone: bool,
 }

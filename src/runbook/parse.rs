@@ -7,7 +7,7 @@ use std::ops::Range;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Action, Approval, Contact, Link, Phase, Runbook, Step, StepId};
+use super::{Action, Approval, Begins, Contact, Link, Phase, Runbook, Step, StepId};
 
 /// A place in a text file, both counted from 1; the column counts characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,7 +128,7 @@ fn into_step(step: FileStep, phase_optional: bool) -> Step {
         links: step.links,
         optional: step.optional || phase_optional,
         repeat: step.repeat,
-        background: step.background.is_some_and(Spanned::into_inner),
+        begins: if step.background.is_some_and(Spanned::into_inner) { Begins::ByItself } else { Begins::Asked },
         milestone: step.milestone,
     }
 }
@@ -205,15 +205,11 @@ fn check_action(step: &FileStep, steps: &BTreeMap<&str, &FileStep>) -> Result<()
     }
     let by_itself = step.background.as_ref().filter(|background| *background.get_ref());
     if let Some(background) = by_itself
-        && (step.approval.get_ref() != &Approval::None || step.needs.is_empty())
+        && (!action.only_reads() || step.approval.get_ref() != &Approval::None || step.needs.is_empty())
     {
-        return Err((
-            background.span(),
-            format!(
-                "step `{}` is to begin by itself, so it needs a step that it begins after, and its approval is `none`",
-                step.id.get_ref()
-            ),
-        ));
+        let fault =
+            "a step that begins by itself only reads, needs a step that it begins after, and has the approval `none`";
+        return Err((background.span(), fault.to_owned()));
     }
     let value = serde_json::to_value(action).map_err(|error| (span.clone(), error.to_string()))?;
     let mut fault = None;
@@ -324,6 +320,21 @@ mod tests {
     fn a_change_needs_an_approval() {
         let body = step("a", "action.set_flag = { flag = 'f', on = true }").replace("'confirm'", "'none'");
         assert!(fault(&body).contains("its approval is `confirm`, `type` or `two_person`"));
+    }
+
+    #[test]
+    fn what_begins_by_itself_only_reads_and_knows_after_what() {
+        let look = "background = true\naction.check_endpoints = { service = 'http.api' }";
+        let first = step("a", POST);
+        let after = |body: &str| fault(&(first.clone() + &step("b", &format!("needs = ['a']\n{body}"))));
+        assert!(after(look).contains("begins by itself only reads"), "its approval is `confirm`");
+        let reads = |body: &str| step("b", body).replace("'confirm'", "'none'");
+        let fault_of = |body: &str| fault(&(first.clone() + &reads(body)));
+        assert!(fault_of(look).contains("needs a step that it begins after"));
+        assert!(fault_of(&format!("needs = ['a']\nbackground = true\n{POST}")).contains("begins by itself only reads"));
+        let sound = format!("{HEAD}{first}{}", reads(&format!("needs = ['a']\n{look}")));
+        let runbook = Runbook::parse("f.toml", &sound).expect("sound");
+        assert_eq!(runbook.steps().map(|step| step.begins).collect::<Vec<_>>(), [Begins::Asked, Begins::ByItself]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use bench::{Bench, READ_ONLY, TOKEN, step, tokens};
 use jiff::Timestamp;
 use relight::drill::standin::{Fault, FaultKind, StandIn};
-use relight::incident::{AttemptId, Fact, Finding, Gravity, Notice, Outcome, PastAttempt, Plan, Problem};
+use relight::incident::{AttemptId, Fact, Finding, Gravity, Notice, PastAttempt, Plan};
 use relight::workers::{Disposition, Probe, Worker, WorkerError};
 use serde_json::{Value, json};
 
@@ -85,11 +85,7 @@ fn waits(error: &WorkerError) -> u64 {
     }
 }
 
-fn in_doubt() -> Outcome {
-    let problem = Problem { what: "x".into(), target: "x".into(), why: "x".into(), next: "x".into() };
-    Outcome::InDoubt { problem }
-}
-
-fn past(basis: Value, outcome: Option<Outcome>) -> PastAttempt {
-    PastAttempt { id: AttemptId(1), basis, outcome }
+/// An earlier attempt by a plan with this basis.
+fn past(plan: &Plan, basis: Value, may_have_acted: bool) -> PastAttempt {
+    PastAttempt { id: AttemptId(1), plan: Arc::new(Plan { basis, ..plan.clone() }), may_have_acted }
 }

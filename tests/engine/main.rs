@@ -1,6 +1,6 @@
 //! The engine with scripted workers: a real journal, a real socket, real clients.
 
-use relight::engine::{Hands as _, Input};
+use relight::engine::Input;
 use relight::incident::{AttemptId, Command, Digest, Inputs, Outcome, Refusal, StepStatus};
 use relight::runbook::StepId;
 use relight::workers::{Disposition, Done, Probe};

@@ -105,7 +105,7 @@ fn known(name: &str, attempt: u32, fact: Fact) -> KnownFact {
 }
 
 fn past(attempt: u32, plan: &Plan) -> PastAttempt {
-    PastAttempt { id: AttemptId(attempt), basis: plan.basis.clone(), outcome: None }
+    PastAttempt { id: AttemptId(attempt), plan: Arc::new(plan.clone()), may_have_acted: true }
 }
 
 fn answering(cx: &Context, answers: &[(&str, &str)]) -> Context {

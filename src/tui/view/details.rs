@@ -4,7 +4,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use crate::incident::{Attempt, Gravity, Outcome, State, StepStatus, duration_text};
-use crate::runbook::{Approval, Step, StepId};
+use crate::runbook::{Approval, Begins, Step, StepId};
 use crate::tui::app::App;
 
 use super::card::keys;
@@ -18,7 +18,7 @@ pub(super) fn sheet(app: &App, id: &StepId, scroll: usize, width: usize) -> Shee
     };
     let mut body = hang(" ", theme.dim(), &step.why, Style::new(), width);
     let consent = match step.approval {
-        Approval::None if step.background => "reads only, begins by itself after what it needs",
+        Approval::None if step.begins == Begins::ByItself => "reads only, begins by itself after what it needs",
         Approval::None => "reads only, begins at once",
         Approval::Confirm => "approved with y",
         Approval::Type => "approved by typing the target's name",

@@ -31,7 +31,7 @@ pub(super) fn remembered(known: &Knowledge, target: &str, namespace: &str, deplo
         .find(|count| *count > 0);
     let from_plans = || {
         let past = known.past.iter().rev().filter(|past| past.id > since);
-        past.filter_map(|past| serde_json::from_value::<Past>(past.basis.clone()).ok())
+        past.filter_map(|past| serde_json::from_value::<Past>(past.plan.basis.clone()).ok())
             .filter(|past| past.target == target && past.namespace == namespace)
             .filter_map(|past| past.writers.into_iter().find(|writer| writer.deployment == deployment))
             .map(|writer| writer.count)
@@ -51,7 +51,7 @@ pub(super) fn stopped_by(known: &Knowledge, step: &StepId) -> Option<Vec<Replica
 /// What an earlier attempt of starting was to bring back; the newest.
 pub(super) fn planned_before(known: &Knowledge) -> Option<Vec<Replicas>> {
     known.past.iter().rev().find_map(|past| {
-        let past: Past = serde_json::from_value(past.basis.clone()).ok()?;
+        let past: Past = serde_json::from_value(past.plan.basis.clone()).ok()?;
         let Past { target, namespace, writers } = past;
         let back = |writer: Writer| Replicas {
             target: target.clone(),

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::incident::{Finding, Outcome, Plan, TargetIdentity};
+use crate::incident::{Finding, Plan, TargetIdentity};
 use crate::workers::http::basis;
 use crate::workers::{Context, Io, Probe, Ran, Worker, WorkerError};
 
@@ -55,12 +55,9 @@ impl Worker for SetFlag {
 impl SetFlag {
     /// What an attempt that may have turned the flag saw before: what is read now may be its own doing.
     fn seen_before(&self, cx: &Context) -> Option<bool> {
-        let may_have = |outcome: &Option<Outcome>| {
-            matches!(outcome, None | Some(Outcome::InDoubt { .. } | Outcome::Succeeded { .. }))
-        };
-        let mut past = cx.knowledge.past.iter().filter(|attempt| may_have(&attempt.outcome));
+        let mut past = cx.knowledge.past.iter().filter(|attempt| attempt.may_have_acted);
         past.find_map(|attempt| {
-            let basis: Basis = serde_json::from_value(attempt.basis.clone()).ok()?;
+            let basis: Basis = serde_json::from_value(attempt.plan.basis.clone()).ok()?;
             (basis.flag == self.flag).then_some(basis.was)
         })
     }
