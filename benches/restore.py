@@ -65,6 +65,7 @@ title = "{name}"
 why = "It is measured."
 approval = "{approval}"
 needs = [{needs}]
+{"background = true" if approval == "none" else ""}
 action.{action}
 """
     for name, approval, needs, action in (

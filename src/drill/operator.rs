@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::incident::{AskKind, Command, Inputs, Notice, Plan, Problem, Refusal, ReplayError, State, StepStatus};
-use crate::runbook::{Action, Step, StepId};
+use crate::runbook::{Action, Begins, Step, StepId};
 use crate::wire::{FromEngine, Link, ToClient, ToEngine};
 
 /// Why the operator gave up.
@@ -123,8 +123,8 @@ impl Operator {
         self.state.as_ref()
     }
 
-    /// The step to do next: a status message as soon as one can be sent, else the first of the file that is ready
-    /// and not done; none when the incident is over.
+    /// The step to do next: one that begins by itself, to see how it ends; a status message as soon as one can be sent; else
+    /// the first of the file that is ready and not done. None when the incident is over.
     ///
     /// # Errors
     /// Steps are left, and none is ready.
@@ -135,6 +135,13 @@ impl Operator {
         }
         let ready =
             |step: &&Step| !step.optional && state.status(&step.id) == &StepStatus::Pending && state.is_ready(step);
+        let awaited = |step: &&Step| {
+            let at_work = matches!(state.status(&step.id), StepStatus::Running(_));
+            step.begins == Begins::ByItself && !step.optional && (at_work || ready(step))
+        };
+        if let Some(step) = state.runbook.steps().find(awaited) {
+            return Ok(Some(step.clone()));
+        }
         let message =
             state.runbook.steps().filter(ready).find(|step| matches!(step.action, Action::PostMessage { .. }));
         message.or_else(|| state.runbook.steps().find(ready)).cloned().map(Some).ok_or_else(|| {
@@ -144,11 +151,15 @@ impl Operator {
         })
     }
 
-    /// Prepares a step, answers what its plan asks, approves it, and waits until it is over.
+    /// Prepares a step, answers what its plan asks, approves it, and waits until it is over; only the last of one that begins
+    /// by itself.
     ///
     /// # Errors
     /// It was refused, cannot be approved, or did not succeed.
     pub async fn carry_out(&mut self, step: &Step) -> Result<(), OperatorError> {
+        if step.begins == Begins::ByItself {
+            return self.wait_until_over(step, 0).await;
+        }
         let mut inputs = Inputs::new();
         let plan = loop {
             let plan = self.prepare(step, inputs.clone()).await?;

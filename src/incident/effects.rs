@@ -21,6 +21,7 @@ pub fn effects(state: &State, event: &Event) -> Vec<Effect> {
         }
         EventKind::Closed {} => vec![Effect::End],
         EventKind::Skipped { step, .. } | EventKind::DoneByHand { step, .. } => begun_by(state, step).collect(),
+        EventKind::Reopened { step, .. } => beginning(state).filter(|open| &open.id == step).map(begin).collect(),
         // What nobody knows is asked at once, by whoever can only look.
         EventKind::Finished { attempt, outcome: Outcome::InDoubt { .. } } => vec![Effect::Probe { attempt: *attempt }],
         EventKind::Finished { attempt, outcome: Outcome::Succeeded { .. } }
@@ -45,7 +46,11 @@ fn beginning(state: &State) -> impl Iterator<Item = &Step> {
 /// What begins by itself because a step is met now.
 fn begun_by(state: &State, met: &StepId) -> impl Iterator<Item = Effect> {
     let waited = beginning(state).filter(|step| step.needs.contains(met));
-    waited.map(|step| Effect::Begin { step: step.id.clone() })
+    waited.map(begin)
+}
+
+fn begin(step: &Step) -> Effect {
+    Effect::Begin { step: step.id.clone() }
 }
 
 /// The step whose counts a step is about to change.
@@ -132,7 +137,7 @@ pub fn recover(state: &State) -> (Vec<EventKind>, Vec<Effect>) {
         });
         effects.extend(watched.map(|attempt| Effect::Watch { attempt }));
     }
-    effects.extend(beginning(state).map(|step| Effect::Begin { step: step.id.clone() }));
+    effects.extend(beginning(state).map(begin));
     if state.closed_at.is_some() {
         effects.push(Effect::End);
     }

@@ -61,16 +61,21 @@ impl Field {
         }
     }
 
+    /// The question without its examples.
+    fn question(&self) -> &str {
+        self.ask.label.split(" (").next().unwrap_or_default()
+    }
+
     /// Why the answer cannot be sent.
     pub(super) fn fault(&self, now: Timestamp) -> Option<String> {
         let value = self.value();
         if value.trim().is_empty() {
-            return self.ask.required.then(|| format!("{}: an answer is needed", self.ask.label));
+            return self.ask.required.then(|| format!("{}: an answer is needed", self.question()));
         }
         match self.ask.kind {
             AskKind::Time => read_time(&value, now).err().map(|error| error.to_string()),
             AskKind::Count if value.parse::<u64>().is_err() => {
-                Some(format!("{}: `{value}` is no whole number", self.ask.label))
+                Some(format!("{}: `{value}` is no whole number", self.question()))
             }
             _ => None,
         }

@@ -310,7 +310,7 @@ fn again(app: &mut App, card: &mut Card) -> Vec<Out> {
     vec![perform::prepare(app, card.step.clone(), card.inputs.clone(), card.undoes.clone())]
 }
 
-const UNREAD: &str = "Not everything that will happen was on screen yet: scroll down first.";
+const UNREAD: &str = "Not everything that will happen was on screen yet: read on first (j).";
 
 fn review_key(app: &mut App, card: &mut Card, event: KeyEvent) -> (bool, Vec<Out>) {
     let Some((plan, digest)) = card.plan.clone() else { return (false, Vec::new()) };
@@ -321,19 +321,20 @@ fn review_key(app: &mut App, card: &mut Card, event: KeyEvent) -> (bool, Vec<Out
     let unread = view::is_unread(app, card);
     card.fault = None;
     if by_name && open {
+        let name = card::expected_name(&plan);
         return match event.code {
             KeyCode::Esc => (false, Vec::new()),
             KeyCode::Enter if unread => {
                 card.fault = Some(UNREAD.to_owned());
                 (true, Vec::new())
             }
-            KeyCode::Enter if card.typed.text() == card::expected_name(&plan) => {
+            KeyCode::Enter if card.typed.text() == name => {
                 card.stage = Stage::Approving;
                 let typed = Some(card.typed.text().to_owned());
                 (true, vec![perform::approve(app, card.step.clone(), digest, typed)])
             }
             KeyCode::Enter => {
-                card.fault = Some(format!("this approval takes the name {}", card::expected_name(&plan)));
+                card.fault = Some(format!("this approval takes the name {name}"));
                 (true, Vec::new())
             }
             KeyCode::Up | KeyCode::Down | KeyCode::PageUp | KeyCode::PageDown => {
@@ -342,6 +343,13 @@ fn review_key(app: &mut App, card: &mut Card, event: KeyEvent) -> (bool, Vec<Out
             }
             KeyCode::Tab if !plan.asks.is_empty() => {
                 card.stage = Stage::Form(Form::new(&plan.asks));
+                (true, Vec::new())
+            }
+            // The name is the last thing: until all was on screen, letters are keys that read on. So is one too many of them.
+            KeyCode::Char(letter) if unread || (card.typed.text().is_empty() && !name.starts_with(letter)) => {
+                if !scrolled(&mut card.scroll, app.size.1, event) && !unread {
+                    card.typed.key(event);
+                }
                 (true, Vec::new())
             }
             _ => {

@@ -1,7 +1,7 @@
 //! Hands that do with keys what a person does: read the card, answer, approve, look what became of it.
 
 use relight::incident::{State, StepStatus};
-use relight::runbook::{Step, StepId};
+use relight::runbook::{Begins, Step, StepId};
 
 use super::terminal::{Person, Terminal};
 
@@ -58,7 +58,9 @@ fn is_done(state: &State, step: &StepId) -> bool {
 
 /// Prepares and approves the step under the cursor, and waits until it has ended well.
 pub(super) fn carry_out(person: &Person, terminal: &mut Terminal, step: &Step, onset: &str) {
-    approve(person, terminal, step, onset);
+    if step.begins == Begins::Asked {
+        approve(person, terminal, step, onset);
+    }
     wait_until_done(person, terminal, step);
 }
 

@@ -153,10 +153,28 @@ fn what_will_happen_must_have_been_on_screen() {
     story.planned(&plan);
     show(&mut story.app);
     assert!(approvals(&press(&mut story.app, "y")).is_empty());
-    assert!(frame_text(&story.app, 120, 32).contains("scroll down first"));
+    assert!(frame_text(&story.app, 120, 32).contains("read on first (j)"));
     // Jumping to the end leaves the middle unseen.
     assert!(approvals(&press(&mut story.app, "Gy")).is_empty());
     assert_eq!(approvals(&press(&mut story.app, "g<c-d><c-d><c-d><c-d><c-d>y")), [approval(&plan, None)]);
+}
+
+/// The hint names a key, and it is one: no letter of a name is taken before everything was on screen.
+#[test]
+fn a_name_is_typed_when_all_was_read_and_letters_read_on_until_then() {
+    let (mut story, mut plan) = naming();
+    plan.effects = (0..60).map(|at| format!("Effect {at} of many.")).collect();
+    story.planned(&plan);
+    show(&mut story.app);
+    assert!(frame_text(&story.app, 120, 32).contains("j: read on, there is more to see"));
+    press(&mut story.app, "redis");
+    assert!(frame_text(&story.app, 120, 32).contains("j: read on, there is more to see"));
+    for _ in 0..60 {
+        press(&mut story.app, "j");
+        show(&mut story.app);
+    }
+    assert!(frame_text(&story.app, 120, 32).contains("Type redis-ingestion and press Enter"));
+    assert_eq!(approvals(&press(&mut story.app, "redis-ingestion<enter>")), [approval(&plan, Some("redis-ingestion"))]);
 }
 
 #[test]

@@ -14,6 +14,8 @@ use super::sheet::{Sheet, hang};
 
 /// Rows of a choice that are shown at once.
 const CHOICES: usize = 8;
+/// So many choices are read in full beside each other.
+const FEW: usize = 3;
 
 pub(super) fn sheet(app: &App, form: &Form, card: &Card, width: usize) -> Sheet {
     let theme = app.theme;
@@ -66,13 +68,24 @@ fn answer(app: &App, field: &Field, focused: bool, width: usize, sheet: &mut She
             let first = super::window(at, choices.len(), CHOICES);
             for (row, choice) in choices.iter().enumerate().skip(first).take(CHOICES) {
                 let chosen = field.choice == Some(row);
-                let words = text::fit(&choice.label, room.saturating_sub(4), theme.ellipsis());
-                let line = format!("({}) {words}", if chosen { theme.bullet() } else { " " });
                 if chosen && focused {
                     sheet.keep = Some(sheet.body.len());
                 }
                 let style = if chosen && focused { theme.selected() } else { Style::new() };
-                sheet.body.push(Line::from(vec![Span::raw("    "), Span::styled(line, style)]));
+                let room = room.saturating_sub(4);
+                // What is chosen, and what is one of a few, is read to its end.
+                let lines = if chosen || choices.len() <= FEW {
+                    text::wrap(&choice.label, room)
+                } else {
+                    vec![text::fit(&choice.label, room, theme.ellipsis())]
+                };
+                let mark = format!("({}) ", if chosen { theme.bullet() } else { " " });
+                for (row, words) in lines.into_iter().enumerate() {
+                    let before = if row == 0 { mark.as_str() } else { "    " };
+                    sheet
+                        .body
+                        .push(Line::from(vec![Span::raw("    "), Span::styled(format!("{before}{words}"), style)]));
+                }
             }
             if choices.len() > CHOICES {
                 let words = format!("    {} of {}, j k", at + 1, choices.len());
