@@ -352,11 +352,12 @@ impl Loop {
                 });
             }
             Query::Output { attempt, from, most } => {
-                if !core.state().attempts.contains_key(&attempt) {
+                let Some(asked) = core.state().attempts.get(&attempt) else {
                     let why = format!("there is no attempt {attempt}");
                     self.clients.tell(client, Outgoing::Reply { id, result: Err(Refusal::WrongState { why }) });
                     return;
-                }
+                };
+                let begins = asked.outcome.is_none();
                 let path = log_path(&self.folder, attempt);
                 let handle = self.handle.clone();
                 tokio::spawn(async move {
@@ -364,6 +365,10 @@ impl Loop {
                     let read = read.map_err(std::io::Error::other).and_then(|read| read);
                     let result = match read {
                         Ok((offset, text)) => Ok(Some(Notice::Output { attempt, offset, text })),
+                        // One that has just begun has no log yet.
+                        Err(error) if begins && error.kind() == std::io::ErrorKind::NotFound => {
+                            Ok(Some(Notice::Output { attempt, offset: 0, text: String::new() }))
+                        }
                         Err(error) => Err(Refusal::WrongState { why: format!("the log cannot be read: {error}") }),
                     };
                     handle.send(Input::Answer { client, id, result }).await;

@@ -170,7 +170,7 @@ fn noticed(app: &mut App, notice: Notice) -> Vec<Out> {
                         || state.is_some_and(|state| state.attempts.get(&id).is_none_or(|a| a.outcome.is_none()))
                 });
                 let output = &app.output;
-                app.fetched.retain(|id| output.get(*id).is_some());
+                app.fetched.retain(|id| output.get(*id).is_some() || output.fault(*id).is_some());
             }
         }
         Notice::Progress { attempt, label, done, total, unit, left, stalled } => {
@@ -291,8 +291,8 @@ fn replied(app: &mut App, asked: Asked, result: Result<(), String>) -> Vec<Out> 
             }
         }
         Asked::Output(attempt) => {
-            if result.is_err() {
-                app.fetched.retain(|known| *known != attempt);
+            if let Err(why) = result {
+                app.output.fail(attempt, why);
             }
         }
     }

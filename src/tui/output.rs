@@ -189,6 +189,8 @@ impl OutputLine {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Outputs {
     buffers: BTreeMap<AttemptId, Buffer>,
+    /// Why a log could not be read, of attempts that nothing is known of.
+    faults: BTreeMap<AttemptId, String>,
 }
 
 impl Outputs {
@@ -196,7 +198,17 @@ impl Outputs {
         self.buffers.get(&attempt)
     }
 
+    pub(super) fn fault(&self, attempt: AttemptId) -> Option<&str> {
+        self.faults.get(&attempt).map(String::as_str)
+    }
+
+    /// The log cannot be read. It is not asked for again and again.
+    pub(super) fn fail(&mut self, attempt: AttemptId, why: String) {
+        self.faults.insert(attempt, why);
+    }
+
     pub(super) fn take(&mut self, attempt: AttemptId, offset: u64, raw: &str, now: Timestamp) {
+        self.faults.remove(&attempt);
         self.buffers.entry(attempt).or_default().take(offset, raw, now);
     }
 
@@ -222,6 +234,7 @@ impl Outputs {
     /// Keeps memory bounded however many attempts there are: only these stay.
     pub(super) fn keep_only(&mut self, keep: impl Fn(AttemptId) -> bool) {
         self.buffers.retain(|attempt, _| keep(*attempt));
+        self.faults.retain(|attempt, _| keep(*attempt));
     }
 
     pub(super) fn len(&self) -> usize {

@@ -2,14 +2,17 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use redis::Commands as _;
+use relight::config::Config;
 use relight::runbook::TargetRef;
 use relight::workers::Worker;
 use relight::workers::kubernetes::{CheckKubernetes, StopWrites};
+use relight::workers::objects::RehydrateObjects;
 use relight::workers::postgres::CheckPostgres;
 use relight::workers::redis::{CheckRedis, FlushCache};
-use relight::workers::s3::CheckS3;
+use relight::workers::s3::{CheckS3, Guard, Place};
 use relight::workers::snapshot::ChooseSnapshot;
 use serde_json::json;
 
@@ -33,6 +36,7 @@ pub(crate) fn over_http(sandbox: &Rc<Sandbox>) -> Makers {
         ("stop writes", of(sandbox, |sandbox| Box::pin(kubernetes(sandbox, true)))),
         ("check S3", of(sandbox, |sandbox| Box::pin(s3(sandbox, false)))),
         ("choose a snapshot", of(sandbox, |sandbox| Box::pin(s3(sandbox, true)))),
+        ("rehydrate objects", of(sandbox, |sandbox| Box::pin(objects(sandbox)))),
     ]
 }
 
@@ -127,6 +131,75 @@ async fn s3(sandbox: Rc<Sandbox>, chooses: bool) -> Subject {
         reads: true,
         error_inside: json!({ "Error": "InternalError" }),
     }
+}
+
+/// Three objects in prefixes of their own: one is equal, one was overwritten, one is missing.
+async fn objects(sandbox: Rc<Sandbox>) -> Subject {
+    static MADE: AtomicUsize = AtomicUsize::new(0);
+    let number = MADE.fetch_add(1, Ordering::SeqCst);
+    let (proxy, mut bench) = through(&sandbox, Speech::Http, &sandbox.ready.s3.endpoint).await;
+    bench.knowledge.onset = Some(sandbox.ready.onset);
+    for (name, prefix) in [("ofx", "live"), ("ofx-snapshot", "snapshot")] {
+        bench.config = moved(&bench.config, name, &format!("faults/{number}/{prefix}/"));
+    }
+    // Past the proxy.
+    let host = sandbox.ready.s3.endpoint.strip_prefix("http://").unwrap();
+    let direct = bench.config.replace(&proxy.address.to_string(), host);
+    let direct: Config = toml::from_str(&direct).unwrap();
+    let [live, snapshot] = ["s3.ofx", "s3.ofx-snapshot"].map(|name| name.parse::<TargetRef>().unwrap());
+    let [live, snapshot] = [Place::open(&direct, &live).await.unwrap(), Place::open(&direct, &snapshot).await.unwrap()];
+    let file = bench.folder.path().join("object");
+    for (place, name, text) in [
+        (&snapshot, "a", "equal"),
+        (&snapshot, "b", "as it was"),
+        (&snapshot, "c", "lost since"),
+        (&live, "a", "equal"),
+        (&live, "b", "overwritten"),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        place.replace(&format!("{}{name}", place.prefix()), &file, Guard::Absent).await.unwrap();
+    }
+    let [ofx, from, keep] = ["s3.ofx", "s3.ofx-snapshot", "s3.safety"].map(|name| name.parse().unwrap());
+    let live = Rc::new(live);
+    // Held, so that the server lives as long as the subject.
+    let held = Rc::clone(&sandbox);
+    let effects: Box<dyn Fn() -> Counting> = Box::new(move || {
+        let (live, _held) = (Rc::clone(&live), Rc::clone(&held));
+        Box::pin(async move {
+            let mut right = 0;
+            for (name, text) in [("b", "as it was"), ("c", "lost since")] {
+                let Some(object) = live.head(&format!("{}{name}", live.prefix()), None).await.unwrap() else {
+                    continue;
+                };
+                let mut bytes = Vec::new();
+                live.read(&object, &mut |part| bytes.extend_from_slice(part)).await.unwrap();
+                right += usize::from(bytes == text.as_bytes());
+            }
+            right / 2
+        })
+    });
+    Subject {
+        bench,
+        worker: Box::new(RehydrateObjects { from, to: ofx, keep }),
+        proxy,
+        place: "s3",
+        effects,
+        is_blind: false,
+        repeats: true,
+        reads: false,
+        error_inside: json!({ "Error": "InternalError" }),
+    }
+}
+
+/// The config with a place's prefix elsewhere.
+fn moved(config: &str, name: &str, prefix: &str) -> String {
+    let (before, rest) = config.split_once(&format!("[s3.{name}]\n")).unwrap();
+    let (section, after) = rest.split_once("\n\n").unwrap();
+    let lines = section
+        .lines()
+        .map(|line| if line.starts_with("prefix") { format!("prefix = '{prefix}'") } else { line.to_owned() });
+    let section = lines.collect::<Vec<_>>().join("\n");
+    format!("{before}[s3.{name}]\n{section}\n\n{after}")
 }
 
 async fn cache(sandbox: Rc<Sandbox>, flushes: bool) -> Subject {

@@ -4,6 +4,7 @@ use super::histories::{Story, at, plan};
 use super::{commands, press, queries};
 use crate::incident::{AttemptId, Command, Inputs, Notice, Query};
 use crate::runbook::StepId;
+use crate::tui::app::Asked;
 use crate::tui::frame::frame_text;
 use crate::tui::keymap::{Binding, Keymap};
 use crate::tui::msg::Out;
@@ -156,6 +157,24 @@ fn output_is_fetched_when_it_is_first_looked_at_and_older_when_scrolled_to() {
     assert!(frame_text(&story.app, 120, 32).contains("paused, f follows"));
     press(&mut story.app, "f");
     assert!(frame_text(&story.app, 120, 32).contains("following"));
+}
+
+/// One answer to one question: a log that is not there is not asked for until it is.
+#[test]
+fn a_log_that_cannot_be_read_is_asked_for_once() {
+    let mut story = Story::new("drill");
+    let attempt = AttemptId(1);
+    let plan = Box::new(plan("check.database"));
+    let outs = story.event(crate::incident::EventKind::Approved { attempt, plan, first: None });
+    assert_eq!(queries(&outs).len(), 1);
+    let asked = story.app.asked.iter().find(|(_, asked)| **asked == Asked::Output(attempt)).map(|(id, _)| *id);
+    let why = "the log cannot be read: No such file or directory".to_owned();
+    let outs = story.reply(asked.expect("a question"), Err(crate::incident::Refusal::WrongState { why }));
+    assert_eq!(queries(&outs), []);
+    assert_eq!(queries(&press(&mut story.app, "3")), []);
+    assert!(frame_text(&story.app, 120, 32).contains("the log cannot be read: No such file or directory"));
+    story.notice(Notice::Output { attempt, offset: 0, text: "there\n".to_owned() });
+    assert!(frame_text(&story.app, 120, 32).contains("there"));
 }
 
 #[test]

@@ -39,8 +39,10 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
     let [strip, inside] = Layout::vertical([Constraint::Length(strip), Constraint::Min(0)]).areas(inside);
     frame.render_widget(Paragraph::new(rows), strip);
     let Some(buffer) = buffer.filter(|buffer| !buffer.lines().is_empty()) else {
+        let fault = attempt.and_then(|attempt| app.output.fault(attempt.id));
         let words = match attempt {
             None => "nothing has run yet",
+            Some(_) if fault.is_some() => fault.unwrap_or_default(),
             Some(_) if app.ui.line.is_some() => "reading the log",
             Some(attempt) if attempt.outcome.is_none() => "no output yet",
             Some(_) => "it printed nothing",

@@ -18,6 +18,9 @@ use super::{Place, error, owner};
 
 const CONNECT: Duration = Duration::from_secs(5);
 
+/// Bytes a second that S3 copies inside of itself, at its slowest.
+const SLOWEST_COPY: u64 = 8_000_000;
+
 /// Used where neither the config nor the usual sources name one; a wrong guess is mended by the bucket's answer.
 const DEFAULT_REGION: &str = "us-east-1";
 
@@ -99,8 +102,10 @@ pub(super) struct Clients {
     pub(super) quick: Client,
     /// For sending a part: its bytes take their time, the answer does not.
     pub(super) sending: Client,
-    /// For what S3 itself takes minutes for: copies, putting parts together, and objects that are sent whole.
+    /// For what S3 itself takes minutes for: putting parts together, and objects that are sent whole.
     pub(super) patient: Client,
+    /// How long a service has to answer.
+    limit: Duration,
     /// Whom they are made from: credentials and region for other services.
     pub(super) shared: SdkConfig,
 }
@@ -118,8 +123,17 @@ impl Clients {
             quick: waiting(limit, 2 * limit),
             sending: waiting(2 * limit, Duration::from_mins(5)),
             patient: waiting(Duration::from_mins(5), Duration::from_mins(30)),
+            limit,
             shared,
         }
+    }
+
+    /// The times of a request that has S3 copy so many bytes by itself: a small copy whose answer is lost is not waited for as
+    /// long as a large one takes.
+    pub(super) fn copying(&self, bytes: u64) -> aws_sdk_s3::config::Builder {
+        let answer = 2 * self.limit + Duration::from_secs(bytes / SLOWEST_COPY);
+        let times = TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(answer);
+        aws_sdk_s3::Config::builder().timeout_config(times.operation_attempt_timeout(answer).build())
     }
 }
 

@@ -67,7 +67,7 @@ impl Place {
         }
         if from.size <= ONE_REQUEST {
             self.clients
-                .patient
+                .quick
                 .copy_object()
                 .bucket(&self.bucket)
                 .key(to_key)
@@ -76,6 +76,8 @@ impl Place {
                 .set_if_match(guard.and_then(Guard::is))
                 .set_if_none_match(guard.and_then(Guard::absent))
                 .set_expected_bucket_owner(self.owner.clone())
+                .customize()
+                .config_override(self.clients.copying(from.size))
                 .send()
                 .await
                 .map_err(|error| self.fault(&operation, error))?;
@@ -117,7 +119,7 @@ impl Place {
             let number = i32::try_from(parts.len() + 1).unwrap_or(i32::MAX);
             let copied = self
                 .clients
-                .patient
+                .quick
                 .upload_part_copy()
                 .bucket(&self.bucket)
                 .key(to_key)
@@ -126,6 +128,8 @@ impl Place {
                 .copy_source(source)
                 .copy_source_if_match(&from.etag)
                 .copy_source_range(format!("bytes={at}-{}", end - 1))
+                .customize()
+                .config_override(self.clients.copying(end - at))
                 .send()
                 .await;
             let copied = match copied {

@@ -106,7 +106,7 @@ impl Place {
     }
 }
 
-const RETRY: &str = "Nothing is lost: retry (r).";
+const RETRY: &str = "What was done so far stays: retry (r).";
 
 /// The last error of the chain: the one that names the host or port.
 fn innermost(error: &dyn std::error::Error) -> String {
