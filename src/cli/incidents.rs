@@ -208,6 +208,7 @@ pub(super) fn bare(common: &Common) -> Result<Exit> {
 
 /// Starts the incident's engine if none runs, and shows the cockpit.
 pub(super) fn open_cockpit(home: &Home, id: &IncidentId, common: &Common, watch: bool, taste: &Taste) -> Result<Exit> {
+    super::stay_small();
     let watch = watch || common.read_only;
     let lines = common.in_lines();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -96,7 +96,7 @@ impl<'a> Whole<'a> {
     pub(super) fn of(line: &'a [u8]) -> Result<Self, LineError> {
         let (body, digits) =
             member(line.strip_suffix(b"}").unwrap_or_default(), b",\"crc\":\"", 8).ok_or(LineError::NoChecksum)?;
-        if hex(&crc32c::crc32c(body).to_be_bytes()).as_bytes() != digits {
+        if !is_hex_of(digits, &crc32c::crc32c(body).to_be_bytes()) {
             return Err(LineError::Checksum);
         }
         // One that says nothing of the line before follows none.
@@ -122,6 +122,12 @@ fn member<'a>(object: &'a [u8], name: &[u8], digits: usize) -> Option<(&'a [u8],
 /// The digest that the next line carries as `prev`.
 pub(super) fn digest(line: &[u8]) -> String {
     hex(&Sha256::digest(line))
+}
+
+/// Whether the digits are what [`hex`] makes of the bytes.
+fn is_hex_of(digits: &[u8], bytes: &[u8]) -> bool {
+    let wanted = bytes.iter().flat_map(|byte| [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 0xf)]]);
+    digits.iter().copied().eq(wanted)
 }
 
 fn hex(bytes: &[u8]) -> String {

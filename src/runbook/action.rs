@@ -262,6 +262,16 @@ impl Action {
         )
     }
 
+    /// What it did cannot be taken back by any step: the rollback ends, a database is gone, or only a dump is left of it.
+    #[must_use]
+    pub fn is_point_of_no_return(&self) -> bool {
+        match self {
+            Self::CloseIncident { .. } | Self::DropKept { .. } => true,
+            Self::RestoreDatabase { strategy, .. } => *strategy != Strategy::Beside,
+            _ => false,
+        }
+    }
+
     /// The target that the action changes in a way that must not overlap with another change of it.
     /// Two attempts on the same one never run at once.
     #[must_use]

@@ -99,7 +99,8 @@ pub(super) fn next(app: &App) -> Option<String> {
         _ if step.approval == crate::runbook::Approval::None => "begins it; it only reads",
         _ => "shows its plan",
     };
-    Some(format!("Next: {}. {} {begin}.", step_line(app, state, step), word(app, UiAction::Approve)))
+    let last = if step.action.is_point_of_no_return() { " It is the point of no return." } else { "" };
+    Some(format!("Next: {}. {} {begin}.{last}", step_line(app, state, step), word(app, UiAction::Approve)))
 }
 
 fn title(state: &State, step: &StepId) -> String {

@@ -41,6 +41,12 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
             }
             Row::Step(id) => {
                 if let Some(step) = state.runbook.step(id) {
+                    if step.action.is_point_of_no_return() && !state.status(id).is_met() {
+                        lines.push(point_of_no_return(app, width));
+                    }
+                    if is_selected {
+                        at = lines.len();
+                    }
                     lines.push(mark(step_line(app, state, step, width), marker, app));
                     lines.extend(below(app, state, step, is_selected, width));
                 }
@@ -98,6 +104,14 @@ fn step_line(app: &App, state: &State, step: &Step, width: usize) -> Line<'stati
     };
     let after = standing(app, state, step);
     row((&format!("   {glyph} "), glyph_style), &step.title, style, &after, width, app)
+}
+
+/// Stands above a step behind which nothing leads back.
+fn point_of_no_return(app: &App, width: usize) -> Line<'static> {
+    let rule = app.theme.rule();
+    let words = format!("   {rule}{rule} point of no return ");
+    let rest = rule.repeat(width.saturating_sub(text::width(&words) + 1));
+    Line::from(Span::styled(text::fit(&format!("{words}{rest}"), width, ""), app.theme.warning()))
 }
 
 /// What is said of a step besides its title.
