@@ -33,6 +33,9 @@ pub struct PastAttempt {
     pub may_have_acted: bool,
 }
 
+/// So many of the first and of the last attempts of a step are handed to its worker: whoever asks and approves waits for it.
+const PAST: usize = 50;
+
 /// The incident as a worker sees it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Knowledge {
@@ -58,7 +61,7 @@ pub struct Knowledge {
     pub rto_deadline: Option<Timestamp>,
     /// Facts, oldest first, of successes that stand and that do not.
     pub facts: Vec<KnownFact>,
-    /// Earlier attempts of the step in question, oldest first.
+    /// Earlier attempts of the step in question, oldest first; of more than a hundred the first fifty and the last.
     pub past: Vec<PastAttempt>,
     /// Titles of the steps that are done.
     pub done: Vec<String>,
@@ -106,8 +109,13 @@ impl Knowledge {
                 fact: fact.clone(),
             })
             .collect();
-        let past = state
-            .attempts_of(step)
+        let attempts = state.steps.get(step).map(|known| known.attempts.as_slice()).unwrap_or_default();
+        let last = attempts.len().saturating_sub(PAST).max(PAST.min(attempts.len()));
+        let past = attempts
+            .iter()
+            .take(PAST)
+            .chain(&attempts[last..])
+            .filter_map(|id| state.attempts.get(id))
             .map(|attempt| PastAttempt {
                 id: attempt.id,
                 plan: Arc::clone(&attempt.plan),

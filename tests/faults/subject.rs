@@ -33,6 +33,8 @@ pub(crate) struct Subject {
     pub(crate) is_blind: bool,
     /// Doing it twice does no more than doing it once.
     pub(crate) repeats: bool,
+    /// It does many things one by one, and may be left half done.
+    pub(crate) in_parts: bool,
     /// It only looks.
     pub(crate) reads: bool,
     /// How the service says within a success that it failed.
@@ -122,6 +124,7 @@ async fn pagerduty(what: u8) -> Subject {
         is_blind: false,
         // A second opening under our key is none.
         repeats: what == 1 || what == 4,
+        in_parts: false,
         reads: what == 0,
         error_inside: json!({"error": {"code": 2001, "message": "Invalid Input Provided"}}),
     }
@@ -157,6 +160,7 @@ async fn launchdarkly(what: u8) -> Subject {
         effects,
         is_blind: false,
         repeats: true,
+        in_parts: false,
         reads: what == 0,
         error_inside,
     }
@@ -189,6 +193,7 @@ async fn slack(what: u8) -> Subject {
         effects: counted(posted),
         is_blind: is_hook,
         repeats: false,
+        in_parts: false,
         reads: what == 0,
         error_inside: json!({"ok": false, "error": "fatal_error"}),
     }
@@ -218,7 +223,18 @@ async fn grafana(what: u8) -> Subject {
     // Only reads; the stand-in must live as long as the subject.
     let effects = counted(move || usize::from(stand_in.url.is_empty()));
     let error_inside = json!({"results": {"A": {"status": 500, "error": "query timed out"}}});
-    Subject { bench, worker, proxy, place: HERE, effects, is_blind: false, repeats: true, reads: true, error_inside }
+    Subject {
+        bench,
+        worker,
+        proxy,
+        place: HERE,
+        effects,
+        is_blind: false,
+        repeats: true,
+        in_parts: false,
+        reads: true,
+        error_inside,
+    }
 }
 
 /// Whether what was done is owed instead: a message that waits in the outbox.

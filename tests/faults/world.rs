@@ -104,6 +104,7 @@ async fn kubernetes(sandbox: Rc<Sandbox>, stops: bool) -> Subject {
         effects,
         is_blind: false,
         repeats: true,
+        in_parts: false,
         reads: !stops,
         error_inside: json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 500, "reason": "InternalError", "message": "etcd" }),
     }
@@ -128,6 +129,7 @@ async fn s3(sandbox: Rc<Sandbox>, chooses: bool) -> Subject {
         effects: counted(alive),
         is_blind: false,
         repeats: true,
+        in_parts: false,
         reads: true,
         error_inside: json!({ "Error": "InternalError" }),
     }
@@ -186,6 +188,7 @@ async fn objects(sandbox: Rc<Sandbox>) -> Subject {
         effects,
         is_blind: false,
         repeats: true,
+        in_parts: true,
         reads: false,
         error_inside: json!({ "Error": "InternalError" }),
     }
@@ -227,6 +230,7 @@ async fn cache(sandbox: Rc<Sandbox>, flushes: bool) -> Subject {
         effects: counted(is_empty),
         is_blind: false,
         repeats: false,
+        in_parts: false,
         reads: !flushes,
         error_inside: json!(null),
     }
@@ -246,6 +250,7 @@ async fn postgres(sandbox: Rc<Sandbox>) -> Subject {
         effects: counted(alive),
         is_blind: false,
         repeats: true,
+        in_parts: false,
         reads: true,
         error_inside: json!(null),
     }

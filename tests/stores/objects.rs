@@ -129,7 +129,9 @@ async fn drift(sandbox: &Sandbox, cx: &Context, plan: &Plan, ofx: &Place, other:
     let now = contents(ofx).await;
     assert_eq!(now[&key], Digest::of(b"somebody's").0, "it was not touched");
     match worker("s3.ofx-snapshot").probe(cx, plan).await.unwrap() {
-        Probe::Unknown(why) => assert!(why.contains("a retry brings back the rest"), "{why}"),
+        Probe::Broken(why, next) => {
+            assert!(why.contains("untouched") && next.contains("brings back the rest"), "{why}")
+        }
         found => panic!("{found:?}"),
     }
     key

@@ -218,6 +218,9 @@ impl Worker for PutBackObjects {
         if ours == planned.len() {
             return Ok(Probe::DidNot("every object still holds what the rehydration wrote".to_owned()));
         }
-        Ok(Probe::Unknown(format!("{back} of {} objects are put back; a retry goes on with the others", planned.len())))
+        Ok(Probe::Broken(
+            format!("{back} of {} objects are put back.", planned.len()),
+            "Retry (r): it goes on with the others.".to_owned(),
+        ))
     }
 }

@@ -281,10 +281,11 @@ impl Worker for RehydrateObjects {
         if as_planned == items.len() {
             return Ok(Probe::DidNot("every object is still as it was when the plan was made".to_owned()));
         }
-        Ok(Probe::Unknown(format!(
-            "{equal} of {} objects have the snapshot's content and {as_planned} are untouched; a retry brings back the rest",
-            items.len()
-        )))
+        let found = "objects have the snapshot's content and";
+        Ok(Probe::Broken(
+            format!("{equal} of {} {found} {as_planned} are untouched.", items.len()),
+            "Retry (r): it brings back the rest.".to_owned(),
+        ))
     }
 }
 
