@@ -31,14 +31,23 @@ pub(crate) struct Subject {
     pub(crate) effects: Box<dyn Fn() -> Counting>,
     /// The service cannot be asked afterwards what became of it.
     pub(crate) is_blind: bool,
-    /// Doing it twice does no more than doing it once.
-    pub(crate) repeats: bool,
-    /// It does many things one by one, and may be left half done.
-    pub(crate) in_parts: bool,
+    /// What doing it twice does.
+    pub(crate) twice: Twice,
     /// It only looks.
     pub(crate) reads: bool,
     /// How the service says within a success that it failed.
     pub(crate) error_inside: Value,
+}
+
+/// What comes of doing a thing twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Twice {
+    /// Two of them.
+    Two,
+    /// No more than of doing it once.
+    Same,
+    /// It is done part by part, may be left half done, and goes on from there.
+    GoesOn,
 }
 
 pub(crate) type Making = Pin<Box<dyn Future<Output = Subject>>>;
@@ -123,8 +132,7 @@ async fn pagerduty(what: u8) -> Subject {
         effects,
         is_blind: false,
         // A second opening under our key is none.
-        repeats: what == 1 || what == 4,
-        in_parts: false,
+        twice: if what == 1 || what == 4 { Twice::Same } else { Twice::Two },
         reads: what == 0,
         error_inside: json!({"error": {"code": 2001, "message": "Invalid Input Provided"}}),
     }
@@ -159,8 +167,7 @@ async fn launchdarkly(what: u8) -> Subject {
         place: HERE,
         effects,
         is_blind: false,
-        repeats: true,
-        in_parts: false,
+        twice: Twice::Same,
         reads: what == 0,
         error_inside,
     }
@@ -192,8 +199,7 @@ async fn slack(what: u8) -> Subject {
         place: HERE,
         effects: counted(posted),
         is_blind: is_hook,
-        repeats: false,
-        in_parts: false,
+        twice: Twice::Two,
         reads: what == 0,
         error_inside: json!({"ok": false, "error": "fatal_error"}),
     }
@@ -230,8 +236,7 @@ async fn grafana(what: u8) -> Subject {
         place: HERE,
         effects,
         is_blind: false,
-        repeats: true,
-        in_parts: false,
+        twice: Twice::Same,
         reads: true,
         error_inside,
     }

@@ -7,7 +7,7 @@ use relight::workers::{Disposition, Done, Probe, WorkerError};
 
 use super::bench::{READ_ONLY, TOKEN};
 use super::proxy::{Lie, Which};
-use super::subject::{Subject, is_owed};
+use super::subject::{Subject, Twice, is_owed};
 use super::tally::tell;
 
 /// Nothing to say, or what does not hold.
@@ -51,7 +51,7 @@ pub(crate) async fn judge(subject: &mut Subject, which: Which, lie: &Lie) -> Ver
         Err(error) => {
             words(subject, error)?;
             let in_doubt = error.disposition == Disposition::InDoubt;
-            hold(did == 0 || subject.repeats || in_doubt, || {
+            hold(did == 0 || subject.twice != Twice::Two || in_doubt, || {
                 format!("it was done, and reports {:?}: {error}", error.disposition)
             })?;
             hold(did == 0 || !says_nothing_happened(error), || format!("it was done, and says: {error}"))?;
@@ -69,7 +69,7 @@ async fn settle(subject: &Subject, plan: &Plan, done: Option<Done>, did: usize) 
         Probe::Happened(_) => hold(did == 1, || "it did not happen, and the probe says that it did".to_owned())?,
         Probe::DidNot(why) => hold(did == 0, || format!("it happened, and the probe says: {why}"))?,
         Probe::Broken(what, _) => {
-            hold(subject.in_parts && did == 0, || format!("the probe finds it broken: {what}"))?;
+            hold(subject.twice == Twice::GoesOn && did == 0, || format!("the probe finds it broken: {what}"))?;
         }
         Probe::Unknown(why) => {
             hold(subject.is_blind, || format!("the service can be asked, and the probe says: {why}"))?;

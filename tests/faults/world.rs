@@ -19,7 +19,7 @@ use serde_json::json;
 use super::bench::Bench;
 use super::proxy::{Proxy, Speech};
 use super::sandbox::Sandbox;
-use super::subject::{Counting, Making, Subject, counted};
+use super::subject::{Counting, Making, Subject, Twice, counted};
 
 /// A maker for each worker, by name.
 pub(crate) type Makers = Vec<(&'static str, Box<dyn Fn() -> Making>)>;
@@ -103,8 +103,7 @@ async fn kubernetes(sandbox: Rc<Sandbox>, stops: bool) -> Subject {
         place: "drill",
         effects,
         is_blind: false,
-        repeats: true,
-        in_parts: false,
+        twice: Twice::Same,
         reads: !stops,
         error_inside: json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 500, "reason": "InternalError", "message": "etcd" }),
     }
@@ -128,8 +127,7 @@ async fn s3(sandbox: Rc<Sandbox>, chooses: bool) -> Subject {
         place: "s3",
         effects: counted(alive),
         is_blind: false,
-        repeats: true,
-        in_parts: false,
+        twice: Twice::Same,
         reads: true,
         error_inside: json!({ "Error": "InternalError" }),
     }
@@ -187,8 +185,7 @@ async fn objects(sandbox: Rc<Sandbox>) -> Subject {
         place: "s3",
         effects,
         is_blind: false,
-        repeats: true,
-        in_parts: true,
+        twice: Twice::GoesOn,
         reads: false,
         error_inside: json!({ "Error": "InternalError" }),
     }
@@ -229,8 +226,7 @@ async fn cache(sandbox: Rc<Sandbox>, flushes: bool) -> Subject {
         place: "127.0.0.1",
         effects: counted(is_empty),
         is_blind: false,
-        repeats: false,
-        in_parts: false,
+        twice: Twice::Two,
         reads: !flushes,
         error_inside: json!(null),
     }
@@ -249,8 +245,7 @@ async fn postgres(sandbox: Rc<Sandbox>) -> Subject {
         place: "127.0.0.1",
         effects: counted(alive),
         is_blind: false,
-        repeats: true,
-        in_parts: false,
+        twice: Twice::Same,
         reads: true,
         error_inside: json!(null),
     }

@@ -130,7 +130,7 @@ async fn drift(sandbox: &Sandbox, cx: &Context, plan: &Plan, ofx: &Place, other:
     assert_eq!(now[&key], Digest::of(b"somebody's").0, "it was not touched");
     match worker("s3.ofx-snapshot").probe(cx, plan).await.unwrap() {
         Probe::Broken(why, next) => {
-            assert!(why.contains("untouched") && next.contains("brings back the rest"), "{why}")
+            assert!(why.contains("untouched") && next.contains("brings back the rest"), "{why}");
         }
         found => panic!("{found:?}"),
     }
