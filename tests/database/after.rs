@@ -5,7 +5,7 @@ use relight::runbook::{StepId, Strategy};
 use relight::workers::postgres::{
     CheckForeignKeys, CheckStorage, EndBlockers, RestoreBeside, RestoreDatabase, SwapBack, SwapDatabase,
 };
-use relight::workers::{Probe, Worker as _};
+use relight::workers::{Probe, Ran, Worker as _};
 
 use super::beside::{beside, name_of, prove};
 use super::world::{World, database, texts};
@@ -166,9 +166,9 @@ async fn a_swap_back_does_not_wait_for_checks_in_the_background() {
     let (keys, storage, back) =
         tokio::join!(world.run(KEYS, &keys, &plans[0]), world.run("verify.storage", &storage, &plans[1]), back);
     assert!(back.evidence[0].ends_with("is the database from before the swap again"), "{back:?}");
-    // A session that was ended is no proof of anything.
+    // The session in their way is ended with theirs: one of them may have come to its end in between, and none was stopped.
     for ended in [keys, storage] {
-        assert!(ended.is_err(), "{ended:?}");
+        assert!(!matches!(ended, Ok(Ran::Stopped(_))), "{ended:?}");
     }
 }
 
