@@ -22,12 +22,15 @@ CHAOS_TABLE := target/chaos.tsv
 
 CHAOS := RELIGHT_CHAOS=1 RELIGHT_CHAOS_TABLE=$(abspath $(CHAOS_TABLE)) $(CARGO) $(TEST) --locked
 
+# Cargo's own runner says `--profile` for what nextest says `--cargo-profile` for.
+CARGO_CHAOS := $(CHAOS) $(if $(findstring nextest,$(TEST)),--cargo-profile,--profile) chaos
+
 # A million random turns draw a million frames: optimised, that is minutes and not hours. The table is printed whatever failed.
 chaos: setup
 	rm -f $(CHAOS_TABLE)
 	@ok=0; \
 	$(CHAOS) --test crash --test faults --test guarded --test database || ok=1; \
-	$(CHAOS) --lib --release nothing_breaks_the_screen || ok=1; \
+	$(CARGO_CHAOS) --lib nothing_breaks_the_screen || ok=1; \
 	printf 'what\ttried\tsurvived\n' | cat - $(CHAOS_TABLE) | column -t -s '	'; \
 	exit $$ok
 

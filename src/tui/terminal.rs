@@ -21,7 +21,8 @@ use super::app::App;
 use super::view;
 use super::writer::Writer;
 
-const BUFFER: usize = 64 * 1024;
+/// A whole frame is shorter than this.
+const BUFFER: usize = 8 * 1024;
 /// A terminal that takes nothing for so long is left as it is.
 const PATIENCE: Duration = Duration::from_millis(100);
 
