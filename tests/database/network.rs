@@ -9,7 +9,7 @@ use super::beside::{beside, damaged, live, name_of, prove};
 use super::proxy::{Lie, Proxy, Speech, Which};
 use super::tally::{Dice, amount, seed, tell};
 use super::world::{World, database};
-use super::{StepId, next_second, safety, swap::until_open};
+use super::{StepId, safety, swap::until_open};
 
 const SWAP: &str = "restore.swap";
 const RESTORE: &str = "restore.database";
@@ -166,7 +166,6 @@ async fn a_safety_dump_over_a_network_that_breaks_is_no_way_back_until_it_is_who
     for _ in 0..amount(4, 60) {
         let from = usize::try_from(dice.below(sessions as u64)).unwrap();
         let at = usize::try_from(dice.below(longest as u64)).unwrap();
-        next_second();
         let plan = world.plan(DUMP, &safety()).await.unwrap();
         assert_eq!(plan.obstacle(), None);
         let whole = manifests(&world);

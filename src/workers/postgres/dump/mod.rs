@@ -287,8 +287,9 @@ fn arguments(server: &Server, file: &Path) -> Vec<String> {
     arguments
 }
 
+/// To the millisecond: an engine that is killed and started again makes the next plan within the second.
 fn key(place: &Place, cx: &Context, database: &str) -> String {
-    let stamp = cx.knowledge.now.strftime("%Y%m%dT%H%M%SZ");
+    let stamp = cx.knowledge.now.strftime("%Y%m%dT%H%M%S%.3fZ");
     let prefix = place.prefix().trim_end_matches('/');
     let slash = if prefix.is_empty() { "" } else { "/" };
     format!("{prefix}{slash}{}/{database}-{stamp}.dump", cx.knowledge.incident)
