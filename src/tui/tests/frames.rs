@@ -152,6 +152,23 @@ fn the_plan_card() {
     look("card_changed_and_blocked", &mut story.app);
 }
 
+/// A form whose foot leaves no row for its questions.
+#[test]
+fn a_form_is_drawn_however_small_the_screen_is() {
+    let mut story = Story::new("production");
+    story.checked();
+    story.declared();
+    press(&mut story.app, "a");
+    story.planned(&with_questions("select.snapshot"));
+    press(&mut story.app, "<enter>");
+    let now = story.clock;
+    update(&mut story.app, Msg::FromEngine(FromEngine::Lost("it ended, and said why at some length".to_owned())), now);
+    for (columns, rows) in (1..60).flat_map(|columns| (1..16).map(move |rows| (columns, rows))) {
+        story.app.size = (columns, rows);
+        frame_text(&story.app, columns, rows);
+    }
+}
+
 #[test]
 fn small_cards() {
     let mut story = Story::restoring("production");

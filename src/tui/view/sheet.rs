@@ -64,7 +64,8 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App, sheet: &Sheet
     let most = most_scroll(area, sheet);
     let mut scroll = sheet.scroll.min(most);
     if let Some(keep) = sheet.keep {
-        scroll = scroll.clamp((keep + 1).saturating_sub(rows), keep).min(most);
+        // On a screen so small that no row is seen there is nothing to keep in view.
+        scroll = scroll.clamp((keep + 1).saturating_sub(rows.max(1)), keep).min(most);
     }
     let title = text::fit(&format!(" {} ", sheet.title), usize::from(width).saturating_sub(4), app.theme.ellipsis());
     let mut block = Block::bordered()
