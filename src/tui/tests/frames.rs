@@ -165,7 +165,7 @@ fn a_form_is_drawn_however_small_the_screen_is() {
     update(&mut story.app, Msg::FromEngine(FromEngine::Lost("it ended, and said why at some length".to_owned())), now);
     for (columns, rows) in (1..60).flat_map(|columns| (1..16).map(move |rows| (columns, rows))) {
         story.app.size = (columns, rows);
-        frame_text(&story.app, columns, rows);
+        assert_eq!(frame_text(&story.app, columns, rows).lines().count(), usize::from(rows));
     }
 }
 
