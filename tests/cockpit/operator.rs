@@ -8,8 +8,9 @@ use super::terminal::{Person, Terminal};
 /// What the card on the screen wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Card {
-    /// Questions; the text says which.
-    Form(String),
+    /// Questions; the words of the one that tells which. What else is on the screen changes meanwhile, and a form that was
+    /// answered must not be answered again: the next card would take the keys. Unless it says that an answer is missing.
+    Form(&'static str, bool),
     /// A key.
     Confirm,
     /// This name.
@@ -39,8 +40,13 @@ fn card(screen: &str) -> Option<Card> {
     if screen.contains("y approve this plan") || screen.contains("y skip the step") {
         return Some(Card::Confirm);
     }
-    screen.contains("show the plan").then(|| Card::Form(screen.to_owned()))
+    let question = || QUESTIONS.into_iter().find(|words| screen.contains(words)).unwrap_or("");
+    screen.contains("show the plan").then(|| Card::Form(question(), screen.contains("an answer is needed")))
 }
+
+/// Questions by what tells them; of several on one card the first here.
+const QUESTIONS: [&str; 5] =
+    ["Which snapshot?", "When did the damage begin", "regulated data", "agrees? (name)", "Ctrl-S"];
 
 /// The step that the cockpit's cursor stands on by itself: the first that is ready.
 pub(super) fn current(state: &State) -> Option<Step> {
@@ -104,24 +110,18 @@ pub(super) fn approve(person: &Person, terminal: &mut Terminal, step: &Step, ons
                 let keys = format!("{name}\r");
                 terminal.keys(&keys);
             }
-            Card::Form(screen) => answer(terminal, screen, onset),
+            Card::Form(question, _) => answer(terminal, question, onset),
         }
         answered.push(wanted);
     }
 }
 
-fn answer(terminal: &mut Terminal, screen: &str, onset: &str) {
-    if screen.contains("Which snapshot?") {
-        terminal.keys("\r");
-    } else if screen.contains("When did the damage begin") {
-        terminal.keys(&format!("{onset}\r"));
-    } else if screen.contains("regulated data") {
-        terminal.keys("n\r");
-    } else if screen.contains("agrees? (name)") {
-        terminal.keys("Dana Reyes\tthe bridge call\r");
-    } else if screen.contains("Ctrl-S") {
-        terminal.keys("\x13");
-    } else {
-        terminal.keys("\r");
+fn answer(terminal: &mut Terminal, question: &str, onset: &str) {
+    match question {
+        "When did the damage begin" => terminal.keys(&format!("{onset}\r")),
+        "regulated data" => terminal.keys("n\r"),
+        "agrees? (name)" => terminal.keys("Dana Reyes\tthe bridge call\r"),
+        "Ctrl-S" => terminal.keys("\x13"),
+        _ => terminal.keys("\r"),
     }
 }
