@@ -277,7 +277,7 @@ pub(super) fn list(common: &Common, json: bool, all: bool) -> Result<Exit> {
     } else {
         print_table(&found);
     }
-    // The process ends here: taking a long history apart piece by piece would take a third of the time of reading it.
+    // The process ends here: taking a long history apart piece by piece would only take time.
     std::mem::forget(found);
     Ok(Exit::Done)
 }
