@@ -70,6 +70,16 @@ async fn a_full_disk_is_named_and_leaves_the_old_data_intact_and_nothing_behind(
     let Some((world, small)) = crowded().await else { return };
     let before = world.number(LIVE).await;
 
+    // Where less is left than a second copy takes, nothing is begun.
+    let filler = small.0.join("filler");
+    let free = || rustix::fs::statvfs(&small.0).map(|disk| disk.f_bavail * disk.f_frsize).unwrap();
+    let live = world.text("SELECT pg_database_size('financecopilot')::text").await.parse::<u64>().unwrap();
+    let taken = usize::try_from(free().checked_sub(live).expect("more is free than the database takes")).unwrap();
+    std::fs::write(&filler, vec![1; taken]).unwrap();
+    let plan = world.plan(STEP, &beside()).await.unwrap();
+    assert!(plan.obstacle().is_some_and(|why| why.contains("a second copy of the data takes about")), "{plan:?}");
+    std::fs::remove_file(&filler).unwrap();
+
     let plan = world.plan(STEP, &beside()).await.unwrap();
     let error = world.run(STEP, &beside(), &plan).await.unwrap_err();
     let said = error.to_string();
