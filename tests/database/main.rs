@@ -12,6 +12,7 @@ mod kills;
 mod later;
 mod load;
 mod network;
+mod network_after;
 mod over;
 mod proof;
 #[path = "../faults/proxy.rs"]

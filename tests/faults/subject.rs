@@ -7,7 +7,9 @@ use relight::drill::standin::grafana::{Metric, Metrics};
 use relight::drill::standin::pagerduty::Account;
 use relight::drill::standin::{StandIn, grafana, launchdarkly, pagerduty, slack};
 use relight::incident::Fact;
+use relight::runbook::TargetRef;
 use relight::workers::Worker;
+use relight::workers::endpoints::{CheckEndpoints, CheckHttp};
 use relight::workers::grafana::{CheckGrafana, ReviewDashboard};
 use relight::workers::launchdarkly::{CheckLaunchDarkly, RestoreFlag, SetFlag};
 use relight::workers::pagerduty::{CallResponders, CheckPagerDuty, CloseIncident, DeclareIncident, PostStatusUpdate};
@@ -75,6 +77,8 @@ pub(crate) fn all() -> Vec<(&'static str, Maker)> {
         ("post to a webhook", || Box::pin(slack(2))),
         ("check Grafana", || Box::pin(grafana(0))),
         ("review a dashboard", || Box::pin(grafana(1))),
+        ("check the service", || Box::pin(endpoints(false))),
+        ("validate the endpoints", || Box::pin(endpoints(true))),
     ]
 }
 
@@ -229,6 +233,31 @@ async fn grafana(what: u8) -> Subject {
     // Only reads; the stand-in must live as long as the subject.
     let effects = counted(move || usize::from(stand_in.url.is_empty()));
     let error_inside = json!({"results": {"A": {"status": 500, "error": "query timed out"}}});
+    Subject {
+        bench,
+        worker,
+        proxy,
+        place: HERE,
+        effects,
+        is_blind: false,
+        twice: Twice::Same,
+        reads: true,
+        error_inside,
+    }
+}
+
+/// Any service that says how it is.
+async fn endpoints(must_be_well: bool) -> Subject {
+    let config = grafana::Config::example(tokens(), std::sync::Arc::new(Calm));
+    let stand_in = grafana::start(config).await.unwrap();
+    let (proxy, url) = before(&stand_in).await;
+    let bench = Bench::new(&format!("[http.api]\nbase_url = '{url}'\npaths = ['/api/health']\n"));
+    let service = TargetRef::Http("api".to_owned());
+    let worker: Box<dyn Worker> =
+        if must_be_well { Box::new(CheckEndpoints { service }) } else { Box::new(CheckHttp { target: service }) };
+    // Only reads; the stand-in must live as long as the subject.
+    let effects = counted(move || usize::from(stand_in.url.is_empty()));
+    let error_inside = json!({"status": "down"});
     Subject {
         bench,
         worker,

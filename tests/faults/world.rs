@@ -8,15 +8,15 @@ use redis::Commands as _;
 use relight::config::Config;
 use relight::runbook::TargetRef;
 use relight::workers::Worker;
-use relight::workers::kubernetes::{CheckKubernetes, StopWrites};
-use relight::workers::objects::RehydrateObjects;
+use relight::workers::kubernetes::{CheckKubernetes, StartWrites, StopWrites};
+use relight::workers::objects::{PutBackObjects, RehydrateObjects};
 use relight::workers::postgres::CheckPostgres;
 use relight::workers::redis::{CheckRedis, FlushCache};
 use relight::workers::s3::{CheckS3, Guard, Place};
 use relight::workers::snapshot::ChooseSnapshot;
 use serde_json::json;
 
-use super::bench::Bench;
+use super::bench::{Bench, step};
 use super::proxy::{Proxy, Speech};
 use super::sandbox::Sandbox;
 use super::subject::{Counting, Making, Subject, Twice, counted};
@@ -32,11 +32,13 @@ fn of(sandbox: &Rc<Sandbox>, make: fn(Rc<Sandbox>) -> Making) -> Box<dyn Fn() ->
 
 pub(crate) fn over_http(sandbox: &Rc<Sandbox>) -> Makers {
     vec![
-        ("check Kubernetes", of(sandbox, |sandbox| Box::pin(kubernetes(sandbox, false)))),
-        ("stop writes", of(sandbox, |sandbox| Box::pin(kubernetes(sandbox, true)))),
+        ("check Kubernetes", of(sandbox, |sandbox| Box::pin(kubernetes(sandbox, Writers::Looked)))),
+        ("stop writes", of(sandbox, |sandbox| Box::pin(kubernetes(sandbox, Writers::Stopped)))),
+        ("start writes", of(sandbox, |sandbox| Box::pin(kubernetes(sandbox, Writers::Started)))),
         ("check S3", of(sandbox, |sandbox| Box::pin(s3(sandbox, false)))),
         ("choose a snapshot", of(sandbox, |sandbox| Box::pin(s3(sandbox, true)))),
-        ("rehydrate objects", of(sandbox, |sandbox| Box::pin(objects(sandbox)))),
+        ("rehydrate objects", of(sandbox, |sandbox| Box::pin(objects(sandbox, false)))),
+        ("put objects back", of(sandbox, |sandbox| Box::pin(objects(sandbox, true)))),
     ]
 }
 
@@ -64,7 +66,15 @@ fn port_of(address: SocketAddr) -> String {
     format!("port = {}", address.port())
 }
 
-async fn kubernetes(sandbox: Rc<Sandbox>, stops: bool) -> Subject {
+/// What becomes of the writers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Writers {
+    Looked,
+    Stopped,
+    Started,
+}
+
+async fn kubernetes(sandbox: Rc<Sandbox>, does: Writers) -> Subject {
     let (proxy, mut bench) = through(&sandbox, Speech::Http, &sandbox.ready.kubernetes_url).await;
     let kubeconfig = std::fs::read_to_string(&sandbox.ready.kubeconfig).unwrap();
     let host = sandbox.ready.kubernetes_url.strip_prefix("http://").unwrap();
@@ -80,20 +90,28 @@ async fn kubernetes(sandbox: Rc<Sandbox>, stops: bool) -> Subject {
         assert!(client.post(url).json(&body).send().await.unwrap().status().is_success());
     }
     let target = TargetRef::Kubernetes("production".to_owned());
-    let worker: Box<dyn Worker> =
-        if stops { Box::new(StopWrites { cluster: target }) } else { Box::new(CheckKubernetes { target }) };
+    let worker: Box<dyn Worker> = match does {
+        Writers::Looked => Box::new(CheckKubernetes { target }),
+        Writers::Stopped => Box::new(StopWrites { cluster: target }),
+        Writers::Started => {
+            let stopped = bench.go(&StopWrites { cluster: target }).await.unwrap();
+            stopped.facts.into_iter().for_each(|fact| bench.fact("restore.stop-writes", fact));
+            Box::new(StartWrites { from: step("restore.stop-writes") })
+        }
+    };
     let token = std::fs::read_to_string(&sandbox.ready.kubernetes_token_file).unwrap();
     let effects: Box<dyn Fn() -> Counting> = Box::new(move || {
         let (client, token, url) = (client.clone(), token.clone(), sandbox.ready.kubernetes_url.clone());
         Box::pin(async move {
-            let mut at_zero = 0;
-            for (deployment, _) in writers {
+            let mut done = 0;
+            for (deployment, replicas) in writers {
                 let url = format!("{url}/apis/apps/v1/namespaces/default/deployments/{deployment}");
                 let found = client.get(url).bearer_auth(token.trim()).send().await.unwrap();
                 let found: serde_json::Value = found.json().await.unwrap();
-                at_zero += usize::from(found["spec"]["replicas"] == 0);
+                let wanted = if does == Writers::Started { replicas } else { 0 };
+                done += usize::from(found["spec"]["replicas"] == wanted);
             }
-            at_zero / writers.len()
+            done / writers.len()
         })
     });
     Subject {
@@ -104,7 +122,7 @@ async fn kubernetes(sandbox: Rc<Sandbox>, stops: bool) -> Subject {
         effects,
         is_blind: false,
         twice: Twice::Same,
-        reads: !stops,
+        reads: does == Writers::Looked,
         error_inside: json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 500, "reason": "InternalError", "message": "etcd" }),
     }
 }
@@ -133,8 +151,9 @@ async fn s3(sandbox: Rc<Sandbox>, chooses: bool) -> Subject {
     }
 }
 
-/// Three objects in prefixes of their own: one is equal, one was overwritten, one is missing.
-async fn objects(sandbox: Rc<Sandbox>) -> Subject {
+/// Three objects in prefixes of their own: one is equal, one was overwritten, one is missing. They are rehydrated, or were
+/// and are put back.
+async fn objects(sandbox: Rc<Sandbox>, back: bool) -> Subject {
     static MADE: AtomicUsize = AtomicUsize::new(0);
     let number = MADE.fetch_add(1, Ordering::SeqCst);
     let (proxy, mut bench) = through(&sandbox, Speech::Http, &sandbox.ready.s3.endpoint).await;
@@ -160,6 +179,15 @@ async fn objects(sandbox: Rc<Sandbox>) -> Subject {
         place.replace(&format!("{}{name}", place.prefix()), &file, Guard::Absent).await.unwrap();
     }
     let [ofx, from, keep] = ["s3.ofx", "s3.ofx-snapshot", "s3.safety"].map(|name| name.parse().unwrap());
+    let mut worker: Box<dyn Worker> = Box::new(RehydrateObjects { from, to: ofx, keep });
+    if back {
+        let done = bench.go(&*worker).await.unwrap();
+        done.facts.into_iter().for_each(|fact| bench.fact("dependents.objects", fact));
+        worker = Box::new(PutBackObjects { from: step("dependents.objects") });
+    }
+    // What was created is left: nothing is deleted.
+    let wanted: &[(&str, &str)] =
+        if back { &[("b", "overwritten")] } else { &[("b", "as it was"), ("c", "lost since")] };
     let live = Rc::new(live);
     // Held, so that the server lives as long as the subject.
     let held = Rc::clone(&sandbox);
@@ -167,7 +195,7 @@ async fn objects(sandbox: Rc<Sandbox>) -> Subject {
         let (live, _held) = (Rc::clone(&live), Rc::clone(&held));
         Box::pin(async move {
             let mut right = 0;
-            for (name, text) in [("b", "as it was"), ("c", "lost since")] {
+            for (name, text) in wanted {
                 let Some(object) = live.head(&format!("{}{name}", live.prefix()), None).await.unwrap() else {
                     continue;
                 };
@@ -175,12 +203,12 @@ async fn objects(sandbox: Rc<Sandbox>) -> Subject {
                 live.read(&object, &mut |part| bytes.extend_from_slice(part)).await.unwrap();
                 right += usize::from(bytes == text.as_bytes());
             }
-            right / 2
+            right / wanted.len()
         })
     });
     Subject {
         bench,
-        worker: Box::new(RehydrateObjects { from, to: ofx, keep }),
+        worker,
         proxy,
         place: "s3",
         effects,
