@@ -61,8 +61,8 @@ impl Field {
         }
     }
 
-    /// The question without its examples.
-    fn question(&self) -> &str {
+    /// The question, short enough to be named in a complaint.
+    fn short(&self) -> &str {
         self.ask.label.split(" (").next().unwrap_or_default()
     }
 
@@ -70,23 +70,33 @@ impl Field {
     pub(super) fn fault(&self, now: Timestamp) -> Option<String> {
         let value = self.value();
         if value.trim().is_empty() {
-            return self.ask.required.then(|| format!("{}: an answer is needed", self.question()));
+            return self.ask.required.then(|| format!("{}: an answer is needed", self.short()));
         }
         match self.ask.kind {
             AskKind::Time => read_time(&value, now).err().map(|error| error.to_string()),
             AskKind::Count if value.parse::<u64>().is_err() => {
-                Some(format!("{}: `{value}` is no whole number", self.question()))
+                Some(format!("{}: `{value}` is no whole number", self.short()))
             }
             _ => None,
         }
     }
 }
 
+/// The question without the examples of how a time is said.
+pub(super) fn question(ask: &Ask) -> &str {
+    match ask.kind {
+        AskKind::Time => ask.label.split(" (").next().unwrap_or_default(),
+        _ => &ask.label,
+    }
+}
+
 impl Form {
-    /// Fields for these questions, the first unanswered one in focus.
+    /// Fields for these questions, the first one in focus that needs an answer, else the first without one.
     pub(super) fn new(asks: &[Ask]) -> Self {
         let fields: Vec<Field> = asks.iter().map(Field::new).collect();
-        let focus = fields.iter().position(|field| field.value().is_empty()).unwrap_or(0);
+        let first =
+            |needed: bool| fields.iter().position(|field| field.value().is_empty() && (field.ask.required || !needed));
+        let focus = first(true).or_else(|| first(false)).unwrap_or(0);
         Self { fields, focus, error: None }
     }
 
@@ -129,7 +139,10 @@ impl Form {
             KeyCode::BackTab => self.step(false),
             KeyCode::Char('s') if control => return self.submit(now),
             KeyCode::Enter if !many => return self.submit(now),
-            _ => {
+            code => {
+                if let Some(asked) = self.meant(code) {
+                    self.focus = asked;
+                }
                 if let Some(field) = self.fields.get_mut(self.focus) {
                     self.error = None;
                     answer(field, key);
@@ -137,6 +150,17 @@ impl Form {
             }
         }
         FormKey::Stay
+    }
+
+    /// The only question that says `y` and `n`, pressed where they mean nothing.
+    fn meant(&self, code: KeyCode) -> Option<usize> {
+        let here = self.fields.get(self.focus)?;
+        if !matches!(here.ask.kind, AskKind::Choice(_)) || !matches!(code, KeyCode::Char('y' | 'Y' | 'n' | 'N')) {
+            return None;
+        }
+        let mut asked = self.fields.iter().enumerate().filter(|(_, field)| field.ask.kind == AskKind::YesNo);
+        let (at, _) = asked.next()?;
+        asked.next().is_none().then_some(at)
     }
 
     fn submit(&mut self, now: Timestamp) -> FormKey {
@@ -204,6 +228,25 @@ mod tests {
 
     fn press(form: &mut Form, code: KeyCode) -> FormKey {
         form.key(KeyEvent::new(code, KeyModifiers::NONE), Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn what_needs_an_answer_comes_before_what_may_be_left_empty() {
+        let open = Ask { required: false, ..ask("adopt", AskKind::Line, "") };
+        assert_eq!(Form::new(&[open.clone(), ask("regulated", AskKind::YesNo, "")]).focus, 1);
+        assert_eq!(Form::new(&[ask("onset", AskKind::Line, "10m ago"), open]).focus, 1);
+    }
+
+    #[test]
+    fn a_yes_goes_to_the_only_question_that_asks_for_one() {
+        let which = ask("which", AskKind::Choice(Vec::new()), "");
+        let asks = [which, ask("regulated", AskKind::YesNo, "")];
+        let mut form = Form::at(&asks, 0);
+        press(&mut form, KeyCode::Char('y'));
+        assert_eq!((form.focus, form.fields[1].value().as_str()), (1, "yes"));
+        let mut two = Form::at(&[asks[0].clone(), asks[1].clone(), asks[1].clone()], 0);
+        press(&mut two, KeyCode::Char('n'));
+        assert_eq!((two.focus, two.fields[1].value().as_str()), (0, ""));
     }
 
     #[test]

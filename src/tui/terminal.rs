@@ -14,8 +14,9 @@ use crossterm::terminal::{
     SetTitle, disable_raw_mode, enable_raw_mode,
 };
 use crossterm::{cursor, queue};
-use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
+use ratatui::layout::Rect;
+use ratatui::{Terminal, TerminalOptions, Viewport};
 
 use super::app::App;
 use super::view;
@@ -56,6 +57,8 @@ impl Write for Collector {
 pub(super) struct Screen {
     terminal: Terminal<CrosstermBackend<Collector>>,
     collector: Collector,
+    /// What is drawn on: all of the terminal.
+    area: Rect,
     writer: Writer,
     /// The window's title, as it was set last.
     title: String,
@@ -76,9 +79,12 @@ impl Screen {
         });
         let writer = Writer::start(io::stdout().as_fd().try_clone_to_owned()?)?;
         let collector = Collector(Arc::new(Mutex::new(Vec::with_capacity(BUFFER))));
-        let mut terminal = Terminal::new(CrosstermBackend::new(collector.clone()))?;
+        let area = area_of(size());
+        // The system tells of every other size by a signal: the terminal is not asked for it with each frame.
+        let options = TerminalOptions { viewport: Viewport::Fixed(area) };
+        let mut terminal = Terminal::with_options(CrosstermBackend::new(collector.clone()), options)?;
         take_over(terminal.backend_mut())?;
-        Ok(Self { terminal, collector, writer, title: String::new() })
+        Ok(Self { terminal, collector, area, writer, title: String::new() })
     }
 
     /// Waits until the last frame is out.
@@ -108,6 +114,11 @@ impl Screen {
             queue!(self.terminal.backend_mut(), SetTitle(&title))?;
             self.title = title;
         }
+        let area = area_of(app.size);
+        if area != self.area {
+            self.terminal.resize(area)?;
+            self.area = area;
+        }
         self.terminal.draw(|frame| view::draw(frame, app))?;
         queue!(self.terminal.backend_mut(), EndSynchronizedUpdate)?;
         self.writer.give(self.collector.take());
@@ -133,13 +144,14 @@ impl Screen {
         Ok(())
     }
 
-    /// Gives the terminal back, stops this process group until it is continued, and takes the terminal again.
+    /// Gives the terminal back, stops this process group until it is continued, and takes the terminal again. Where no shell
+    /// could continue it the system does not stop it, and it goes on at once.
     ///
     /// # Errors
     /// The terminal is gone.
     pub(super) fn suspend(&mut self) -> io::Result<()> {
         self.leave();
-        rustix::process::kill_current_process_group(rustix::process::Signal::STOP)?;
+        rustix::process::kill_current_process_group(rustix::process::Signal::TSTP)?;
         self.resume()
     }
 
@@ -200,6 +212,10 @@ pub(super) fn input() -> io::Result<OwnedFd> {
         return stdin.as_fd().try_clone_to_owned();
     }
     std::fs::File::open("/dev/tty").map(OwnedFd::from)
+}
+
+fn area_of((columns, rows): (u16, u16)) -> Rect {
+    Rect::new(0, 0, columns, rows)
 }
 
 /// Columns and rows of the terminal.

@@ -175,6 +175,39 @@ fn a_terminal_that_is_read_again_shows_how_things_are_now() {
     flood.end(terminal);
 }
 
+/// Ctrl-Z gives the terminal to the shell as it was, and `fg` brings the cockpit back as things are by then.
+#[test]
+fn a_shell_has_the_terminal_for_a_while_and_gives_it_back() {
+    let mut flood = Flood::begin();
+    flood.first().hang_up();
+    let commands = "set -m; $RELIGHT attach; stty -a | grep -c -- -icanon; echo the shell has it; read line; echo \"got $line\"; fg; stty sane";
+    let mut terminal = Terminal::shell(&flood.person, commands, 32, 120);
+    terminal.until_shown("Flood the output");
+    terminal.keys("\x1a");
+    terminal.until_shown("the shell has it");
+    assert!(!terminal.text().contains("Checklist"), "{}", terminal.text());
+    assert!(terminal.text().lines().any(|line| line == "0"), "lines are edited again:\n{}", terminal.text());
+    flood.goes_on(1 << 20);
+    terminal.keys("fine\n");
+    terminal.until_shown("Flood the output");
+    terminal.keys("?");
+    terminal.until_shown("Keys");
+    terminal.keys("\x1b");
+    flood.end(terminal);
+}
+
+/// Nobody could continue what no shell started: it is not stopped.
+#[test]
+fn a_cockpit_that_no_shell_could_bring_back_stays() {
+    let mut flood = Flood::begin();
+    let mut terminal = flood.first();
+    terminal.keys("\x1a");
+    terminal.keys("?");
+    terminal.until_shown("Keys");
+    terminal.keys("\x1b");
+    flood.end(terminal);
+}
+
 #[test]
 fn a_cockpit_that_is_stopped_for_a_while_holds_nothing_up_and_goes_on() {
     let mut flood = Flood::begin();

@@ -111,14 +111,24 @@ impl Terminal {
 
     /// On a terminal of another kind.
     pub(super) fn start_as(kind: &str, person: &Person, arguments: &[&str], rows: u16, cols: u16) -> Self {
+        let program = format!("exec {} {}", env!("CARGO_BIN_EXE_relight"), arguments.join(" "));
+        Self::run(kind, person, &program, rows, cols)
+    }
+
+    /// A shell's commands on a terminal; `$RELIGHT` is the program.
+    pub(super) fn shell(person: &Person, commands: &str, rows: u16, cols: u16) -> Self {
+        let commands = commands.replace("$RELIGHT", env!("CARGO_BIN_EXE_relight"));
+        Self::run("xterm-256color", person, &commands, rows, cols)
+    }
+
+    fn run(kind: &str, person: &Person, commands: &str, rows: u16, cols: u16) -> Self {
         let pair = native_pty_system()
             .openpty(PtySize { rows, cols, pixel_width: 0, pixel_height: 0 })
             .expect("a pseudo-terminal");
         // `script` runs it on a terminal of its own between this one and the program: when it is killed, that inner
         // terminal hangs up for the program as a dropped connection's does.
         let mut command = CommandBuilder::new("script");
-        let program = format!("exec {} {}", env!("CARGO_BIN_EXE_relight"), arguments.join(" "));
-        command.args(["--quiet", "--return", "--command", &program, "/dev/null"]);
+        command.args(["--quiet", "--return", "--command", commands, "/dev/null"]);
         command.cwd(Path::new("/"));
         for (name, value) in person.environment() {
             command.env(name, value);

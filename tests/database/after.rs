@@ -118,7 +118,7 @@ async fn every_page_is_read_and_a_damaged_index_is_named() {
     .await;
     let name = name_of(&world.done(STEP, &beside()).await.facts);
     let plan = world.plan("verify.storage", &storage()).await.unwrap();
-    assert!(plan.nothing_to_do.is_some_and(|why| why.contains("may not use amcheck")), "this role is no superuser");
+    assert!(plan.nothing_to_do.is_some_and(|why| why.contains("amcheck cannot be used")), "this role is no superuser");
     world.as_super("postgres", "ALTER ROLE relight SUPERUSER").await;
     let done = world.done("verify.storage", &storage()).await;
     assert!(done.evidence[0].contains("none is damaged"), "{done:?}");

@@ -37,7 +37,7 @@ fn answers_make_a_new_plan_which_is_then_approved() {
     story.planned(&plan);
     show(&mut story.app);
     let frame = frame_text(&story.app, 120, 32);
-    let said = format!("When did the damage begin?: {}", crate::incident::clock(onset.parse().expect("a time")));
+    let said = format!("When did the damage begin? {}", crate::incident::clock(onset.parse().expect("a time")));
     assert!(frame.contains(&said), "{frame}");
     let outs = press(&mut story.app, "y");
     assert_eq!(commands(&outs), [approval(&plan, None)]);

@@ -7,6 +7,7 @@ use crate::incident::{Ask, AskKind, Gravity, Plan, clock, duration_text};
 use crate::runbook::{Approval, Step};
 use crate::tui::app::App;
 use crate::tui::card::{Card, Stage, expected_name, takes_name};
+use crate::tui::form::question;
 use crate::tui::text;
 
 use super::form;
@@ -112,7 +113,9 @@ fn review(app: &App, card: &Card, step: Option<&Step>, width: usize) -> Sheet {
         for ask in &plan.asks {
             let value = said(ask);
             let mut lines = value.lines();
-            let words = format!("{}: {}", ask.label, lines.next().unwrap_or(theme.dash()));
+            let asked = question(ask);
+            let colon = if asked.ends_with('?') { "" } else { ":" };
+            let words = format!("{asked}{colon} {}", lines.next().unwrap_or(theme.dash()));
             body.extend(hang(theme.bullet(), theme.dim(), &words, Style::new(), width));
             for line in lines {
                 body.extend(hang("   ", theme.dim(), line, Style::new(), width));

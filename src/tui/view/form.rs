@@ -6,7 +6,7 @@ use ratatui::text::{Line, Span};
 use crate::incident::{AskKind, Gravity, clock, read_time};
 use crate::tui::app::App;
 use crate::tui::card::Card;
-use crate::tui::form::{Field, Form};
+use crate::tui::form::{Field, Form, question};
 use crate::tui::text;
 
 use super::card::keys;
@@ -32,8 +32,9 @@ pub(super) fn sheet(app: &App, form: &Form, card: &Card, width: usize) -> Sheet 
     }
     for (at, field) in form.fields.iter().enumerate() {
         let focused = at == form.focus;
-        let label =
-            if field.ask.required { field.ask.label.clone() } else { format!("{} (optional)", field.ask.label) };
+        // How a time is said stands below the line that takes it.
+        let asked = question(&field.ask);
+        let label = if field.ask.required { asked.to_owned() } else { format!("{asked} (optional)") };
         let (glyph, style) = if focused { (theme.cursor(), theme.key()) } else { (" ", theme.dim()) };
         sheet.body.extend(hang(glyph, style, &label, if focused { theme.strong() } else { Style::new() }, width));
         let from = sheet.body.len();

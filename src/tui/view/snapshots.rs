@@ -84,6 +84,7 @@ fn note(app: &App, width: usize) -> Line<'static> {
     let (dumps, theme) = (&app.dumps, app.theme);
     let mut said = match dumps.missing() {
         Some((_, listed)) => format!("{listed} of {} listed ", dumps.count()),
+        None if app.onset().is_none() => format!("{} of {} readable ", dumps.eligible(), dumps.count()),
         None => format!("{} of {} eligible ", dumps.eligible(), dumps.count()),
     };
     let dot = theme.dot();
@@ -200,7 +201,9 @@ fn row_line(
         ],
     );
     let words = if row.eligible { Style::new() } else { theme.dim() };
-    let verdict = text::left(&row.verdict, columns.verdict, theme.ellipsis());
+    // Nobody can say which dump is from before a damage whose beginning is not known.
+    let verdict = if row.eligible && app.onset().is_none() { "readable; onset unknown" } else { row.verdict.as_str() };
+    let verdict = text::left(verdict, columns.verdict, theme.ellipsis());
     if selected {
         let line = format!("{}{glyph} {cells}{verdict}", theme.cursor());
         return Line::from(Span::styled(line, theme.selected()));

@@ -66,7 +66,7 @@ impl Worker for CheckStorage {
         )];
         if let Err(why) = usable(&session).await {
             plan.nothing_to_do = Some(format!(
-                "{} may not use amcheck in {}: {why}. A superuser can, with pg_amcheck",
+                "amcheck cannot be used by {} in {}: {why}. A superuser can, with pg_amcheck",
                 server.user, server.database
             ));
             return Ok(plan);
