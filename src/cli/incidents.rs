@@ -220,6 +220,7 @@ pub(super) fn open_cockpit(home: &Home, id: &IncidentId, common: &Common, watch:
             ascii: common.ascii,
             look: taste.look,
             keymap: taste.keymap.clone(),
+            mouse: taste.mouse,
             logs: home.folder(id).join("output"),
             first_time,
             // Whoever looks on from another account has no room in the incident's own folder.

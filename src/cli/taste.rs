@@ -18,6 +18,7 @@ use super::exit::Usage;
 pub(super) struct Taste {
     pub(super) look: Option<Look>,
     pub(super) keymap: Keymap,
+    pub(super) mouse: bool,
 }
 
 impl Taste {
@@ -32,7 +33,7 @@ impl Taste {
         });
         let bindings = cockpit.keys.iter().map(|(action, keys)| Binding { action, keys: &keys.keys, line: keys.line });
         let keymap = Keymap::with(bindings).map_err(|error| Usage(format!("{}: {error}", path.display())))?;
-        Ok(Self { look, keymap })
+        Ok(Self { look, keymap, mouse: cockpit.mouse })
     }
 
     /// Of the config that was named or is this person's own; without one, of the config that the incident runs by, if it
@@ -46,7 +47,7 @@ impl Taste {
         // Another account's config may well be closed to this one, which is no reason not to look on.
         match kept.and_then(|path| Config::load(&path).ok().map(|config| (path, config))) {
             Some((path, config)) => Self::read(&path, &config.cockpit),
-            None => Ok(Self { look: None, keymap: Keymap::default() }),
+            None => Ok(Self { look: None, keymap: Keymap::default(), mouse: false }),
         }
     }
 }

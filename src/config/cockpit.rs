@@ -29,6 +29,9 @@ pub enum ThemeName {
 pub struct Cockpit {
     /// The colours; without it the terminal decides.
     pub theme: Option<ThemeName>,
+    /// The mouse looks around and selects. The terminal's own selecting then takes Shift, so it is off.
+    #[serde(default)]
+    pub mouse: bool,
     /// `[cockpit.keys]`: other keys for actions, by the actions' names. Which there are, the cockpit knows.
     #[serde(default)]
     pub keys: BTreeMap<String, ActionKeys>,

@@ -110,12 +110,12 @@ mod tests {
     fn keys_know_their_lines() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("config.toml");
-        let text = "environment = \"production\"\n[cockpit]\ntheme = \"16\"\n\n[cockpit.keys]\nstop = \"X\"\ndown = [\"j\", \"n\"]\n";
+        let text = "environment = \"production\"\n[cockpit]\ntheme = \"16\"\nmouse = true\n\n[cockpit.keys]\nstop = \"X\"\ndown = [\"j\", \"n\"]\n";
         std::fs::write(&path, text).expect("written");
         let cockpit = Config::load(&path).expect("valid").cockpit;
-        assert_eq!(cockpit.theme, Some(crate::config::ThemeName::Sixteen));
-        assert_eq!((cockpit.keys["stop"].line, cockpit.keys["stop"].keys.as_slice()), (6, ["X".to_owned()].as_slice()));
-        assert_eq!((cockpit.keys["down"].line, cockpit.keys["down"].keys.len()), (7, 2));
+        assert_eq!((cockpit.theme, cockpit.mouse), (Some(crate::config::ThemeName::Sixteen), true));
+        assert_eq!((cockpit.keys["stop"].line, cockpit.keys["stop"].keys.as_slice()), (7, ["X".to_owned()].as_slice()));
+        assert_eq!((cockpit.keys["down"].line, cockpit.keys["down"].keys.len()), (8, 2));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::sync::mpsc;
 
@@ -20,6 +20,8 @@ pub(super) enum Input {
     Key(KeyEvent),
     /// A bracketed paste.
     Paste(String),
+    /// The mouse, which was asked for.
+    Mouse(MouseEvent),
     /// Everything that was typed before [`Marker::mark`] was called has been read.
     Marked(Digest),
     /// The terminal is gone.
@@ -176,6 +178,10 @@ impl Parser {
                     self.bytes.drain(..count);
                     self.ready.push(Input::Key(key));
                 }
+                Next::Mouse(count, event) => {
+                    self.bytes.drain(..count);
+                    self.ready.push(Input::Mouse(event));
+                }
                 Next::Paste(count) => {
                     self.bytes.drain(..count);
                     self.paste = Some(Vec::new());
@@ -214,6 +220,7 @@ enum Next {
     Wait,
     Skip(usize),
     Key(usize, KeyEvent),
+    Mouse(usize, MouseEvent),
     Paste(usize),
 }
 
@@ -286,6 +293,14 @@ fn control_sequence(bytes: &[u8]) -> Next {
         return if body.len() > 64 { Next::Skip(bytes.len()) } else { Next::Wait };
     };
     let count = end + 3;
+    if let (Some(b'<'), Some(last @ (b'M' | b'm'))) = (body.first(), body.get(end)) {
+        let mouse = mouse(body.get(1..end).unwrap_or_default(), *last == b'M');
+        return mouse.map_or(Next::Skip(count), |event| Next::Mouse(count, event));
+    }
+    // A terminal that knows only the old way of telling about its mouse: three bytes follow that are no keys.
+    if (end, body.first()) == (0, Some(&b'M')) {
+        return if body.len() > 3 { Next::Skip(6) } else { Next::Wait };
+    }
     let parameters = std::str::from_utf8(body.get(..end).unwrap_or_default()).unwrap_or_default();
     let mut numbers = parameters.split(';').map(|number| number.parse::<u8>().unwrap_or(0));
     let first = numbers.next().unwrap_or(0);
@@ -308,6 +323,21 @@ fn control_sequence(bytes: &[u8]) -> Next {
         Some(code) => Next::Key(count, KeyEvent::new(code, modifiers)),
         None => Next::Skip(count),
     }
+}
+
+/// `button;column;row`, counted from 1: xterm's SGR mouse reports. Buttons from 64 on are the wheel; 4, 8 and 16 are keys held
+/// meanwhile, and 32 is a movement.
+fn mouse(parameters: &[u8], pressed: bool) -> Option<MouseEvent> {
+    let mut numbers = std::str::from_utf8(parameters).ok()?.split(';').map(|number| number.parse::<u16>().ok());
+    let (button, column, row) = (numbers.next()??, numbers.next()??, numbers.next()??);
+    let kind = match (button & !0b1_1100, pressed) {
+        (0, true) => MouseEventKind::Down(MouseButton::Left),
+        (64, true) => MouseEventKind::ScrollUp,
+        (65, true) => MouseEventKind::ScrollDown,
+        _ => return None,
+    };
+    let (column, row) = (column.checked_sub(1)?, row.checked_sub(1)?);
+    Some(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE })
 }
 
 fn by_letter(letter: u8) -> Option<KeyCode> {
@@ -361,6 +391,15 @@ mod tests {
         assert_eq!(parse(b"\x03"), [Input::Key(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL))]);
         assert_eq!(parse(b"\x1b[1;5C"), [Input::Key(KeyEvent::new(KeyCode::Right, KeyModifiers::CONTROL))]);
         assert_eq!(parse(b"\x1b[?1;2c\xffx"), [key(KeyCode::Char('x'))]);
+    }
+
+    #[test]
+    fn a_mouse_presses_no_key() {
+        let event = |kind, column, row| Input::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE });
+        assert_eq!(parse(b"\x1b[<0;11;301M"), [event(MouseEventKind::Down(MouseButton::Left), 10, 300)]);
+        assert_eq!(parse(b"\x1b[<65;1;1M\x1b[<64;1;1M").len(), 2);
+        assert_eq!(parse(b"\x1b[<0;11;3m\x1b[<2;1;1M\x1b[<35;4;4M\x1b[<0;0;1M\x1b[<;;Mx"), [key(KeyCode::Char('x'))]);
+        assert_eq!(parse(b"\x1b[M yyx"), [key(KeyCode::Char('x'))]);
     }
 
     #[test]

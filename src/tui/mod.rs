@@ -33,6 +33,7 @@ mod input;
 mod keymap;
 mod linear;
 mod log;
+mod mouse;
 mod movement;
 mod msg;
 mod output;

@@ -80,7 +80,8 @@ fn place(app: &App) -> (usize, usize) {
     }
 }
 
-fn select(app: &mut App, to: usize) {
+/// Selects a row of the pane.
+pub(super) fn select(app: &mut App, to: usize) {
     match app.ui.pane {
         Pane::Checklist => {
             let Some(state) = &app.state else { return };

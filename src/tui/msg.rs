@@ -1,6 +1,6 @@
 //! What the cockpit is told, and what it wants done.
 
-use crossterm::event::KeyEvent;
+use crossterm::event::{KeyEvent, MouseEvent};
 
 use crate::incident::{AttemptId, Digest, LogLevel};
 use crate::wire::{FromEngine, ToEngine};
@@ -14,6 +14,8 @@ pub enum Msg {
     Key(KeyEvent),
     /// Text was pasted.
     Paste(String),
+    /// The mouse was used.
+    Mouse(MouseEvent),
     /// The terminal has this many columns and rows.
     Resize(u16, u16),
     /// The engine said something, or is gone.

@@ -41,6 +41,8 @@ pub struct Options {
     pub look: Option<Look>,
     /// The keys of the main screen.
     pub keymap: Keymap,
+    /// The terminal tells about its mouse, and keeps less of it for itself.
+    pub mouse: bool,
     /// This person has not seen a cockpit before.
     pub first_time: bool,
     /// Where exports are written: the first folder that takes them.
@@ -152,7 +154,7 @@ pub async fn run(
         done,
     };
     // Keys typed from here on are read raw: the screen is taken before the reader starts.
-    let screen = Screen::take().map_err(TuiError::NoTerminal)?;
+    let screen = Screen::take(options.mouse).map_err(TuiError::NoTerminal)?;
     let (keys, marker) = input::start(tty).map_err(system("the thread that reads the keyboard"))?;
     sources.keys = keys;
     let told = finished.clone();
@@ -260,6 +262,7 @@ impl Cockpit {
             let message = match next {
                 Some(Input::Key(key)) => Msg::Key(key),
                 Some(Input::Paste(text)) => Msg::Paste(text),
+                Some(Input::Mouse(event)) => Msg::Mouse(event),
                 Some(Input::Marked(digest)) => {
                     // A plan that comes back to the screen later is marked again.
                     self.marked = None;

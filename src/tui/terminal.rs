@@ -60,6 +60,7 @@ pub(super) struct Screen {
     /// What is drawn on: all of the terminal.
     area: Rect,
     writer: Writer,
+    mouse: bool,
     /// The window's title, as it was set last.
     title: String,
 }
@@ -69,7 +70,7 @@ impl Screen {
     ///
     /// # Errors
     /// It is none, or does not answer.
-    pub(super) fn take() -> io::Result<Self> {
+    pub(super) fn take(mouse: bool) -> io::Result<Self> {
         HOOK.call_once(|| {
             let before = std::panic::take_hook();
             std::panic::set_hook(Box::new(move |info| {
@@ -83,8 +84,8 @@ impl Screen {
         // The system tells of every other size by a signal: the terminal is not asked for it with each frame.
         let options = TerminalOptions { viewport: Viewport::Fixed(area) };
         let mut terminal = Terminal::with_options(CrosstermBackend::new(collector.clone()), options)?;
-        take_over(terminal.backend_mut())?;
-        Ok(Self { terminal, collector, area, writer, title: String::new() })
+        take_over(terminal.backend_mut(), mouse)?;
+        Ok(Self { terminal, collector, area, writer, mouse, title: String::new() })
     }
 
     /// Waits until the last frame is out.
@@ -163,7 +164,7 @@ impl Screen {
         // The shell may have changed the mode behind our back; raw mode is entered anew.
         let _ = disable_raw_mode();
         self.title.clear();
-        take_over(self.terminal.backend_mut())?;
+        take_over(self.terminal.backend_mut(), self.mouse)?;
         self.clear()
     }
 
@@ -182,12 +183,17 @@ impl Drop for Screen {
     }
 }
 
-fn take_over(out: &mut impl Write) -> io::Result<()> {
+/// Presses and wheel turns, told in xterm's SGR form. Movements are not asked for: each would be bytes on a slow link.
+const MOUSE: &[u8] = b"\x1b[?1000h\x1b[?1006h";
+const NO_MOUSE: &[u8] = b"\x1b[?1006l\x1b[?1000l";
+
+fn take_over(out: &mut impl Write, mouse: bool) -> io::Result<()> {
     enable_raw_mode()?;
     TAKEN.store(true, Ordering::SeqCst);
     // The window's own title is kept and comes back, where the terminal can do that.
     out.write_all(b"\x1b[22;2t")?;
-    queue!(out, EnterAlternateScreen, EnableBracketedPaste, cursor::Hide)
+    queue!(out, EnterAlternateScreen, EnableBracketedPaste, cursor::Hide)?;
+    if mouse { out.write_all(MOUSE) } else { Ok(()) }
 }
 
 /// Gives the terminal back, once. A terminal that is gone cannot be given back.
@@ -195,7 +201,8 @@ fn give_back(say: impl FnOnce(&[u8]) -> io::Result<()>) {
     if !TAKEN.swap(false, Ordering::SeqCst) {
         return;
     }
-    let mut words = Vec::new();
+    // Whether it was taken is not known to a panic; a terminal that was not asked for its mouse loses nothing.
+    let mut words = NO_MOUSE.to_vec();
     let _ = queue!(words, EndSynchronizedUpdate, DisableBracketedPaste, LeaveAlternateScreen, cursor::Show);
     words.extend_from_slice(b"\x1b[23;2t");
     let _ = say(&words);

@@ -12,6 +12,7 @@ use super::card::{self, Card, Stage};
 use super::export;
 use super::form::{Form, FormKey};
 use super::heard;
+use super::mouse;
 use super::movement;
 use super::msg::{Msg, Out};
 use super::overlay::{Confirm, Overlay, Prompt, Purpose};
@@ -37,6 +38,7 @@ fn taken(app: &mut App, msg: Msg) -> Vec<Out> {
     match msg {
         Msg::Key(event) => key(app, event),
         Msg::Paste(text) => paste(app, &text),
+        Msg::Mouse(event) => mouse::used(app, event),
         Msg::Resize(columns, rows) => {
             app.size = (columns, rows);
             if let Some(card) = app.card_mut() {

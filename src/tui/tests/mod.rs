@@ -11,6 +11,7 @@ mod histories;
 mod history;
 mod keys;
 mod lines;
+mod mouse;
 mod output;
 mod pictures;
 mod random;

@@ -1,4 +1,4 @@
-//! Any keys, pastes, sizes and news of the engine in any order, on the real update and the real drawing: no panic, no row
+//! Any keys, pastes, presses of a mouse, sizes and news of the engine in any order, on the real update and the real drawing: no panic, no row
 //! wider than the screen, the cursor inside it, no control byte on it, and nothing approved but by a key on a plan that
 //! was seen. `make test` runs a seeded sample, `make chaos` a million turns.
 
@@ -40,9 +40,11 @@ fn holds(((look, ascii, watches), turns): Case) -> Result<(), TestCaseError> {
     story.app.watching = watches.then(|| "You only look on.".to_owned());
     for turn in turns {
         let is_key = matches!(turn, Turn::Key(_));
+        let is_mouse = matches!(turn, Turn::Mouse(_));
         let card = story.app.card().cloned();
         for out in take(&mut story, turn) {
             let Out::Send(ToEngine::Command { command, .. }) = out else { continue };
+            prop_assert!(!is_mouse, "a mouse asks for {:?}", command);
             prop_assert!(
                 !watches || matches!(command, Command::Escalate { .. }),
                 "who looks on asks for {:?}",

@@ -23,11 +23,26 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
         frame.render_widget(Paragraph::new(Span::styled(" waiting for the incident", app.theme.dim())), inside);
         return;
     };
-    let width = usize::from(inside.width);
+    let height = usize::from(inside.height);
+    let (lines, at) = lines(app, state, usize::from(inside.width));
+    let first = window(at, lines.len(), height);
+    let seen: Vec<Line<'_>> = lines.into_iter().skip(first).take(height).map(|(line, _)| line).collect();
+    frame.render_widget(Paragraph::new(seen), inside);
+}
+
+/// The row whose line is shown at this height of the pane.
+pub(super) fn row_at(app: &App, inside: Rect, line: usize) -> Option<usize> {
+    let (lines, at) = lines(app, app.state.as_ref()?, usize::from(inside.width));
+    let first = window(at, lines.len(), usize::from(inside.height));
+    lines.get(first + line).map(|(_, row)| *row)
+}
+
+/// Every line with the number of its row, and which line is the selected row's.
+fn lines(app: &App, state: &State, width: usize) -> (Vec<(Line<'static>, usize)>, usize) {
     let selected = app.row();
     let mut lines = Vec::new();
     let mut at = 0;
-    for row in checklist::rows(state, &app.ui.folds) {
+    for (number, row) in checklist::rows(state, &app.ui.folds).into_iter().enumerate() {
         let is_selected = selected.as_ref() == Some(&row);
         if is_selected {
             at = lines.len();
@@ -36,27 +51,24 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
         match &row {
             Row::Phase(id) => {
                 if let Some(phase) = state.runbook.phases.iter().find(|phase| &phase.id == id) {
-                    lines.push(mark(phase_line(app, state, phase, width), marker, app));
+                    lines.push((mark(phase_line(app, state, phase, width), marker, app), number));
                 }
             }
             Row::Step(id) => {
                 if let Some(step) = state.runbook.step(id) {
                     if step.action.is_point_of_no_return() && !state.status(id).is_met() {
-                        lines.push(point_of_no_return(app, width));
+                        lines.push((point_of_no_return(app, width), number));
                     }
                     if is_selected {
                         at = lines.len();
                     }
-                    lines.push(mark(step_line(app, state, step, width), marker, app));
-                    lines.extend(below(app, state, step, is_selected, width));
+                    lines.push((mark(step_line(app, state, step, width), marker, app), number));
+                    lines.extend(below(app, state, step, is_selected, width).into_iter().map(|line| (line, number)));
                 }
             }
         }
     }
-    let height = usize::from(inside.height);
-    let first = window(at, lines.len(), height);
-    let seen: Vec<Line<'_>> = lines.into_iter().skip(first).take(height).collect();
-    frame.render_widget(Paragraph::new(seen), inside);
+    (lines, at)
 }
 
 /// The selected row is reversed and has a mark at its beginning.

@@ -20,6 +20,7 @@ mod footer;
 mod form;
 mod header;
 mod help;
+mod hit;
 mod log;
 mod output;
 mod palette;
@@ -48,6 +49,7 @@ use super::text;
 use super::theme::Theme;
 pub(super) use checklist::{how_far, standing};
 pub(super) use header::words as status;
+pub(super) use hit::hit;
 use sheet::Sheet;
 
 /// Columns of a screen on which nothing is wrapped.
@@ -95,10 +97,18 @@ fn outer(area: Rect) -> [Rect; 3] {
 
 fn panes(frame: &mut Frame<'_>, body: Rect, app: &App) {
     if !app.is_wide() {
-        let [tabs, area] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(body);
-        tabs::render(frame, tabs, app);
-        render(frame, area, app, app.ui.pane);
-        return;
+        tabs::render(frame, Rect { height: 1.min(body.height), ..body }, app);
+    }
+    for (pane, area) in pane_areas(body, app) {
+        render(frame, area, app, pane);
+    }
+}
+
+/// Where the panes are that are on screen, in the order in which they are drawn.
+fn pane_areas(body: Rect, app: &App) -> Vec<(Pane, Rect)> {
+    if !app.is_wide() {
+        let [_, area] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(body);
+        return vec![(app.ui.pane, area)];
     }
     let left = (body.width / 3).clamp(36, 56);
     let [list, right] = Layout::horizontal([Constraint::Length(left), Constraint::Min(0)]).areas(body);
@@ -108,7 +118,7 @@ fn panes(frame: &mut Frame<'_>, body: Rect, app: &App) {
     let timeline = (body.height / 4).max(5);
     let output = body.height.saturating_sub(snapshots + timeline).saturating_add(2);
     // Neighbours share a border line, so each begins on the last row of the one above.
-    let mut areas = [
+    let mut areas = vec![
         (Pane::Checklist, list),
         (Pane::Snapshots, Rect { height: snapshots, ..right }),
         (Pane::Output, Rect { y: right.y + snapshots - 1, height: output, ..right }),
@@ -116,9 +126,7 @@ fn panes(frame: &mut Frame<'_>, body: Rect, app: &App) {
     ];
     // The focused pane goes last, so that its border wins.
     areas.sort_by_key(|(pane, _)| *pane == app.ui.pane);
-    for (pane, area) in areas {
-        render(frame, area, app, pane);
-    }
+    areas
 }
 
 fn render(frame: &mut Frame<'_>, area: Rect, app: &App, pane: Pane) {
@@ -221,7 +229,8 @@ pub(super) fn clamp_scroll(app: &mut App) {
 /// The area between header and footer, less what an alarm takes.
 fn under_alarm(app: &App) -> Rect {
     let [_, body, _] = outer(Rect::new(0, 0, app.size.0, app.size.1));
-    Rect { height: body.height.saturating_sub(alarm::rows(app)), ..body }
+    let taken = alarm::rows(app).min(body.height);
+    Rect { y: body.y + taken, height: body.height - taken, ..body }
 }
 
 /// Whether something that a consent is about has not been on screen yet.

@@ -1,5 +1,6 @@
 //! The dumps, newest first, with the onset drawn where it lies among them.
 
+use jiff::Timestamp;
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -44,13 +45,10 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
     let width = usize::from(inside.width);
     let columns = Columns::for_width(width);
     let selected = app.snapshot_row();
-    // The onset is a line among the rows: of those below it, each stands one line lower.
-    let onset = app.onset().and_then(|onset| Some((dumps.since(onset)?, onset)));
-    let below = |place: usize| usize::from(onset.is_some_and(|(line, _)| place >= line));
-    let at = selected.and_then(|row| dumps.place_of(row)).unwrap_or(0);
+    let onset = onset(app);
     let height = usize::from(inside.height).saturating_sub(1);
     let lines = dumps.shown() + usize::from(onset.is_some());
-    let first = window(at + below(at), lines, height);
+    let first = first_line(app, height);
     let mut fuzzy = (!dumps.filter().is_empty()).then(|| Fuzzy::new(dumps.filter()));
     let mut seen = vec![columns.heading(app)];
     // Only what is on screen is looked at, however many there are.
@@ -68,6 +66,31 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
         seen.push(row_line(app, dump, &columns, marked, fuzzy.as_mut()));
     }
     frame.render_widget(Paragraph::new(seen), inside);
+}
+
+/// The onset is a line among the rows: its place and when it was.
+fn onset(app: &App) -> Option<(usize, Timestamp)> {
+    app.onset().and_then(|onset| Some((app.dumps.since(onset)?, onset)))
+}
+
+/// The first line under the heading that is shown where `height` fit.
+fn first_line(app: &App, height: usize) -> usize {
+    let onset = onset(app);
+    let at = app.snapshot_row().and_then(|row| app.dumps.place_of(row)).unwrap_or(0);
+    // Of the rows below the onset, each stands one line lower.
+    let below = usize::from(onset.is_some_and(|(line, _)| at >= line));
+    window(at + below, app.dumps.shown() + usize::from(onset.is_some()), height)
+}
+
+/// The place of the dump that is shown at this height of the pane.
+pub(super) fn row_at(app: &App, inside: Rect, line: usize) -> Option<usize> {
+    let line = first_line(app, usize::from(inside.height).saturating_sub(1)) + line.checked_sub(1)?;
+    let place = match onset(app) {
+        Some((at, _)) if at == line => return None,
+        Some((at, _)) if line > at => line - 1,
+        _ => line,
+    };
+    (place < app.dumps.shown()).then_some(place)
 }
 
 fn say(frame: &mut Frame<'_>, area: Rect, app: &App, words: &str) {

@@ -6,14 +6,12 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use crate::tui::app::{App, Pane};
+use crate::tui::text;
 
 pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
     let mut line = Line::default();
     for pane in Pane::ALL {
-        let name = match area.width {
-            ..52 if pane != app.ui.pane => format!(" {} ", pane.number()),
-            _ => format!(" {} {} ", pane.number(), pane.title()),
-        };
+        let name = name(app, area.width, pane);
         let style = if pane == app.ui.pane { app.theme.selected() } else { app.theme.dim() };
         line.push_span(Span::styled(name, style));
         line.push_span(Span::raw(" "));
@@ -22,4 +20,20 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
         line.push_span(Span::styled("zoomed", app.theme.dim()));
     }
     frame.render_widget(Paragraph::new(line), area);
+}
+
+fn name(app: &App, columns: u16, pane: Pane) -> String {
+    match columns {
+        ..52 if pane != app.ui.pane => format!(" {} ", pane.number()),
+        _ => format!(" {} {} ", pane.number(), pane.title()),
+    }
+}
+
+/// The tab at a column.
+pub(super) fn at(app: &App, columns: u16, column: u16) -> Option<Pane> {
+    let mut ends = 0;
+    Pane::ALL.into_iter().find(|pane| {
+        ends += text::width(&name(app, columns, *pane)) + 1;
+        usize::from(column) < ends
+    })
 }

@@ -1,6 +1,6 @@
 //! What may happen next, and how it is told to a cockpit.
 
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
@@ -18,6 +18,7 @@ use crate::wire::{FromEngine, ToClient};
 pub(super) enum Turn {
     Key(KeyEvent),
     Paste(String),
+    Mouse(MouseEvent),
     Resize(u16, u16),
     Shown,
     Wait(i64),
@@ -132,10 +133,18 @@ pub(super) fn turn() -> impl Strategy<Value = Turn> {
         3 => (1_u16..60, 1_u16..20),
         1 => (1_u16..=500, 1_u16..=200),
     ];
+    let mouse = prop::sample::select(vec![
+        MouseEventKind::Down(MouseButton::Left),
+        MouseEventKind::ScrollUp,
+        MouseEventKind::ScrollDown,
+    ]);
     let number = || prop_oneof![0_u64..8, 0_u64..300, any::<u64>()];
     prop_oneof![
         60 => (code, modifiers).prop_map(|(code, modifiers)| Turn::Key(KeyEvent::new(code, modifiers))),
         4 => words().prop_map(Turn::Paste),
+        4 => (mouse, 0_u16..140, 0_u16..50).prop_map(|(kind, column, row)| {
+            Turn::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE })
+        }),
         6 => size.prop_map(|(columns, rows)| Turn::Resize(columns, rows)),
         8 => Just(Turn::Shown),
         2 => (-100_i64..100_000).prop_map(Turn::Wait),
@@ -148,6 +157,7 @@ pub(super) fn take(story: &mut Story, turn: Turn) -> Vec<Out> {
     match turn {
         Turn::Key(key) => update(&mut story.app, Msg::Key(key), now),
         Turn::Paste(text) => update(&mut story.app, Msg::Paste(text), now),
+        Turn::Mouse(event) => update(&mut story.app, Msg::Mouse(event), now),
         Turn::Resize(columns, rows) => update(&mut story.app, Msg::Resize(columns, rows), now),
         Turn::Shown => {
             let shown = story.app.unshown();
