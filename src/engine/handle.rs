@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::incident::{Actor, Command, Footing, IncidentId, Notice, Query, Refusal, Report, Seal};
+use crate::incident::{Actor, Command, Footing, IncidentId, Notice, Plan, Problem, Query, Refusal, Report, Seal};
+use crate::runbook::StepId;
 
 use super::Subscription;
 
@@ -19,6 +20,15 @@ pub struct Seat {
     pub actor: Actor,
     /// Why they may not act; none where they may.
     pub watching: Option<String>,
+}
+
+/// What becomes of a plan that was worked out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// Whoever asked for it is shown it, and decides.
+    Show,
+    /// Its step only reads, and begins by itself.
+    Begin,
 }
 
 /// Everything that the loop deals with.
@@ -58,14 +68,16 @@ pub enum Input {
     },
     /// A task tells what came of its work.
     Report(Report),
-    /// A plan was worked out.
+    /// A plan was worked out, or could not be.
     Planned {
-        /// The report.
-        report: Report,
+        /// The step.
+        step: StepId,
+        /// The plan, without its context digest.
+        result: Result<Box<Plan>, Problem>,
         /// What it was made on.
         footing: Footing,
-        /// Nobody asked for it: the step begins by itself.
-        begin: bool,
+        /// What becomes of it.
+        then: Then,
     },
     /// A task shows something.
     Notice(Notice),

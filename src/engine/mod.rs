@@ -24,7 +24,7 @@ mod supervisor;
 
 pub use self::core::{Changes, Core};
 pub use clients::{Outgoing, Subscription};
-pub use handle::{ClientId, Handle, Input, Joined, Seat};
+pub use handle::{ClientId, Handle, Input, Joined, Seat, Then};
 pub use hands::Hands;
 pub use home::{Found, Home, HomeError};
 pub use run::{EngineError, Options, run};

@@ -19,7 +19,7 @@ use crate::runbook::StepId;
 
 use super::clients::{Clients, Outgoing};
 use super::find;
-use super::handle::Joined;
+use super::handle::{Joined, Then};
 use super::outbox::{Outbox, Owed};
 use super::sink::log_path;
 use super::supervisor::Supervisor;
@@ -194,15 +194,11 @@ impl Loop {
             Input::Command { client, id, command } => self.command(core, client, id, &command),
             Input::Query { client, id, query } => self.query(core, client, id, &query),
             Input::Report(report) => self.report(core, &report),
-            Input::Planned { report, footing, begin } => {
-                let Report::Planned { step, result } = report else {
-                    return;
-                };
+            Input::Planned { step, result, footing, then } => {
                 let result = result.map(|plan| Box::new(core.keep_plan(*plan, footing, Timestamp::now())));
-                if begin {
-                    self.begin(core, step, result);
-                } else {
-                    self.show(Notice::Planned { step, result });
+                match then {
+                    Then::Begin => self.begin(core, step, result),
+                    Then::Show => self.show(Notice::Planned { step, result }),
                 }
             }
             Input::Notice(notice) => self.show(notice),
@@ -422,12 +418,12 @@ impl Loop {
         match effect {
             Effect::Plan { step, inputs, undoes } => {
                 if let Some(step) = state.runbook.step(&step) {
-                    self.supervisor.plan(state, step, inputs, undoes, false);
+                    self.supervisor.plan(state, step, inputs, undoes, Then::Show);
                 }
             }
             Effect::Begin { step } => {
                 if let Some(step) = state.runbook.step(&step) {
-                    self.supervisor.plan(state, step, Inputs::new(), None, true);
+                    self.supervisor.plan(state, step, Inputs::new(), None, Then::Begin);
                 }
             }
             Effect::Run { attempt } => {

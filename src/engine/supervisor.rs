@@ -16,7 +16,7 @@ use crate::runbook::{Action, Step, StepId};
 use crate::workers::{Cancel, Context, Io, Probe, Ran, WorkerError};
 
 use super::sink::{AttemptSink, log_path};
-use super::{Handle, Hands, Input};
+use super::{Handle, Hands, Input, Then};
 
 /// Planning reads from targets that may be down; a person waits for it.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -56,8 +56,8 @@ impl Supervisor {
         }
     }
 
-    /// Has a plan made; with `begin` of a step that begins by itself.
-    pub(super) fn plan(&self, state: &State, step: &Step, inputs: Inputs, undoes: Option<StepId>, begin: bool) {
+    /// Has a plan made.
+    pub(super) fn plan(&self, state: &State, step: &Step, inputs: Inputs, undoes: Option<StepId>, then: Then) {
         let footing = state.footing(&step.id);
         let cx = self.context(state, step, None, inputs, undoes.clone());
         let hands = Arc::clone(&self.hands);
@@ -78,8 +78,7 @@ impl Supervisor {
                 Ok(Err(_)) => Err(too_slow(&step)),
                 Err(problem) => Err(problem),
             };
-            let report = Report::Planned { step: step.id.clone(), result };
-            handle.send(Input::Planned { report, footing, begin }).await;
+            handle.send(Input::Planned { step: step.id, result, footing, then }).await;
         });
     }
 

@@ -13,7 +13,7 @@ pub fn react(state: &State, report: &Report) -> Vec<EventKind> {
             vec![EventKind::Remarked { attempt: *attempt, text: text.clone() }]
         }
         // A plan is no event: it changes nothing until it is approved.
-        Report::Planned { .. } | Report::Remarked { .. } => Vec::new(),
+        Report::Remarked { .. } => Vec::new(),
         Report::Finished { attempt, outcome } => {
             if !at_work(state, *attempt) {
                 return Vec::new();

@@ -4,18 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::runbook::StepId;
 
-use super::{AttemptId, Inputs, MessageId, Outcome, Plan, Problem};
+use super::{AttemptId, Inputs, MessageId, Outcome, Problem};
 
 /// What came of something that the engine had asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Report {
-    /// A plan was worked out, or could not be.
-    Planned {
-        /// The step.
-        step: StepId,
-        /// The plan, without its context digest.
-        result: Result<Box<Plan>, Problem>,
-    },
     /// An attempt ended.
     Finished {
         /// Which.

@@ -1,8 +1,9 @@
-//! Writes frames to the terminal on a thread of its own: a terminal that nobody reads, as a stalled connection's, holds up
-//! that thread and nothing else. Keys, signals and the engine are listened to all the while.
+//! Writes frames to the terminal: at once as far as it takes them, and what it does not take on a thread of its own. A
+//! terminal that nobody reads, as a stalled connection's, holds up that thread and nothing else. Keys, signals and the engine
+//! are listened to all the while.
 
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
@@ -11,6 +12,9 @@ use tokio::sync::Notify;
 /// The thread's end that gives.
 #[derive(Debug)]
 pub(super) struct Writer {
+    /// The terminal opened once more, so that a write to it never waits; none where the system does not open it again, as
+    /// another account's.
+    at_once: Option<OwnedFd>,
     frames: mpsc::Sender<Vec<u8>>,
     shared: Arc<Shared>,
 }
@@ -45,6 +49,7 @@ impl Writer {
         let (frames, given) = mpsc::channel::<Vec<u8>>();
         let shared = Arc::new(Shared::default());
         let ours = Arc::clone(&shared);
+        let at_once = unwaiting(&terminal);
         std::thread::Builder::new().name("screen".to_owned()).spawn(move || {
             for frame in given {
                 let written = write_all(&terminal, &frame);
@@ -56,12 +61,24 @@ impl Writer {
                 ours.told.notify_one();
             }
         })?;
-        Ok(Self { frames, shared })
+        Ok(Self { at_once, frames, shared })
     }
 
     /// Gives a frame, to be written behind all that were given before.
-    pub(super) fn give(&self, frame: Vec<u8>) {
-        self.shared.work().left += 1;
+    pub(super) fn give(&self, mut frame: Vec<u8>) {
+        let mut work = self.shared.work();
+        if let (Some(terminal), 0, None) = (&self.at_once, work.left, work.failed) {
+            match write_now(terminal, &frame) {
+                Ok(taken) if taken == frame.len() => return,
+                Ok(taken) => drop(frame.drain(..taken)),
+                Err(error) => {
+                    work.failed = Some(error.kind());
+                    return;
+                }
+            }
+        }
+        work.left += 1;
+        drop(work);
         // The thread listens as long as this end is there.
         let _ = self.frames.send(frame);
     }
@@ -95,6 +112,33 @@ impl Writer {
     }
 }
 
+/// Another description of the same terminal, whose writes do not wait: the one that was given is shared with the shell, which
+/// counts on its waiting.
+fn unwaiting(terminal: &OwnedFd) -> Option<OwnedFd> {
+    use rustix::fs::{Mode, OFlags};
+    if !rustix::termios::isatty(terminal) {
+        return None;
+    }
+    let path = format!("/proc/self/fd/{}", terminal.as_raw_fd());
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).ok()
+}
+
+/// Writes what is taken without waiting; how much that was.
+fn write_now(terminal: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
+    let mut taken = 0;
+    while let Some(rest @ [_, ..]) = bytes.get(taken..) {
+        match rustix::io::write(terminal, rest) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => taken += count,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::AGAIN) => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(taken)
+}
+
 fn write_all(terminal: &OwnedFd, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match rustix::io::write(terminal.as_fd(), bytes) {
@@ -117,6 +161,44 @@ mod tests {
     use std::io::Read as _;
 
     use super::*;
+
+    /// A terminal and the end that reads it.
+    fn terminal() -> (OwnedFd, OwnedFd) {
+        use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+        let reader = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
+        grantpt(&reader).and_then(|()| unlockpt(&reader)).expect("it opens");
+        let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY;
+        let path = ptsname(&reader, Vec::new()).expect("a name");
+        let terminal = rustix::fs::open(path, flags, rustix::fs::Mode::empty()).expect("its other end");
+        (reader, terminal)
+    }
+
+    #[tokio::test]
+    async fn a_terminal_has_a_frame_at_once_and_one_that_stands_still_has_the_rest_later() {
+        let (reader, terminal) = terminal();
+        let writer = Writer::start(terminal).expect("a thread");
+        writer.give(b"short".to_vec());
+        assert_eq!(writer.shared.work().left, 0, "no thread had to be woken");
+        let long = vec![b'x'; 1 << 18];
+        writer.give(long.clone());
+        writer.give(b"the end".to_vec());
+        writer.wait(Duration::from_millis(1));
+        assert_eq!(writer.shared.work().left, 2);
+        let whole = [b"short".as_slice(), &long, b"the end"].concat();
+        let wanted = whole.len();
+        let read = tokio::task::spawn_blocking(move || {
+            let mut reader = std::fs::File::from(reader);
+            let mut all = vec![0; wanted];
+            reader.read_exact(&mut all).expect("all of it");
+            (all, reader)
+        });
+        writer.written().await.expect("written");
+        let (all, reader) = read.await.expect("read");
+        assert_eq!(all, whole);
+        drop(reader);
+        writer.give(b"nobody is there".to_vec());
+        assert!(writer.written().await.is_err());
+    }
 
     #[tokio::test]
     async fn a_reader_that_stands_still_holds_up_nobody_and_gets_everything_later() {

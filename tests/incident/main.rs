@@ -249,6 +249,22 @@ fn a_plan_with_an_open_question_or_a_blocking_finding_cannot_be_approved() {
 }
 
 #[test]
+fn a_worker_is_told_of_the_first_and_the_last_attempts_of_its_step() {
+    let mut world = World::new();
+    let past = |world: &World| -> Vec<u32> {
+        Knowledge::of(&world.state, &StepId::new("check.database"), world.now).past.iter().map(|it| it.id.0).collect()
+    };
+    for number in 1..=120 {
+        let plan = world.plan("check.database", |_| {});
+        world.approve(&plan).unwrap();
+        world.finish("check.database", failed());
+        world.ask(&Command::Retry { step: StepId::new("check.database") }).unwrap();
+        let wanted: Vec<u32> = (1..=number).filter(|at| *at <= 50 || *at > number - 50).collect();
+        assert_eq!(past(&world), wanted, "after {number} attempts");
+    }
+}
+
+#[test]
 fn two_attempts_never_work_on_one_target() {
     let mut world = World::new();
     world.up_to_restore();
