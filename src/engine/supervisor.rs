@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::failpoint;
 use crate::incident::{AttemptId, Gravity, Inputs, Knowledge, Notice, Outcome, Plan, Problem, Refusal, Report, State};
 use crate::runbook::{Action, Step, StepId};
+use crate::workers::process::{Adopted, adopt};
 use crate::workers::{Cancel, Context, Io, Probe, Ran, WorkerError};
 
 use super::sink::{AttemptSink, log_path};
@@ -105,9 +106,16 @@ impl Supervisor {
         });
     }
 
+    /// Ends an attempt, or what is left of one whose engine died: its program, which the question to its target waits for.
     pub(super) fn stop(&mut self, attempt: AttemptId) {
         if let Some(stop) = self.running.get(&attempt) {
             stop.send_replace(true);
+        } else if let Adopted::Running(running) = adopt(&log_path(&self.folder, attempt)) {
+            tokio::spawn(async move {
+                if let Err(error) = running.stop().await {
+                    tracing::error!("the program of attempt {attempt} cannot be asked to end: {error}");
+                }
+            });
         }
     }
 

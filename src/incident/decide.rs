@@ -345,7 +345,10 @@ pub(super) fn reopen_dependents<'a>(
 
 fn stop(state: &State, attempt: AttemptId) -> Result<Decision, Refusal> {
     match state.attempts.get(&attempt) {
-        Some(running) if running.outcome.is_none() => Ok(Decision::events(vec![EventKind::StopRequested { attempt }])),
+        // A program of one that is in doubt may outlive the engine that started it.
+        Some(running) if running.outcome.is_none() || running.is_being_asked() => {
+            Ok(Decision::events(vec![EventKind::StopRequested { attempt }]))
+        }
         _ => Err(Refusal::WrongState { why: format!("attempt {attempt} is not at work") }),
     }
 }
@@ -361,6 +364,12 @@ fn doubtful(state: &State, attempt: AttemptId) -> Result<&Attempt, Refusal> {
 fn settle(state: &State, attempt: AttemptId, happened: bool, note: &str) -> Result<Decision, Refusal> {
     not_empty(note, "how you know")?;
     let doubtful = doubtful(state, attempt)?;
+    if doubtful.is_being_asked() {
+        let why = format!(
+            "the target of attempt {attempt} is still being asked, and what runs of it is waited for: stop it, or wait"
+        );
+        return Err(Refusal::WrongState { why });
+    }
     let note = note.trim().to_owned();
     let Some(step) = state.runbook.step(&doubtful.step) else {
         return Err(Refusal::NoSuchStep { step: doubtful.step.clone() });

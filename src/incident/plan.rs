@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::runbook::StepId;
@@ -169,6 +170,26 @@ impl fmt::Display for Digest {
     }
 }
 
+/// Fields of what a plan holds itself to that are said at most.
+const FIELDS: usize = 3;
+
+/// Names the fields that differ, with what they are and were.
+fn differences(name: &str, now: &Value, then: &Value, said: &mut Vec<String>) {
+    if now == then || said.len() == FIELDS {
+        return;
+    }
+    if let (Value::Object(new), Value::Object(old)) = (now, then) {
+        for key in new.keys().chain(old.keys().filter(|key| !new.contains_key(*key))) {
+            let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+            let of = |map: &serde_json::Map<String, Value>| map.get(key).cloned().unwrap_or_default();
+            differences(&name, &of(new), &of(old), said);
+        }
+        return;
+    }
+    let name = if name.is_empty() { "it" } else { name };
+    said.push(format!("{name} is {now}, and it was {then}"));
+}
+
 impl Plan {
     /// An empty plan for a step; a worker fills it.
     #[must_use]
@@ -223,6 +244,11 @@ impl Plan {
         let found = new(&texts(self), &texts(before));
         if !found.is_empty() {
             changes.push(format!("it was found: {}", found.join("; ")));
+        }
+        if changes.is_empty() && self.basis != before.basis {
+            let mut fields = Vec::new();
+            differences("", &self.basis, &before.basis, &mut fields);
+            changes.push(format!("what it holds itself to: {}", fields.join("; ")));
         }
         if changes.is_empty() && self.digest() != before.digest() {
             changes.push("what it holds itself to".to_owned());

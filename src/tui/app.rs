@@ -383,6 +383,12 @@ impl App {
         self.state.as_ref().and_then(State::onset).or_else(|| self.dumps.onset())
     }
 
+    /// The target of an attempt in doubt has not told yet what became of it.
+    pub(super) fn is_being_asked(&self, attempt: AttemptId) -> bool {
+        let attempt = self.state.as_ref().and_then(|state| state.attempts.get(&attempt));
+        attempt.is_some_and(Attempt::is_being_asked)
+    }
+
     pub(super) fn escalations(&self) -> Vec<Escalation> {
         self.state.as_ref().map(|state| escalations(state, self.now)).unwrap_or_default()
     }

@@ -1,6 +1,6 @@
 //! Carries out what a person asked for on the main screen.
 
-use crate::incident::{AttemptId, Command, Digest, Inputs, Level, Query, State, StepStatus, clock};
+use crate::incident::{Attempt, AttemptId, Command, Digest, Inputs, Level, Query, State, StepStatus, clock};
 use crate::runbook::{Action, Approval, Step, StepId};
 use crate::wire::ToEngine;
 
@@ -333,6 +333,9 @@ fn stop(app: &mut App) {
     let Some(state) = &app.state else { return };
     let own = app.step().and_then(|step| match state.status(&step.id) {
         StepStatus::Running(attempt) => Some(*attempt),
+        StepStatus::InDoubt(attempt) if state.attempts.get(attempt).is_some_and(Attempt::is_being_asked) => {
+            Some(*attempt)
+        }
         _ => None,
     });
     let running: Vec<AttemptId> = state.running().map(|attempt| attempt.id).collect();

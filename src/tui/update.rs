@@ -165,8 +165,14 @@ fn key(app: &mut App, event: KeyEvent) -> Vec<Out> {
                 KeyCode::Char('n') => Some(false),
                 _ => None,
             };
-            if let Some(why) = app.watching.clone().filter(|_| happened.is_some() || is(event, 'r')) {
+            let is_asked = app.is_being_asked(*attempt);
+            let acts = happened.is_some() || is(event, 'r') || is(event, 'x');
+            if let Some(why) = app.watching.clone().filter(|_| acts) {
                 app.warn(why);
+            } else if is_asked && is(event, 'x') {
+                app.ui.overlay = Some(Overlay::Confirm(Confirm::Stop(*attempt)));
+            } else if is_asked && acts {
+                app.warn("the target has not answered yet");
             } else if is(event, 'r') {
                 app.say("the target is asked again");
                 return vec![app.command(Asked::Plain, Command::Probe { attempt: *attempt })];

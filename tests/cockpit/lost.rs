@@ -175,6 +175,50 @@ fn a_terminal_that_is_read_again_shows_how_things_are_now() {
     flood.end(terminal);
 }
 
+/// What goes on without the engine that started it is waited for by the next one, and ends when a person says so.
+#[test]
+fn what_outlived_its_engine_is_stopped_through_the_next_one() {
+    let mut flood = Flood::begin();
+    let mut terminal = flood.first();
+    ends(flood.engine, || signal(flood.engine, Signal::KILL));
+    terminal.until_shown("The engine is lost");
+    let printed = flood.printed();
+    terminal.keys("r");
+    terminal.until_shown("in doubt");
+    terminal.until("more output", |_| (flood.printed() > printed).then_some(()));
+    terminal.keys("gja");
+    terminal.until_shown("stop what still runs of it");
+    // Nobody may call it undone while it is being done.
+    terminal.keys("n");
+    terminal.until_shown("the target has not answered yet");
+    terminal.keys("ax");
+    terminal.until_shown("Stop a running step");
+    terminal.keys("y");
+    let step = StepId::new("noise.flood");
+    let next = terminal.until("its end", |_| {
+        let history = flood.person.history()?;
+        let state = flood.person.incident()?;
+        let attempt = state.attempts.values().next()?;
+        (!attempt.is_being_asked() && attempt.stop_requested && attempt.outcome.is_some()).then_some(())?;
+        history.events.iter().rev().find_map(|event| match event.kind {
+            EventKind::EngineStarted { pid, .. } => i32::try_from(pid).ok().and_then(Pid::from_raw),
+            _ => None,
+        })
+    });
+    assert_ne!(next, flood.engine);
+    assert_eq!(flood.person.incident().expect("an incident").steps[&step].attempts.len(), 1);
+    let printed = flood.printed();
+    terminal.keys("q");
+    terminal.ended();
+    let left: Vec<_> = of(flood.person.folder())
+        .into_iter()
+        .filter(|(pid, words)| *pid != next && !words.starts_with("script "))
+        .collect();
+    assert_eq!(left, []);
+    assert_eq!(flood.printed(), printed);
+    ends(next, || signal(next, Signal::TERM));
+}
+
 /// Ctrl-Z gives the terminal to the shell as it was, and `fg` brings the cockpit back as things are by then.
 #[test]
 fn a_shell_has_the_terminal_for_a_while_and_gives_it_back() {

@@ -49,6 +49,10 @@ async fn a_draft_is_edited_and_posted_with_its_mark() {
     assert_eq!(done.facts, [Fact::Posted { ts: message["ts"].as_str().unwrap().to_owned() }]);
     assert_eq!(done.evidence[0], "Posted to #status: We are <restoring> & verifying. More at ten.");
     assert!(matches!(bench.probe(&post(), &plan).await, Probe::Happened(_)));
+    // This host's clock was hours ahead of Slack's when it was planned.
+    let mut ahead = plan.clone();
+    ahead.basis["planned_at"] = json!(jiff::Timestamp::now() + jiff::SignedDuration::from_hours(5));
+    assert!(matches!(bench.probe(&post(), &ahead).await, Probe::Happened(_)), "it would be posted twice");
     bench.attempt = 5;
     assert!(matches!(bench.probe(&post(), &plan).await, Probe::DidNot(_)), "another attempt's message is not ours");
     bench.says("text", "\n ");

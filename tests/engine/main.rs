@@ -127,6 +127,10 @@ async fn a_doubt_that_the_target_cannot_settle_waits_for_a_person() {
         client.ask(Command::Prepare { step: StepId::new("declare"), inputs: Inputs::new(), undoes: None }).await,
         Err(Refusal::WrongState { .. })
     ));
+    let asked = |state: &relight::incident::State| state.attempts[&AttemptId(1)].asked;
+    if !client.state.as_ref().is_some_and(asked) {
+        client.until(|state, _| asked(state).then_some(())).await;
+    }
     let settle = Command::Settle { attempt: AttemptId(1), happened: false, note: "looked in PagerDuty".to_owned() };
     client.ask(settle).await.unwrap();
     client.until_status("declare", |status| matches!(status, StepStatus::Stopped(_))).await;

@@ -193,6 +193,13 @@ fn two_accounts_bring_one_incident_forward_and_others_do_not() {
         refused(client.approve(&plan).await, "look on");
         refused(client.ask(Command::Note { text: "hello".to_owned() }).await, "look on");
     });
+    // Whoever may become root is no second person by that.
+    let root = Account { name: "root".to_owned(), uid: 0, gid: 0 };
+    root.does(async || {
+        let mut client = Client::attach(&world.own(&first), false).await.unwrap();
+        assert_eq!(client.link.you.uid, Some(0));
+        refused(client.approve(&plan).await, "root is not among people.approvers");
+    });
     second.does(async || {
         let mut client = Client::attach(&world.shared(), true).await.unwrap();
         refused(client.approve(&plan).await, "only look on");

@@ -229,6 +229,18 @@ fn an_approval_is_bound_to_the_plan_and_to_what_it_rests_on() {
     assert!(matches!(world.approve(&plan), Err(Refusal::PlanChanged { .. })));
 }
 
+/// The card in front of somebody was made before the dump got another version.
+#[test]
+fn an_approval_of_a_plan_that_was_made_again_says_what_changed() {
+    let mut world = World::new();
+    let of = |version: &str| serde_json::json!({ "object": { "key": "a.dump", "version_id": version }, "jobs": 2 });
+    let first = world.plan("check.database", |plan| plan.basis = of("v1"));
+    let second = world.plan("check.database", |plan| plan.basis = of("v2"));
+    let Err(Refusal::PlanChanged { why }) = world.approve(&first) else { panic!("it is void") };
+    assert!(why.contains(r#"object.version_id is "v2", and it was "v1""#) && !why.contains("jobs"), "{why}");
+    world.approve(&second).unwrap();
+}
+
 #[test]
 fn a_plan_with_an_open_question_or_a_blocking_finding_cannot_be_approved() {
     let mut world = World::new();

@@ -107,6 +107,12 @@ impl State {
 }
 
 impl Attempt {
+    /// It is in doubt, and its target has not told yet what became of it; what still runs of it is waited for.
+    #[must_use]
+    pub fn is_being_asked(&self) -> bool {
+        !self.asked && matches!(self.outcome, Some(Outcome::InDoubt { .. }))
+    }
+
     /// What it found, if it succeeded.
     #[must_use]
     pub fn facts(&self) -> Option<&[Fact]> {

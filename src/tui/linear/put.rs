@@ -49,11 +49,14 @@ impl Talk {
                 self.say("Type it; Enter alone cancels.");
             }
             Overlay::Confirm(_) => self.put_confirm("to do it; anything else cancels"),
-            Overlay::Settle(_) => {
+            Overlay::Settle(attempt) => {
+                let is_asked = self.app.is_being_asked(*attempt);
                 self.read_out();
-                self.say(
-                    "Type h (it happened), n (it did not) or r (ask the target again); anything else decides later.",
-                );
+                self.say(if is_asked {
+                    "Type x (stop what still runs of it); anything else waits."
+                } else {
+                    "Type h (it happened), n (it did not) or r (ask the target again); anything else decides later."
+                });
             }
             Overlay::Escalation { .. } => {
                 self.read_out();

@@ -214,7 +214,7 @@ impl Talk {
                 Some(false) => return Vec::new(),
                 None => "",
             },
-            Overlay::Settle(_) => "hnr",
+            Overlay::Settle(_) => "hnrx",
             Overlay::Escalation { .. } => "tjk",
             Overlay::Outbox { .. } if line == "next" => {
                 return hand::press(&mut self.app, KeyCode::Tab, now);

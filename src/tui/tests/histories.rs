@@ -300,7 +300,16 @@ impl Story {
         self.event(EventKind::Finished { attempt, outcome: Outcome::Failed { problem } });
     }
 
+    /// Nobody knows what became of an attempt, and its target cannot tell.
     pub(super) fn doubt(&mut self, attempt: AttemptId) {
+        self.first_doubt(attempt);
+        let state = self.app.state.as_ref().expect("an incident");
+        let Some(Outcome::InDoubt { problem }) = state.attempts[&attempt].outcome.clone() else { panic!("in doubt") };
+        self.event(EventKind::StillInDoubt { attempt, problem });
+    }
+
+    /// The target was not asked yet.
+    pub(super) fn first_doubt(&mut self, attempt: AttemptId) {
         let problem = Problem {
             what: "scale deployment api to 0".to_owned(),
             target: "production/financecopilot".to_owned(),

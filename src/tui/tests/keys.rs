@@ -117,6 +117,24 @@ fn a_doubt_is_settled_with_a_reason() {
     }
 }
 
+/// Whoever says "it did not happen" while its program still runs would have it run twice.
+#[test]
+fn what_is_still_asked_is_not_settled_and_what_runs_of_it_is_stopped() {
+    let mut story = Story::restoring("drill");
+    story.first_doubt(AttemptId(19));
+    press(&mut story.app, "a");
+    assert!(frame_text(&story.app, 120, 32).contains("its target is being asked"));
+    for key in ["h", "n", "r"] {
+        assert!(press(&mut story.app, key).is_empty());
+        assert!(frame_text(&story.app, 120, 32).contains("the target has not answered yet"));
+        press(&mut story.app, "a");
+    }
+    press(&mut story.app, "x");
+    assert_eq!(commands(&press(&mut story.app, "y")), [Command::Stop { attempt: AttemptId(19) }]);
+    press(&mut story.app, "<esc>x");
+    assert_eq!(commands(&press(&mut story.app, "y")), [Command::Stop { attempt: AttemptId(19) }]);
+}
+
 #[test]
 fn telling_a_contact_is_recorded() {
     let mut story = Story::restoring("drill");

@@ -71,6 +71,8 @@ fn note(app: &App, attempt: &Attempt, buffer: Option<&Buffer>, width: usize) -> 
         }
     } else if attempt.outcome.is_none() {
         "following".to_owned()
+    } else if attempt.is_being_asked() {
+        "may go on".to_owned()
     } else {
         "ended".to_owned()
     };

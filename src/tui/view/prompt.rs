@@ -122,7 +122,12 @@ pub(super) fn settle(app: &App, id: AttemptId, width: usize) -> Sheet {
     let theme = app.theme;
     let attempt = app.state.as_ref().and_then(|state| state.attempts.get(&id));
     let mut body = Vec::new();
-    let words = "Nobody knows whether this attempt had its effect. It is never run again blindly: look at the target, then say.";
+    let is_asked = app.is_being_asked(id);
+    let words = if is_asked {
+        "Nobody knows yet whether this attempt had its effect: its target is being asked, and what still runs of it is waited for."
+    } else {
+        "Nobody knows whether this attempt had its effect. It is never run again blindly: look at the target, then say."
+    };
     body.extend(text::wrap(words, width).into_iter().map(|line| Line::from(Span::styled(line, theme.warning()))));
     body.push(Line::default());
     let mut title = format!("In doubt: attempt {id}");
@@ -139,9 +144,10 @@ pub(super) fn settle(app: &App, id: AttemptId, width: usize) -> Sheet {
             body.extend(hang("next", theme.dim(), &problem.next, Style::new(), width));
         }
     }
-    let offered =
+    let asked = [("x", "stop what still runs of it"), ("any other key", "wait")];
+    let open =
         [("h", "it happened"), ("n", "it did not"), ("r", "ask the target again"), ("any other key", "decide later")];
-    let foot = keys(app, &offered, width);
+    let foot = keys(app, if is_asked { asked.as_slice() } else { &open }, width);
     Sheet { title, body, foot, ..Sheet::default() }
 }
 

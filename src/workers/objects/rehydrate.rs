@@ -47,11 +47,15 @@ impl RehydrateObjects {
     }
 }
 
-/// The identity of all that the step reads and writes.
+/// The identity of all that the step reads and writes. What the other places prove is said where it is not what the target
+/// itself proves, as the owner of a bucket.
 fn identity(places: &Places) -> TargetIdentity {
     let mut identity = places.to.identity();
+    let own = identity.proofs.clone();
     for (name, other) in [("source", places.source.identity()), ("keep", places.keep.identity())] {
         identity.proofs.insert(name.to_owned(), other.name);
+        let others = other.proofs.into_iter().filter(|(proof, value)| own.get(proof) != Some(value));
+        identity.proofs.extend(others.map(|(proof, value)| (format!("{name} {proof}"), value)));
     }
     identity
 }

@@ -16,8 +16,9 @@ use super::{TOKEN, identity};
 
 /// Slack cuts longer texts without a word.
 const LONGEST: usize = 40_000;
-/// How far Slack's clock may be behind ours.
-const SLACK_CLOCK: SignedDuration = SignedDuration::from_mins(5);
+/// How far Slack's clock may be behind ours. A host whose clock is wrong by more has other troubles; a post that is not found
+/// would be made twice, and a day more to look through costs a page or two.
+const SLACK_CLOCK: SignedDuration = SignedDuration::from_hours(24);
 
 /// Posts to the Slack channel of the config.
 #[derive(Debug, Clone)]
