@@ -13,6 +13,7 @@ mod later;
 mod load;
 mod network;
 mod network_after;
+mod network_back;
 mod over;
 mod proof;
 #[path = "../faults/proxy.rs"]
