@@ -1,5 +1,7 @@
 //! What a person can do in the cockpit, by name. Keys, footer, palette and help all speak of these.
 
+use super::app::Pane;
+
 /// A named thing to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum UiAction {
@@ -111,6 +113,64 @@ impl UiAction {
         Self::Suspend,
         Self::Detach,
     ];
+
+    /// What is done with the rows of a pane.
+    pub(super) fn of_pane(pane: Pane) -> &'static [Self] {
+        match pane {
+            Pane::Checklist => &[
+                Self::Approve,
+                Self::Retry,
+                Self::Skip,
+                Self::ByHand,
+                Self::Undo,
+                Self::Stop,
+                Self::Unblock,
+                Self::Details,
+                Self::Fold,
+                Self::Copy,
+                Self::Search,
+                Self::NextMatch,
+                Self::PreviousMatch,
+                Self::Follow,
+            ],
+            Pane::Snapshots => &[
+                Self::Approve,
+                Self::Details,
+                Self::Search,
+                Self::Sort,
+                Self::Compare,
+                Self::Retry,
+                Self::Copy,
+                Self::NextMatch,
+                Self::PreviousMatch,
+            ],
+            Pane::Output => &[
+                Self::Follow,
+                Self::Search,
+                Self::NextMatch,
+                Self::PreviousMatch,
+                Self::Wrap,
+                Self::LeftPart,
+                Self::RightPart,
+                Self::Left,
+                Self::Right,
+                Self::Save,
+                Self::Copy,
+                Self::Stop,
+            ],
+            Pane::Timeline => &[
+                Self::Correct,
+                Self::Details,
+                Self::Milestones,
+                Self::LocalTime,
+                Self::Copy,
+                Self::Search,
+                Self::NextMatch,
+                Self::PreviousMatch,
+                Self::Follow,
+            ],
+        }
+    }
 
     /// It asks the engine to do something, which nobody may who only looks on.
     pub(super) fn acts(self) -> bool {

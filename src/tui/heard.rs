@@ -6,6 +6,7 @@ use crate::incident::{Event, EventKind, Fact, Notice, Outcome, Plan, Problem, Qu
 use crate::runbook::StepId;
 use crate::wire::{FromEngine, ToClient, ToEngine};
 
+use super::action::UiAction;
 use super::app::{App, Asked, Progress};
 use super::browse;
 use super::card::{Card, Stage};
@@ -140,10 +141,12 @@ fn happened(app: &mut App, event: &Event) -> Vec<Out> {
             }
             app.plans.remove(&plan.step);
             let who = if event.actor == app.you { "you" } else { event.actor.name.as_str() };
-            app.say(format!("{who} approved it as the first of two: another account presses a on it"));
+            let key = app.key(UiAction::Approve);
+            app.say(format!("{who} approved it as the first of two: another account presses {key} on it"));
         }
         EventKind::HandoverOffered { .. } if app.caught_up => {
-            app.warn(format!("{} hands the incident over: H shows the page", event.actor.name));
+            let key = app.key(UiAction::Handover);
+            app.warn(format!("{} hands the incident over: {key} shows the page", event.actor.name));
         }
         EventKind::TakenOver { .. } => {
             if matches!(app.ui.overlay, Some(Overlay::Handover { offered: true, .. })) {
@@ -202,7 +205,8 @@ fn noticed(app: &mut App, notice: Notice) -> Vec<Out> {
         Notice::OutboxWaits { why } => app.outbox_waits = Some(why),
         Notice::JournalStopped { why } => {
             app.alarm = Some(format!(
-                "{why}; nothing more is begun, and the engine ends when what is at work has ended. Make room, leave (q), and attach again"
+                "{why}; nothing more is begun, and the engine ends when what is at work has ended. Make room, leave ({}), and attach again",
+                app.key(UiAction::Detach)
             ));
         }
     }
@@ -244,7 +248,7 @@ fn planned(app: &mut App, step: &StepId, result: Result<Box<Plan>, Problem>) -> 
     // What the person is doing is not taken from under their hands.
     if app.ui.overlay.is_some() {
         let title = app.state.as_ref().and_then(|state| state.runbook.step(step)).map_or("", |step| &step.title);
-        app.warn(format!("{title} could not start: press a on it to see why"));
+        app.warn(format!("{title} could not start: press {} on it to see why", app.key(UiAction::Approve)));
     } else {
         app.ui.overlay = Some(Overlay::Card(Box::new(card)));
     }
@@ -281,7 +285,8 @@ fn replied(app: &mut App, asked: Asked, result: Result<(), String>) -> Vec<Out> 
         }
         Asked::Snapshots => {
             // A listing that is on its way takes this back when it comes.
-            app.listing_fault = Some(result.err().unwrap_or_else(|| "nothing was listed; r lists again".to_owned()));
+            let key = app.key(UiAction::Retry);
+            app.listing_fault = Some(result.err().unwrap_or_else(|| format!("nothing was listed; {key} lists again")));
         }
         Asked::Find => return seek::answered(app, result),
         Asked::Page => return result.ok().and_then(|()| browse::more(app)).into_iter().collect(),

@@ -142,6 +142,8 @@ fn notebook(folder: &Path, real: &Path, name: &str) -> PathBuf {
 struct Seen {
     command_lines: BTreeSet<Vec<u8>>,
     environments: BTreeMap<String, Vec<u8>>,
+    /// The engine was seen to leave no core file.
+    limited: bool,
 }
 
 impl Seen {
@@ -167,6 +169,12 @@ impl Seen {
             self.command_lines.insert(line);
         }
         self.command_lines.insert(std::fs::read(format!("/proc/{engine}/cmdline")).unwrap_or_default());
+        let limits = std::fs::read_to_string(format!("/proc/{engine}/limits")).unwrap_or_default();
+        if let Some(core) = limits.lines().find_map(|line| line.strip_prefix("Max core file size")) {
+            let core: Vec<&str> = core.split_whitespace().take(2).collect();
+            assert_eq!(core, ["0", "0"], "the engine leaves no core file");
+            self.limited = true;
+        }
     }
 }
 
@@ -320,6 +328,8 @@ fn on_disk(person: &Person, canaries: &Canaries) {
         &["export", id],
         &["export", id, "--format", "markdown"],
         &["export", id, "--format", "json"],
+        &["export", id, "--format", "html"],
+        &["export", id, "--format", "slack"],
         &["list", "--all", "--json"],
         &["info"],
     ] {
@@ -331,6 +341,7 @@ fn on_disk(person: &Person, canaries: &Canaries) {
 
 /// Command lines show to everybody; the environment holds what the program needs, and for that only.
 fn in_processes(seen: &Seen, canaries: &Canaries) {
+    assert!(seen.limited, "the engine was looked at");
     let none = BTreeSet::new();
     for line in &seen.command_lines {
         assert_eq!(canaries.found_in(line), none, "{}", text(line));

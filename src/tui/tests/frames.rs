@@ -5,7 +5,7 @@ use super::{press, show};
 use crate::incident::{AttemptId, EventKind, Notice};
 use crate::runbook::StepId;
 use crate::tui::app::App;
-use crate::tui::frame::frame_text;
+use crate::tui::frame::{drawn, frame_text};
 use crate::tui::msg::Msg;
 use crate::tui::theme::{Look, Theme};
 use crate::tui::update::update;
@@ -78,6 +78,62 @@ fn a_fresh_drill() {
 fn ascii_without_colour() {
     let mut story = Story::themed("production", Theme::new(Look::None, true)).on_to_the_restore();
     look("ascii", &mut story.app);
+    for (columns, rows) in SIZES {
+        // Texts of the outside too: a database, a note.
+        assert!(frame_text(&story.app, columns, rows).is_ascii());
+    }
+}
+
+/// Production's plate is like no other, and is on screen at every size.
+#[test]
+fn an_environment_is_told_by_word_and_colour() {
+    let plates: Vec<_> = ["production", "staging", "drill"]
+        .into_iter()
+        .map(|environment| {
+            let theme = Theme::new(Look::Dark, false);
+            let mut story = Story::themed(environment, theme).on_to_the_restore();
+            let mut styles = std::collections::BTreeSet::new();
+            for (columns, rows) in SIZES {
+                let now = story.app.now;
+                update(&mut story.app, Msg::Resize(columns, rows), now);
+                let screen = drawn(&story.app, columns, rows);
+                let line = frame_text(&story.app, columns, rows);
+                let word = environment.to_uppercase();
+                let column = line.lines().next().and_then(|line| line.find(&word)).expect("its word");
+                let cell = &screen.buffer()[(u16::try_from(column).expect("small"), 0)];
+                styles.insert(format!("{:?}", cell.style()));
+            }
+            assert_eq!(styles.len(), 1, "{environment}: {styles:?}");
+            styles
+        })
+        .collect();
+    assert!(plates[0] != plates[1] && plates[1] != plates[2] && plates[0] != plates[2], "{plates:?}");
+}
+
+/// What is at work says how fast and how long, as a range where that is known; what is owed is told however small the screen.
+#[test]
+fn what_is_at_work_says_how_fast_and_how_long() {
+    let mut story = Story::restoring("production");
+    story.told();
+    for done in [1_000_000_000, 1_400_000_000, 1_600_000_000] {
+        story.wait(60);
+        story.notice(Notice::Progress {
+            attempt: AttemptId(19),
+            label: "restoring table data".to_owned(),
+            done,
+            total: Some(4_499_000_000),
+            unit: "bytes".to_owned(),
+            left: Some((300, 540)),
+            stalled: None,
+        });
+    }
+    let frame = frame_text(&story.app, 120, 32);
+    assert!(frame.contains("5m00s to 9m00s left"), "{frame}");
+    press(&mut story.app, "3");
+    let frame = frame_text(&story.app, 120, 32);
+    assert!(frame.contains("throughput") && frame.contains("MiB/s"), "{frame}");
+    let frame = frame_text(&story.app, 80, 24);
+    assert!(frame.lines().next().is_some_and(|header| header.contains("unsent")), "{frame}");
 }
 
 #[test]

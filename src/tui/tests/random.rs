@@ -58,13 +58,13 @@ fn holds(((look, ascii, watches), turns): Case) -> Result<(), TestCaseError> {
             let consented = card.as_ref().is_some_and(|card| card.shown.as_ref() == Some(&digest));
             prop_assert!(reads || (is_key && consented), "approved without consent");
         }
-        seen(&story.app)?;
+        seen(&story.app, ascii)?;
     }
     Ok(())
 }
 
 /// What is on the screen fits it and is harmless.
-fn seen(app: &App) -> Result<(), TestCaseError> {
+fn seen(app: &App, ascii: bool) -> Result<(), TestCaseError> {
     let (columns, rows) = app.size;
     let screen = drawn(app, columns, rows);
     let frame = text_of(screen.buffer());
@@ -72,6 +72,7 @@ fn seen(app: &App) -> Result<(), TestCaseError> {
     for line in frame.lines() {
         prop_assert!(text::width(line) <= usize::from(columns), "wider than {} columns: {:?}", columns, line);
         prop_assert!(!line.chars().any(char::is_control), "{:?}", line);
+        prop_assert!(!ascii || line.is_ascii(), "{:?}", line);
     }
     let cursor = screen.cursor_position();
     prop_assert!(cursor.x < columns && cursor.y < rows, "the cursor at {} of {}x{}", cursor, columns, rows);

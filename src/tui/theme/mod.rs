@@ -125,6 +125,21 @@ impl Theme {
         self.look.tints().drill.add_modifier(Modifier::BOLD)
     }
 
+    /// The plate of an environment: production is like nothing else, and what is neither that nor a drill like neither.
+    pub(super) fn plate(self, environment: &str) -> Style {
+        let name = environment.to_lowercase();
+        match name.as_str() {
+            "drill" => self.drill(),
+            name if name.contains("prod") || name.contains("live") => self.live(),
+            _ => self.warning().add_modifier(Modifier::BOLD | Modifier::REVERSED),
+        }
+    }
+
+    /// Nothing beyond ASCII is drawn.
+    pub(super) fn is_ascii(self) -> bool {
+        self.ascii
+    }
+
     pub(super) fn border(self) -> border::Set<'static> {
         if self.ascii { ASCII_BORDER } else { border::PLAIN }
     }

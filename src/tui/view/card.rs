@@ -173,7 +173,7 @@ fn is_live(app: &App) -> bool {
 fn target(app: &App, plan: &Plan, width: usize) -> Vec<Line<'static>> {
     let theme = app.theme;
     let environment = app.state.as_ref().map_or("", |state| state.environment.as_str());
-    let plate = if is_live(app) { theme.live() } else { theme.drill() };
+    let plate = theme.plate(environment);
     let word = text::fit(&environment.to_uppercase(), 16, theme.ellipsis());
     let mut lines = hang("on", theme.dim(), &plan.target.name, theme.strong(), width);
     // A name is never cut on this card; the plate goes under it where both do not fit.

@@ -68,11 +68,8 @@ fn parts(app: &App) -> Vec<Part> {
         return vec![part(0, "relight", theme.strong()), part(1, "waiting for the engine", theme.dim())];
     };
     let mut parts = vec![part(9, "relight", theme.strong()), part(4, state.id.to_string(), theme.strong())];
-    let (word, plate) = if state.environment.eq_ignore_ascii_case("drill") {
-        ("DRILL".to_owned(), theme.drill())
-    } else {
-        (text::clean(&state.environment).to_uppercase(), theme.live())
-    };
+    let word = text::clean(&state.environment).to_uppercase();
+    let plate = theme.plate(&state.environment);
     parts.push(part(0, format!(" {} ", text::fit(&word, 16, theme.ellipsis())), plate));
     parts.push(part(5, text::fit(&state.database, 32, theme.ellipsis()), Style::new()));
     parts.extend(clock(app, state));
@@ -97,7 +94,7 @@ fn parts(app: &App) -> Vec<Part> {
         parts.push(part(2, format!("{} {doubtful} in doubt", app.key(UiAction::Outbox)), theme.bad()));
     }
     if app.unsent() > 0 {
-        parts.push(part(6, format!("{} unsent", app.unsent()), theme.warning()));
+        parts.push(part(3, format!("{} unsent", app.unsent()), theme.warning()));
     }
     let engine = match (&app.lost, state.closed_at) {
         (None, _) => {

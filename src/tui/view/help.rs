@@ -5,7 +5,7 @@ use ratatui::text::{Line, Span};
 use crate::incident::AttemptId;
 use crate::incident::{Sending, StepStatus};
 use crate::tui::action::UiAction;
-use crate::tui::app::App;
+use crate::tui::app::{App, Pane};
 use crate::tui::keymap;
 use crate::tui::text;
 
@@ -16,10 +16,18 @@ pub(super) fn sheet(app: &App, scroll: usize, width: usize) -> Sheet {
     let theme = app.theme;
     let mut body = Vec::new();
     let column = 16.min(width / 3);
-    for action in UiAction::ALL {
-        let names: Vec<String> = app.keymap.keys(action).map(keymap::Chord::name).collect();
-        let key = text::left(&names.join(" "), column, theme.ellipsis());
-        body.extend(hang(&key, theme.key(), action.about(), ratatui::style::Style::new(), width));
+    // The pane that somebody stands in comes first.
+    let here = UiAction::of_pane(app.ui.pane);
+    let elsewhere = |action: &UiAction| Pane::ALL.iter().any(|pane| UiAction::of_pane(*pane).contains(action));
+    let (others, everywhere): (Vec<UiAction>, Vec<UiAction>) =
+        UiAction::ALL.into_iter().filter(|action| !here.contains(action)).partition(elsewhere);
+    for (title, actions) in [(None, here), (Some("Everywhere"), &everywhere), (Some("In other panes"), &others)] {
+        body.extend(title.into_iter().flat_map(|title| heading(title, app)));
+        for action in actions {
+            let names: Vec<String> = app.keymap.keys(*action).map(keymap::Chord::name).collect();
+            let key = text::left(&names.join(" "), column, theme.ellipsis());
+            body.extend(hang(&key, theme.key(), action.about(), ratatui::style::Style::new(), width));
+        }
     }
     body.extend(heading("On cards", app));
     for (key, about) in keymap::CARDS {
@@ -49,5 +57,5 @@ pub(super) fn sheet(app: &App, scroll: usize, width: usize) -> Sheet {
         body.push(Line::from(vec![Span::styled(text::left(glyph, column + 1, ""), style), Span::raw(about)]));
     }
     let foot = keys(app, &[("j k", "scroll"), ("Esc", "close")], width);
-    Sheet { title: "Keys".to_owned(), body, foot, scroll, ..Sheet::default() }
+    Sheet { title: format!("Keys in {}", app.ui.pane.title()), body, foot, scroll, ..Sheet::default() }
 }

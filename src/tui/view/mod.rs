@@ -59,7 +59,7 @@ const ONE_LINE: usize = 20_000;
 pub(super) fn draw(frame: &mut Frame<'_>, app: &App) {
     everything(frame, app);
     ground(frame, app.theme);
-    scrub(frame);
+    scrub(frame, app.theme);
 }
 
 fn everything(frame: &mut Frame<'_>, app: &App) {
@@ -290,11 +290,29 @@ fn ground(frame: &mut Frame<'_>, theme: Theme) {
     }
 }
 
-/// The last line of defence: a cell never holds a byte that a terminal would take for an order.
-fn scrub(frame: &mut Frame<'_>) {
+/// The last line of defence: a cell never holds a byte that a terminal would take for an order, nor one that a terminal of
+/// ASCII cannot show, wherever the text came from.
+fn scrub(frame: &mut Frame<'_>, theme: Theme) {
     for cell in &mut frame.buffer_mut().content {
         if cell.symbol().chars().any(char::is_control) {
             cell.set_symbol(" ");
+        } else if theme.is_ascii() && !cell.symbol().is_ascii() {
+            cell.set_symbol(in_ascii(cell.symbol()));
         }
+    }
+}
+
+/// What comes nearest in one cell.
+fn in_ascii(symbol: &str) -> &'static str {
+    match symbol {
+        "→" => ">",
+        "←" => "<",
+        "–" | "—" | "−" | "‑" => "-",
+        "×" => "x",
+        "·" | "…" | "•" => ".",
+        "“" | "”" | "„" => "\"",
+        "‘" | "’" => "'",
+        "\u{a0}" | "\u{3000}" => " ",
+        _ => "?",
     }
 }

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::super::histories::{Story, at, dump, listing, measured, plan, with_questions};
 use crate::incident::{
-    AttemptId, Channel, Digest, EventKind, Fact, Finding, LogLevel, MessageId, Notice, Outcome, Person, Plan, Problem,
-    Refusal, Seal, Settlement,
+    AttemptId, Channel, Contents, Digest, EventKind, Fact, Finding, LogLevel, MessageId, Notice, Outcome, Person, Plan,
+    Problem, Refusal, Seal, Settlement, SnapshotRow, TableContents,
 };
 use crate::runbook::StepId;
 use crate::tui::msg::{Msg, Out};
@@ -73,6 +73,10 @@ pub(super) enum News {
     Warning,
     Copied,
     Exported,
+    NotCopied,
+    Found,
+    Contents,
+    Ranked,
     Resumed,
 }
 
@@ -83,13 +87,13 @@ fn news() -> impl Strategy<Value = News> {
         12 => Just(N::Planned),
         14 => prop::sample::select(vec![
             N::NoPlan, N::Reply, N::Refused, N::Output, N::Progress, N::Snapshots, N::Measured, N::Begun, N::Succeeded,
-            N::Failed, N::Doubt, N::Reopened, N::Noted, N::Queued,
+            N::Failed, N::Doubt, N::Reopened, N::Noted, N::Queued, N::Found, N::Contents, N::Ranked,
         ]),
         10 => prop::sample::select(vec![
             N::People, N::OutboxWaits, N::Log, N::Stopped, N::Settled, N::StillInDoubt, N::StopRequested, N::Remarked,
             N::Consented, N::Withdrawn, N::Skipped, N::ByHand, N::Corrected, N::Offered, N::TakenOver, N::Sent,
             N::MessageInDoubt, N::MessageSettled, N::MessageFailed, N::Alarm, N::Escalated, N::Sealed, N::Handover,
-            N::Warning, N::Copied, N::Exported, N::Resumed,
+            N::Warning, N::Copied, N::Exported, N::NotCopied, N::Resumed,
         ]),
         1 => prop::sample::select(vec![N::Closed, N::Lost, N::JournalStopped]),
     ]
@@ -172,6 +176,12 @@ pub(super) fn take(story: &mut Story, turn: Turn) -> Vec<Out> {
 }
 
 fn told(story: &mut Story, news: News, numbers: [u64; 3], words: &str) -> Vec<Out> {
+    if matches!(news, News::Ranked) {
+        // What was asked for, or what nobody wants any more.
+        let number = numbers[0] % 4;
+        let rows = (0..numbers[1] % 9).map(|row| u32::try_from((row + numbers[2]) % 12).expect("small")).collect();
+        return update(&mut story.app, Msg::Ranked(number, rows), story.clock);
+    }
     if let Some(message) = from_the_system(news, words) {
         return update(&mut story.app, message, story.clock);
     }
@@ -206,7 +216,8 @@ fn from_the_system(news: News, words: &str) -> Option<Msg> {
         News::Handover => Msg::Handover(words),
         News::Warning => Msg::Warning(words),
         News::Copied => Msg::Copied(Ok(words)),
-        News::Exported => Msg::Exported(Err(words)),
+        News::Exported => Msg::Exported(Ok(words)),
+        News::NotCopied => Msg::Copied(Err(words)),
         News::Resumed => Msg::Resumed,
         _ => return None,
     })
@@ -265,9 +276,46 @@ fn notice(story: &Story, news: News, numbers: [u64; 3], words: &str) -> Option<N
             left: (three.is_multiple_of(2)).then_some((one, two)),
             stalled: (two.is_multiple_of(4)).then(|| "nothing moves".to_owned()),
         },
+        News::Found => Notice::Found {
+            attempt: attempt(story, one),
+            needle: words.to_owned(),
+            at: (0..three % 5).map(|line| two.saturating_add(line * 7)).collect(),
+            upto: two,
+            size: three,
+        },
+        News::Contents => {
+            let keys = ["financecopilot-20261123T0600Z", "financecopilot-20261123T0300Z"];
+            let key = format!("postgres/{}.dump", keys[usize::try_from(one % 2).expect("small")]);
+            let table = |at: u64| TableContents {
+                name: format!("public.{words}{at}"),
+                bytes: two / (at + 1),
+                rows: at.is_multiple_of(2).then_some(three),
+            };
+            let contents = Contents {
+                key: key.clone(),
+                version_id: None,
+                created: Some(words.to_owned()),
+                database: Some(words.to_owned()),
+                server: None,
+                pg_dump: Some(words.to_owned()),
+                compression: words.to_owned(),
+                tables: (0..one % 40).map(table).collect(),
+            };
+            let result = if three.is_multiple_of(5) { Err(words.to_owned()) } else { Ok(contents) };
+            Notice::Contents { key, result }
+        }
         News::Snapshots => {
             let mut listing = listing();
-            listing.rows.truncate(usize::try_from(one % 6).expect("small"));
+            if one.is_multiple_of(5) {
+                // More than a screen.
+                let rows = listing.rows.clone();
+                let named =
+                    |at: usize| SnapshotRow { key: format!("postgres/{at}.dump"), ..rows[at % rows.len()].clone() };
+                listing.rows.extend((0..60).map(named));
+                listing.count = listing.rows.len();
+            } else {
+                listing.rows.truncate(usize::try_from(one % 6).expect("small"));
+            }
             for row in &mut listing.rows {
                 row.size = two;
             }
