@@ -2,11 +2,46 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use relight::incident::{Level, MessageState};
+use relight::incident::{EventKind, Level, MessageState};
 use relight::runbook::StepId;
+use rustix::process::{Pid, Signal};
 
+use super::lost::prepared;
+use super::process::{ends, signal};
 use super::terminal::{Person, Terminal};
 use super::{drive, incident, ready};
+
+/// Inside tmux, which drops OSC 52 of programs, tmux itself is given the text; and a copy that was not made is not said to be.
+#[test]
+fn a_copy_inside_tmux_is_made_by_tmux() {
+    let mut person = Person::new();
+    let folder = person.folder().to_owned();
+    let script = format!(
+        "cd {}; echo \"$@\" > words; cat > text; if [ -e no ]; then echo no server running >&2; exit 1; fi",
+        folder.display()
+    );
+    person.stand_in("tmux", &script);
+    let words = prepared(&person).join(" ");
+    let mut terminal =
+        Terminal::shell(&person, &format!("TMUX=/tmp/tmux-0/default,1,0 exec $RELIGHT {words}"), 32, 120);
+    terminal.until_shown("Flood the output");
+    terminal.keys("4c");
+    terminal.until_shown("copied by tmux");
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).expect("tmux was run");
+    assert_eq!(read("words"), "load-buffer -w -\n");
+    assert!(read("text").contains("opened by"), "{}", read("text"));
+    std::fs::write(folder.join("no"), "").expect("written");
+    terminal.keys("c");
+    terminal.until_shown("not copied: tmux load-buffer failed: no server running");
+    terminal.keys("q");
+    terminal.ended();
+    let engine = person.history().expect("a journal").events.iter().find_map(|event| match event.kind {
+        EventKind::EngineStarted { pid, .. } => i32::try_from(pid).ok().and_then(Pid::from_raw),
+        _ => None,
+    });
+    let engine = engine.expect("an engine");
+    ends(engine, || signal(engine, Signal::TERM));
+}
 
 #[test]
 fn drafts_notes_and_exports_by_keys() {

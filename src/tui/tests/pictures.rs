@@ -178,6 +178,19 @@ fn picture(name: &str, app: &App) {
     is_current(&format!("docs/{name}.svg"), &svg(drawn(app, SIZE.0, SIZE.1).buffer()));
 }
 
+/// What was recorded is a drill of the runbook as it is now: `examples/record.rs` records another.
+#[test]
+fn the_recording_is_of_this_runbook() {
+    let opened = Recording::new().rest.find_map(|told| match told.message {
+        ToClient::Event { event } => match event.kind {
+            EventKind::Opened { runbook, .. } => Some(runbook),
+            _ => None,
+        },
+        _ => None,
+    });
+    assert!(opened.as_deref() == Some(crate::runbook::BUILT_IN), "the drill in tests/fixtures is of another runbook");
+}
+
 #[test]
 fn the_pictures_are_what_the_cockpit_draws_of_a_drill() {
     picture("cockpit", &Recording::new().until(restoring).app);
