@@ -10,6 +10,7 @@
 
 use std::error::Error;
 use std::io::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -38,18 +39,20 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let (you, root) = (link.you.clone(), home.root().display().to_string());
     // The drill's own commands are the program's.
-    let program =
-        std::env::current_exe()?.parent().and_then(|folder| folder.parent()).ok_or("no folder")?.join("relight");
-    let program = program.display().to_string();
+    let program = std::env::current_exe()?.parent().and_then(Path::parent).ok_or("no folder")?.join("relight");
+    let actor = |name: &str, uid: u32| format!("\"name\":\"{name}\",\"uid\":{uid}");
+    let changes = [
+        (actor(&you.name, you.uid.unwrap_or_default()), actor("ana", 1000)),
+        (format!("by {}", you.name), "by ana".to_owned()),
+        (root, "/home/ana/.local/state/relight".to_owned()),
+        (program.display().to_string(), "/usr/local/bin/relight".to_owned()),
+    ];
+    let as_anas = |said: &str| changes.iter().fold(said.to_owned(), |said, (from, to)| said.replace(from, to));
     let mut out = std::io::stdout().lock();
     while let Some(FromEngine::Message(message)) = link.rx.recv().await {
         let closed = matches!(&message, ToClient::Event { event } if matches!(event.kind, EventKind::Closed {}));
-        let line = json!({ "at": Timestamp::now(), "message": message }).to_string();
-        let actor = |name: &str, uid: u32| format!("\"name\":\"{name}\",\"uid\":{uid}");
-        let line = line.replace(&actor(&you.name, you.uid.unwrap_or_default()), &actor("ana", 1000));
-        let line = line.replace(&format!("by {}", you.name), "by ana").replace(&root, "/home/ana/.local/state/relight");
-        let line = line.replace(&program, "/usr/local/bin/relight");
-        writeln!(out, "{line}")?;
+        let said = json!({ "at": Timestamp::now(), "message": message }).to_string();
+        writeln!(out, "{}", as_anas(&said))?;
         if closed {
             return Ok(());
         }

@@ -30,29 +30,47 @@ pub(super) fn current(state: &State) -> Option<&Step> {
         .or_else(|| main().find(open))
 }
 
-/// Whether a phase is folded where the person has not said.
-pub(super) fn folds_by_itself(state: &State, phase: &Phase) -> bool {
-    let lively = phase.steps.iter().any(|step| {
-        matches!(
-            state.status(&step.id),
-            StepStatus::Running(_) | StepStatus::InDoubt(_) | StepStatus::Failed(_) | StepStatus::Stopped(_)
-        )
-    });
-    let current = current(state).is_some_and(|current| phase.steps.iter().any(|step| step.id == current.id));
-    !lively && !current
+/// Which phases are folded, for as long as nothing happens.
+pub(super) struct Folding<'a> {
+    state: &'a State,
+    /// What the person said.
+    folds: &'a BTreeMap<String, bool>,
+    current: Option<&'a StepId>,
+}
+
+impl<'a> Folding<'a> {
+    pub(super) fn of(state: &'a State, folds: &'a BTreeMap<String, bool>) -> Self {
+        Self { state, folds, current: current(state).map(|step| &step.id) }
+    }
+
+    pub(super) fn holds(&self, phase: &Phase) -> bool {
+        self.folds.get(&phase.id).copied().unwrap_or_else(|| self.folds_by_itself(phase))
+    }
+
+    /// Where the person has not said, what is at work or went wrong is open, and the step to look at.
+    fn folds_by_itself(&self, phase: &Phase) -> bool {
+        let lively = |step: &Step| {
+            matches!(
+                self.state.status(&step.id),
+                StepStatus::Running(_) | StepStatus::InDoubt(_) | StepStatus::Failed(_) | StepStatus::Stopped(_)
+            )
+        };
+        !phase.steps.iter().any(|step| Some(&step.id) == self.current || lively(step))
+    }
 }
 
 /// Whether a phase is folded.
 pub(super) fn is_folded(state: &State, folds: &BTreeMap<String, bool>, phase: &Phase) -> bool {
-    folds.get(&phase.id).copied().unwrap_or_else(|| folds_by_itself(state, phase))
+    Folding::of(state, folds).holds(phase)
 }
 
 /// All rows, top to bottom.
 pub(super) fn rows(state: &State, folds: &BTreeMap<String, bool>) -> Vec<Row> {
+    let folding = Folding::of(state, folds);
     let mut rows = Vec::new();
     for phase in &state.runbook.phases {
         rows.push(Row::Phase(phase.id.clone()));
-        if !is_folded(state, folds, phase) {
+        if !folding.holds(phase) {
             rows.extend(phase.steps.iter().map(|step| Row::Step(step.id.clone())));
         }
     }

@@ -368,7 +368,7 @@ impl State {
             StepStatus::Running(_) | StepStatus::InDoubt(_) => false,
             _ => step.repeat,
         };
-        open && self.closed_at.is_none() && self.waits_for(step).is_empty()
+        open && self.closed_at.is_none() && step.needs.iter().all(|need| self.status(need).is_met())
     }
 
     /// What must be taken back before a step is: nobody may write into a database that gives its name away. The step that

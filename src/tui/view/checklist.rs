@@ -12,7 +12,7 @@ use ratatui::widgets::Paragraph;
 use crate::incident::{AttemptId, State, StepStatus, duration_text};
 use crate::runbook::{Approval, Phase, Step};
 use crate::tui::app::{App, Pane, Progress};
-use crate::tui::checklist::{self, Row};
+use crate::tui::checklist::{self, Folding, Row};
 use crate::tui::text;
 
 use super::window;
@@ -40,6 +40,7 @@ pub(super) fn row_at(app: &App, inside: Rect, line: usize) -> Option<usize> {
 /// Every line with the number of its row, and which line is the selected row's.
 fn lines(app: &App, state: &State, width: usize) -> (Vec<(Line<'static>, usize)>, usize) {
     let selected = app.row();
+    let folding = Folding::of(state, &app.ui.folds);
     let mut lines = Vec::new();
     let mut at = 0;
     for (number, row) in checklist::rows(state, &app.ui.folds).into_iter().enumerate() {
@@ -51,7 +52,7 @@ fn lines(app: &App, state: &State, width: usize) -> (Vec<(Line<'static>, usize)>
         match &row {
             Row::Phase(id) => {
                 if let Some(phase) = state.runbook.phases.iter().find(|phase| &phase.id == id) {
-                    lines.push((mark(phase_line(app, state, phase, width), marker, app), number));
+                    lines.push((mark(phase_line(app, &folding, state, phase, width), marker, app), number));
                 }
             }
             Row::Step(id) => {
@@ -93,12 +94,12 @@ fn row(before: (&str, Style), words: &str, style: Style, after: &str, width: usi
     ])
 }
 
-fn phase_line(app: &App, state: &State, phase: &Phase, width: usize) -> Line<'static> {
+fn phase_line(app: &App, folding: &Folding<'_>, state: &State, phase: &Phase, width: usize) -> Line<'static> {
     let (status, ready) = checklist::phase_status(state, phase);
     let (glyph, glyph_style) = app.theme.step(&status, ready);
     let optional = phase.steps.iter().all(|step| step.optional);
     let (done, total) = checklist::done(state, phase);
-    let fold = app.theme.folded(checklist::is_folded(state, &app.ui.folds, phase));
+    let fold = app.theme.folded(folding.holds(phase));
     let style = if optional || status.is_met() { app.theme.dim() } else { app.theme.strong() };
     let after = if optional { "optional".to_owned() } else { format!("{done}/{total}") };
     row((&format!(" {fold} {glyph} "), glyph_style), &phase.title, style, &after, width, app)
