@@ -39,7 +39,14 @@ fn hostile() -> impl Strategy<Value = String> {
 
 /// Where the backend writes to.
 #[derive(Clone, Default)]
-struct Bytes(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Bytes(Arc<Mutex<Vec<u8>>>);
+
+impl Bytes {
+    /// What was written since the last time.
+    pub(super) fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.0.lock().expect("nobody panicked"))
+    }
+}
 
 impl Write for Bytes {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -60,7 +67,7 @@ fn drawn(story: &Story) -> Vec<u8> {
     let mut terminal = Terminal::with_options(CrosstermBackend::new(bytes.clone()), options).expect("a screen");
     terminal.draw(|frame| view::draw(frame, &story.app)).expect("a frame");
     drop(terminal);
-    std::mem::take(&mut *bytes.0.lock().expect("nobody panicked"))
+    bytes.take()
 }
 
 /// What is wrong with a drawing: anything but text, and sequences that place the cursor, set a style or hide the cursor.

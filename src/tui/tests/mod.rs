@@ -1,5 +1,6 @@
 //! Frames, keys and safety rules of the cockpit.
 
+mod bytes;
 mod calls;
 mod cards;
 mod contrast;
