@@ -28,6 +28,8 @@ pub(crate) struct Subject {
     pub(crate) worker: Box<dyn Worker>,
     pub(crate) proxy: Proxy,
     /// How the worker's errors name the service.
+    pub(crate) system: &'static str,
+    /// How they say where it is.
     pub(crate) place: &'static str,
     /// How often the service did what the worker wants of it.
     pub(crate) effects: Box<dyn Fn() -> Counting>,
@@ -132,6 +134,7 @@ async fn pagerduty(what: u8) -> Subject {
         bench,
         worker,
         proxy,
+        system: "PagerDuty",
         place: HERE,
         effects,
         is_blind: false,
@@ -168,6 +171,7 @@ async fn launchdarkly(what: u8) -> Subject {
         bench,
         worker,
         proxy,
+        system: "LaunchDarkly",
         place: HERE,
         effects,
         is_blind: false,
@@ -200,6 +204,7 @@ async fn slack(what: u8) -> Subject {
         bench,
         worker,
         proxy,
+        system: "Slack",
         place: HERE,
         effects: counted(posted),
         is_blind: is_hook,
@@ -237,6 +242,7 @@ async fn grafana(what: u8) -> Subject {
         bench,
         worker,
         proxy,
+        system: "Grafana",
         place: HERE,
         effects,
         is_blind: false,
@@ -262,6 +268,7 @@ async fn endpoints(must_be_well: bool) -> Subject {
         bench,
         worker,
         proxy,
+        system: "http.api",
         place: HERE,
         effects,
         is_blind: false,

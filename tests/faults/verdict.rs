@@ -113,6 +113,7 @@ fn words(subject: &Subject, error: &WorkerError) -> Verdict {
     }
     hold(error.target.contains(subject.place), || format!("its error does not say which target: {error:?}"))?;
     let told = format!("{error} {error:?}");
+    hold(told.contains(subject.system), || format!("its error does not say which system: {error:?}"))?;
     hold(![TOKEN, READ_ONLY].iter().any(|secret| told.contains(secret)), || format!("it tells a secret: {told}"))
 }
 
