@@ -4,8 +4,11 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use crate::incident::{Fact, MessageState, Outcome, Seal, State, StepStatus, clock, duration_text, escalations};
+use crate::incident::{
+    Channel, Fact, MessageState, Outcome, Seal, State, StepStatus, clock, duration_text, escalations,
+};
 use crate::plain;
+use crate::runbook::Action;
 
 /// The page as it is at `now`, in plain text of at most 100 columns where the incident's own words allow it.
 #[must_use]
@@ -166,6 +169,39 @@ fn next(state: &State) -> Vec<String> {
     ready.take(3).map(|step| format!("{}: {}", step.title, step.why)).collect()
 }
 
+/// So many of the last things that were said to others are on the page.
+const SAID: usize = 6;
+
+/// What was said to others, oldest first: in the words of what proved it.
+fn said(state: &State) -> Vec<String> {
+    let mut said: Vec<(Timestamp, String)> = state
+        .attempts
+        .values()
+        .filter_map(|attempt| {
+            let step = state.runbook.step(&attempt.step)?;
+            let Some(Outcome::Succeeded { evidence, .. }) = &attempt.outcome else { return None };
+            let tells = matches!(
+                step.action,
+                Action::DeclareIncident { .. }
+                    | Action::CallResponders { .. }
+                    | Action::PostStatusUpdate { .. }
+                    | Action::PostMessage { .. }
+            );
+            let (at, words) = (attempt.finished_at?, evidence.first().unwrap_or(&step.title));
+            tells.then(|| (at, format!("{}: {words}", clock(at))))
+        })
+        .collect();
+    // What waited in the outbox first.
+    said.extend(state.messages.values().filter_map(|message| match (&message.channel, &message.state) {
+        (Channel::SlackMessage, MessageState::Sent(_)) => {
+            Some((message.at, format!("{}: Slack, {}", clock(message.at), message.text)))
+        }
+        _ => None,
+    }));
+    said.sort();
+    said.into_iter().map(|(_, words)| words).collect()
+}
+
 fn told(state: &State, now: Timestamp) -> Vec<String> {
     let mut lines: Vec<String> = escalations(state, now)
         .into_iter()
@@ -175,13 +211,11 @@ fn told(state: &State, now: Timestamp) -> Vec<String> {
             (None, None) => None,
         })
         .collect();
-    let mut posts = state.all_facts().filter_map(|(attempt, fact)| match fact {
-        Fact::Posted { .. } => Some(attempt.finished_at?),
-        _ => None,
-    });
-    if let Some(at) = posts.next_back() {
-        lines.push(format!("Slack, last at {}", clock(at)));
+    let said = said(state);
+    if said.len() > SAID {
+        lines.push(format!("{} earlier ones are in the timeline", said.len() - SAID));
     }
+    lines.extend(said.into_iter().rev().take(SAID).rev());
     let unsent = state.unsent().count();
     if unsent > 0 {
         lines.push(format!("{unsent} messages are waiting to be sent"));

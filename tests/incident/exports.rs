@@ -59,6 +59,34 @@ fn no_form_holds_an_order_to_a_terminal() {
     assert!(!page.chars().any(|c| c.is_control() && c != '\n'), "{page}");
 }
 
+/// Whoever takes over reads what others have heard, in the words of what proved it.
+#[test]
+fn a_handover_says_who_was_told_what() {
+    let mut world = World::new();
+    world.up_to_the_choice();
+    let plan = world.plan("communicate.status", |_| {});
+    world.approve(&plan).expect("approved");
+    let evidence = vec!["Posted to #status: We restore from 06:00.".to_owned()];
+    world.finish(
+        "communicate.status",
+        Outcome::Succeeded { evidence, facts: vec![Fact::Posted { ts: "1.2".to_owned() }] },
+    );
+    let page = relight::export::handover(&world.state, world.now, None);
+    let (_, told) = page.split_once("Who was told what\n").expect("the section");
+    assert!(told.contains("declare.incident is done"), "{page}");
+    assert!(told.contains("Posted to #status: We restore from 06:00."), "{page}");
+    for number in 0..9 {
+        world.ask(&Command::Retry { step: StepId::new("communicate.status") }).expect("opened again");
+        let plan = world.plan("communicate.status", |_| {});
+        world.approve(&plan).expect("approved");
+        let evidence = vec![format!("Posted to #status: number {number}.")];
+        world.finish("communicate.status", Outcome::Succeeded { evidence, facts: Vec::new() });
+    }
+    let page = relight::export::handover(&world.state, world.now, None);
+    assert!(page.contains("number 8.") && !page.contains("number 1."), "{page}");
+    assert!(page.contains("5 earlier ones are in the timeline"), "{page}");
+}
+
 #[test]
 fn slack_is_escaped_and_cut_at_line_ends() {
     let world = told();

@@ -288,6 +288,10 @@ async fn refusals(sandbox: &Sandbox, cx: &Context) {
     let check = CheckS3 { target: "s3.ofx".parse().unwrap() };
     let done = run(&check, cx, &plan(&check, cx).await).await.unwrap();
     assert!(done.evidence.iter().any(|line| line.starts_with("Not proved")), "{:?}", done.evidence);
+    assert!(
+        done.evidence.iter().any(|line| line.contains("whose bucket it is")),
+        "this server does not tell: {done:?}"
+    );
 
     let unknown = context(&config(""), "dependents.objects", Path::new("/nonexistent"));
     assert!(worker("s3.ofx-snapshot").plan(&unknown).await.unwrap_err().cause.contains("no such S3 target"));

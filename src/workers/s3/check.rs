@@ -57,8 +57,13 @@ impl Worker for CheckS3 {
         place.prefix_of(&head, 1).await?;
         let line = format!("{} objects in {}, newest {} readable", objects.len(), place.url(), newest.key);
         io.line(&line);
-        let limit = "Not proved: that it may be written to, which only writing would show".to_owned();
-        Ok(Ran::Done(Done { evidence: vec![line, limit], facts: Vec::new() }))
+        let mut evidence =
+            vec![line, "Not proved: that it may be written to, which only writing would show".to_owned()];
+        // Without it another account's bucket of this name passes for this one.
+        if !place.identity().proofs.contains_key("bucket owner") {
+            evidence.push("Not proved: whose bucket it is, which takes the right s3:GetBucketAcl".to_owned());
+        }
+        Ok(Ran::Done(Done { evidence, facts: Vec::new() }))
     }
 
     async fn probe(&self, _cx: &Context, _plan: &Plan) -> Result<Probe, WorkerError> {
