@@ -62,6 +62,7 @@ pub(super) async fn exchange(cx: &Context, io: &Io, of: &Exchange<'_>) -> Result
         Err(error) => error,
     };
     drop(session);
+    io.line(format!("{} The live name is opened again; the guard goes on trying for as long as it takes", error.cause));
     // Both may open it; that one of them says so is enough.
     let opened = guard.open().await || open(server, live, Some((pid, &name)), PATIENCE).await.is_ok();
     let now = async { bearer(&admin(server, &cx.knowledge.incident, "looks").await?, live).await }.await;
