@@ -353,6 +353,10 @@ fn review_key(app: &mut App, card: &mut Card, event: KeyEvent) -> (bool, Vec<Out
                 card.stage = Stage::Form(Form::new(&plan.asks));
                 (true, Vec::new())
             }
+            // `c` is a letter of names.
+            KeyCode::Char('t') if !bare && !plan.commands.is_empty() => {
+                (true, vec![Out::Copy(plan.commands.join("\n"))])
+            }
             // The name is the last thing: until all was on screen, letters are keys that read on. So is one too many of them.
             KeyCode::Char(letter) if unread || (card.typed.text().is_empty() && !name.starts_with(letter)) => {
                 if !scrolled(&mut card.scroll, app.size.1, event) && !unread {

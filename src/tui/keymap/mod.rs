@@ -88,7 +88,7 @@ pub(super) const CARDS: &[(&str, &str)] = &[
     ("name, Enter", "plan card that asks for a name: approve"),
     ("j k, arrows", "plan card: scroll"),
     ("i", "plan card: change the answers"),
-    ("c", "plan card: copy the commands"),
+    ("c", "plan card: copy the commands (Ctrl-T where it asks for a name)"),
     ("any other key", "plan card: cancel; nothing happens"),
     ("Tab", "questions: next field"),
     ("Enter", "questions: work the plan out (Ctrl-S in a text of several lines)"),

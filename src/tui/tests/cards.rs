@@ -4,8 +4,9 @@ use super::histories::{Story, answered, plan, with_questions};
 use super::{approval, approvals, commands, press, show};
 use crate::incident::{Command, EventKind, Inputs, Notice, Problem, Refusal};
 use crate::runbook::StepId;
+use crate::tui::card::Stage;
 use crate::tui::frame::frame_text;
-use crate::tui::msg::Msg;
+use crate::tui::msg::{Msg, Out};
 use crate::tui::update::update;
 
 fn asking() -> Story {
@@ -138,4 +139,24 @@ fn a_plan_that_comes_late_does_not_open_a_closed_card() {
     let now = story.clock;
     update(&mut story.app, Msg::Shown(plan("declare.incident").digest()), now);
     assert!(press(&mut story.app, "y").is_empty());
+}
+
+/// The same by hand is copied off the card, also where letters are a name's; neither approves or closes anything.
+#[test]
+fn a_card_gives_its_commands_to_copy() {
+    for (by_name, key) in [(false, "c"), (true, "<c-t>")] {
+        let mut story = Story::new("drill");
+        story.checked();
+        story.declared();
+        press(&mut story.app, "a");
+        let mut wanted = plan("select.snapshot");
+        wanted.by_name = by_name;
+        wanted.commands = vec!["aws s3 ls".to_owned(), "pg_restore".to_owned()];
+        story.planned(&wanted);
+        show(&mut story.app);
+        let frame = frame_text(&story.app, 120, 50);
+        assert!(frame.contains(if by_name { "(Ctrl-T copies)" } else { "(c copies)" }), "{frame}");
+        assert_eq!(press(&mut story.app, key), [Out::Copy("aws s3 ls\npg_restore".to_owned())]);
+        assert!(story.app.card().is_some_and(|card| card.stage == Stage::Review && card.typed.text().is_empty()));
+    }
 }
