@@ -1,4 +1,5 @@
-//! A text in parts of at most so many bytes, cut at line ends, each with a heading that says which part it is.
+//! A text in parts of at most so many bytes, cut at line ends, each with a heading that says which part it is. Nothing is left
+//! out: a line that is longer than a part goes on in the next ones.
 
 /// The fewest bytes that a part may have: a heading and a line with something in it.
 pub const LEAST: usize = 300;
@@ -7,7 +8,10 @@ pub(super) const ABOUT: usize = 120;
 /// Bytes that a line has for what stands behind its words.
 pub(super) const REMARKS: usize = 60;
 
-/// A line of which only the middle is cut where it does not fit.
+/// What a line begins with that goes on with the one before.
+const ON: &str = "  … ";
+
+/// A line of which only the middle may be longer than fits.
 pub(super) struct Entry {
     pub(super) before: String,
     pub(super) text: String,
@@ -30,16 +34,17 @@ pub(super) fn parts(heading: impl Fn(&str) -> String, entries: &[Entry], most: u
     let room = most.saturating_sub(heading(", part 9999/9999").len() + 1);
     let mut bodies: Vec<String> = vec![String::new()];
     for entry in entries {
-        let line = line(entry, room, write);
-        let full = bodies.last().is_some_and(|body| !body.is_empty() && body.len() + 1 + line.len() > room);
-        if full {
-            bodies.push(String::new());
-        }
-        if let Some(body) = bodies.last_mut() {
-            if !body.is_empty() {
-                body.push('\n');
+        for line in lines(entry, room, write) {
+            let full = bodies.last().is_some_and(|body| !body.is_empty() && body.len() + 1 + line.len() > room);
+            if full {
+                bodies.push(String::new());
             }
-            body.push_str(&line);
+            if let Some(body) = bodies.last_mut() {
+                if !body.is_empty() {
+                    body.push('\n');
+                }
+                body.push_str(&line);
+            }
         }
     }
     let count = bodies.len();
@@ -47,9 +52,24 @@ pub(super) fn parts(heading: impl Fn(&str) -> String, entries: &[Entry], most: u
     bodies.into_iter().enumerate().map(|(at, body)| format!("{}\n{body}", heading(&part(at)))).collect()
 }
 
-fn line(entry: &Entry, room: usize, write: Write) -> String {
-    let fixed = entry.before.len() + entry.after.len();
-    format!("{}{}{}", entry.before, written(&entry.text, room.saturating_sub(fixed), write), entry.after)
+/// The entry on one line, or on as many as its text takes.
+fn lines(entry: &Entry, room: usize, write: Write) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = entry.before.clone();
+    let mut next = |line: &mut String, taken: usize| {
+        if line.len() + taken > room {
+            lines.push(std::mem::replace(line, ON.to_owned()));
+        }
+    };
+    for c in entry.text.chars() {
+        let words = write(c).map_or_else(|| c.to_string(), str::to_owned);
+        next(&mut line, words.len());
+        line.push_str(&words);
+    }
+    next(&mut line, entry.after.len());
+    line.push_str(&entry.after);
+    lines.push(line);
+    lines
 }
 
 /// The text as its receiver wants it, cut between characters where it takes more than `room` bytes.
@@ -91,8 +111,20 @@ mod tests {
         assert_eq!(written("abcdef", 5, entity), "ab…");
         assert_eq!(written("ä&ä", 8, entity), "ä…");
         assert_eq!(written("ä&ä", 9, entity), "ä&amp;ä");
-        let entry = Entry { before: "12:00 ".to_owned(), text: "a long story".to_owned(), after: " (ana)".to_owned() };
-        assert_eq!(line(&entry, 20, entity), "12:00 a lon… (ana)");
+    }
+
+    #[test]
+    fn a_line_longer_than_a_part_goes_on_and_loses_nothing() {
+        let entry =
+            |text: &str| Entry { before: "12:00 ".to_owned(), text: text.to_owned(), after: " (ana)".to_owned() };
+        assert_eq!(lines(&entry("a long story"), 40, entity), ["12:00 a long story (ana)"]);
+        assert_eq!(lines(&entry("a long story"), 20, entity), ["12:00 a long story", "  …  (ana)"]);
+        let text = "ä & 数 ".repeat(300);
+        let parts = parts(|part| format!("Heading{part}"), &[entry(&text)], 0, entity);
+        assert!(parts.len() > 5 && parts.iter().all(|part| part.len() <= LEAST));
+        let body: String =
+            parts.iter().flat_map(|part| part.lines().skip(1)).map(|line| line.trim_start_matches(ON)).collect();
+        assert_eq!(body, format!("12:00 {} (ana)", text.replace('&', "&amp;")));
     }
 
     proptest! {
