@@ -44,10 +44,12 @@ pub(super) fn processes(world: &World, program: &str) -> Vec<Pid> {
 
 pub(super) async fn until_waiting(watch: &Client) -> i32 {
     let waits = "SELECT pid FROM pg_stat_activity WHERE application_name = 'relight INC-TEST restore' AND wait_event = 'PgSleep'";
+    let since = Instant::now();
     loop {
         if let Some(row) = watch.query_opt(&format!("{waits} LIMIT 1"), &[]).await.unwrap() {
             return row.get(0);
         }
+        assert!(since.elapsed() < Duration::from_mins(1), "no session waits at its gate");
     }
 }
 
