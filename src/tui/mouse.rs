@@ -54,21 +54,6 @@ fn turned(app: &mut App, event: MouseEvent, way: UiAction) -> Vec<Out> {
 fn scroll(overlay: &mut Overlay) -> Option<&mut usize> {
     match overlay {
         Overlay::Card(card) => matches!(card.stage, Stage::Review).then_some(&mut card.scroll),
-        Overlay::Export(exporting) => Some(&mut exporting.scroll),
-        Overlay::Help { scroll }
-        | Overlay::Phases { scroll }
-        | Overlay::Details { scroll, .. }
-        | Overlay::Snapshot { scroll, .. }
-        | Overlay::Compare { scroll, .. }
-        | Overlay::Outbox { scroll, .. }
-        | Overlay::Handover { scroll, .. }
-        | Overlay::Text { scroll, .. } => Some(scroll),
-        Overlay::Prompt(_)
-        | Overlay::Confirm(_)
-        | Overlay::Settle(_)
-        | Overlay::Search(_)
-        | Overlay::Palette { .. }
-        | Overlay::Escalation { .. }
-        | Overlay::Log => None,
+        other => other.scroll(),
     }
 }

@@ -112,3 +112,28 @@ pub(super) enum Overlay {
     },
     Log,
 }
+
+impl Overlay {
+    /// How far its text is scrolled; none for a card, whose stages differ, and for what is answered or draws itself.
+    pub(super) fn scroll(&mut self) -> Option<&mut usize> {
+        match self {
+            Self::Export(exporting) => Some(&mut exporting.scroll),
+            Self::Help { scroll }
+            | Self::Phases { scroll }
+            | Self::Details { scroll, .. }
+            | Self::Snapshot { scroll, .. }
+            | Self::Compare { scroll, .. }
+            | Self::Outbox { scroll, .. }
+            | Self::Handover { scroll, .. }
+            | Self::Text { scroll, .. } => Some(scroll),
+            Self::Card(_)
+            | Self::Prompt(_)
+            | Self::Confirm(_)
+            | Self::Settle(_)
+            | Self::Search(_)
+            | Self::Palette { .. }
+            | Self::Escalation { .. }
+            | Self::Log => None,
+        }
+    }
+}

@@ -211,18 +211,12 @@ pub(super) fn clamp_scroll(app: &mut App) {
                 card.seen = card.seen.max(card.scroll + rows);
             }
         }
-        Some(Overlay::Export(exporting)) => exporting.scroll = exporting.scroll.min(most),
-        Some(
-            Overlay::Help { scroll }
-            | Overlay::Phases { scroll }
-            | Overlay::Details { scroll, .. }
-            | Overlay::Snapshot { scroll, .. }
-            | Overlay::Compare { scroll, .. }
-            | Overlay::Outbox { scroll, .. }
-            | Overlay::Handover { scroll, .. }
-            | Overlay::Text { scroll, .. },
-        ) => *scroll = (*scroll).min(most),
-        _ => {}
+        Some(overlay) => {
+            if let Some(scroll) = overlay.scroll() {
+                *scroll = (*scroll).min(most);
+            }
+        }
+        None => {}
     }
 }
 
