@@ -49,7 +49,11 @@ pub(super) async fn until_waiting(watch: &Client) -> i32 {
         if let Some(row) = watch.query_opt(&format!("{waits} LIMIT 1"), &[]).await.unwrap() {
             return row.get(0);
         }
-        assert!(since.elapsed() < Duration::from_mins(1), "no session waits at its gate");
+        if since.elapsed() > Duration::from_mins(1) {
+            let all = "SELECT string_agg(concat_ws(' ', pid, datname, application_name, state, wait_event, left(query, 80)), E'\\n') FROM pg_stat_activity";
+            let there: String = watch.query_one(all, &[]).await.unwrap().get(0);
+            panic!("no session waits at its gate; the server has\n{there}");
+        }
     }
 }
 
