@@ -8,7 +8,8 @@ use relight::workers::postgres::{
 use relight::workers::{Probe, Ran, Worker as _};
 
 use super::beside::{beside, name_of, prove};
-use super::world::{World, database, texts};
+use super::kills::BLOCKED;
+use super::world::{World, database, texts, until};
 
 const STEP: &str = "restore.database";
 const KEYS: &str = "verify.foreign-keys";
@@ -156,8 +157,7 @@ async fn a_swap_back_does_not_wait_for_checks_in_the_background() {
     let back = async {
         let waiting =
             "SELECT count(*) FROM pg_stat_activity WHERE datname = 'financecopilot' AND wait_event_type = 'Lock'";
-        let admin = world.admin("postgres").await;
-        while admin.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) < 2 {}
+        until(&world.admin("postgres").await, &format!("({waiting}) >= 2")).await;
         let back = SwapBack { database: database(), swap: StepId::new("restore.swap") };
         let plan = world.plan("rollback.swap", &back).await.unwrap();
         assert_eq!(plan.obstacle(), None);
@@ -213,8 +213,7 @@ async fn sessions_in_the_way_are_ended_after_the_approval_and_no_others() {
     restoring.batch_execute("SET application_name = 'relight INC-TEST restore'").await.unwrap();
     let waiting = tokio::spawn(async move { restoring.batch_execute("SELECT count(*) FROM accounts").await });
     let watch = world.admin("postgres").await;
-    let blocked = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'relight INC-TEST restore' AND wait_event_type = 'Lock'";
-    while watch.query_one(blocked, &[]).await.unwrap().get::<_, i64>(0) == 0 {}
+    until(&watch, BLOCKED).await;
     let plan = world.plan("demand.unblock", &worker()).await.unwrap();
     assert!(plan.effects.len() == 1 && plan.effects[0].contains("idle in transaction"), "{plan:?}");
     world.run("demand.unblock", &worker(), &plan).await.unwrap();

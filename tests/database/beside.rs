@@ -7,7 +7,7 @@ use relight::workers::postgres::{CheckPostgres, ProveTables, RestoreBeside};
 use relight::workers::process::{Adopted, adopt};
 use relight::workers::{Cancel, Probe, Ran, Worker};
 
-use super::world::{World, database, texts};
+use super::world::{World, database, texts, until};
 
 const STEP: &str = "restore.database";
 /// A fingerprint of the live database's content, damage included.
@@ -291,8 +291,8 @@ async fn hold(world: &World) -> Held {
 
 impl Held {
     async fn until_waiting(&self) {
-        let waits = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'relight INC-TEST restore' AND wait_event = 'PgSleep'";
-        while self.watch.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0 {}
+        let waits = "EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'relight INC-TEST restore' AND wait_event = 'PgSleep')";
+        until(&self.watch, waits).await;
     }
 
     async fn release(self) {

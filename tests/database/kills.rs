@@ -4,7 +4,6 @@
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use relight::incident::Fact;
 use relight::workers::postgres::{Server, why_stalled};
@@ -16,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
 use super::beside::{beside, name_of, prove};
-use super::world::{World, database};
+use super::world::{World, database, until};
 
 const STEP: &str = "restore.database";
 /// Rows, an index and a view each wait for as long as there is a session that is named after their gate.
@@ -26,6 +25,10 @@ pub(super) const GATES: &str = "CREATE FUNCTION gate(name text) RETURNS boolean 
      ALTER TABLE audit_log ADD CHECK (line IS NULL OR gate('gate rows')); \
      CREATE INDEX gated ON accounts ((email IS NOT NULL AND gate('gate index'))); \
      CREATE MATERIALIZED VIEW gated_view AS SELECT id FROM accounts WHERE gate('gate view' || left(email, 0)) LIMIT 1";
+
+/// A session of the restore waits for a lock.
+pub(super) const BLOCKED: &str = "EXISTS (SELECT FROM pg_stat_activity \
+     WHERE application_name = 'relight INC-TEST restore' AND wait_event_type = 'Lock')";
 
 /// The processes of this world's loader: those that have its files on their command line.
 pub(super) fn processes(world: &World, program: &str) -> Vec<Pid> {
@@ -42,28 +45,20 @@ pub(super) fn processes(world: &World, program: &str) -> Vec<Pid> {
     found
 }
 
-pub(super) async fn until_waiting(watch: &Client) -> i32 {
-    let waits = "SELECT pid FROM pg_stat_activity WHERE application_name = 'relight INC-TEST restore' AND wait_event = 'PgSleep'";
-    let since = Instant::now();
-    loop {
-        if let Some(row) = watch.query_opt(&format!("{waits} LIMIT 1"), &[]).await.unwrap() {
-            return row.get(0);
-        }
-        if since.elapsed() > Duration::from_mins(1) {
-            let all = "SELECT string_agg(concat_ws(' ', pid, datname, application_name, state, wait_event, left(query, 80)), E'\\n') FROM pg_stat_activity";
-            let there: String = watch.query_one(all, &[]).await.unwrap().get(0);
-            panic!("no session waits at its gate; the server has\n{there}");
-        }
-    }
+/// A session of the restore that waits at its gate; a restore that ends before it gets there fails the test with its end.
+pub(super) async fn until_waiting(watch: &Client, running: &mut Running) -> i32 {
+    let waits = "SELECT pid FROM pg_stat_activity WHERE application_name = 'relight INC-TEST restore' AND wait_event = 'PgSleep' LIMIT 1";
+    until_found(watch, waits, running).await
 }
 
-/// The server, of which a session was killed, takes connections again. It ends every other session first, of which
-/// `watch` is one.
-pub(super) async fn until_restarted(world: &World, watch: Client) {
-    while watch.simple_query("SELECT").await.is_ok() {}
-    let mut config = tokio_postgres::Config::new();
-    config.host("127.0.0.1").port(world.port).user("relight").password(super::world::PASSWORD).dbname("financecopilot");
-    while config.connect(tokio_postgres::NoTls).await.is_err() {}
+/// The first process that this finds; a restore that ends before there is one fails the test with its end.
+async fn until_found(watch: &Client, sql: &str, running: &mut Running) -> i32 {
+    let there = format!("EXISTS ({sql})");
+    tokio::select! {
+        () = until(watch, &there) => {}
+        ended = running => panic!("it ended before the test had it where it wants it: {ended:?}"),
+    }
+    watch.query_one(sql, &[]).await.unwrap().get(0)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -116,16 +111,23 @@ async fn named(world: &World, name: &str) -> Client {
     gate
 }
 
-type Running = JoinHandle<Result<Ran, WorkerError>>;
+pub(super) type Running = JoinHandle<Result<Ran, WorkerError>>;
 
 /// Begins a restore and waits until pg_restore has done what this list says; it ends when the pipe's end is dropped.
 async fn waiting_list(world: &World, list: &str, begin: impl FnOnce() -> Running) -> (File, Running) {
     let pipe = world.path().join("bin").join(list);
     rustix::fs::mknodat(rustix::fs::CWD, &pipe, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
-    let running = begin();
+    let mut running = begin();
     let there = pipe.clone();
     let open = move || File::options().write(true).open(there).unwrap();
-    let end = tokio::task::spawn_blocking(open).await.unwrap();
+    let end = tokio::select! {
+        end = tokio::task::spawn_blocking(open) => end.unwrap(),
+        ended = &mut running => {
+            // Lets the thread go that waits for somebody to read.
+            drop(File::options().read(true).write(true).open(&pipe));
+            panic!("it ended before its list was done: {ended:?}");
+        }
+    };
     std::fs::remove_file(pipe).unwrap();
     (end, running)
 }
@@ -136,13 +138,13 @@ async fn held(world: &World, phase: Phase, begin: impl FnOnce() -> Running) -> (
     match phase {
         Phase::Expression(name) => {
             let gate = named(world, name).await;
-            let running = begin();
-            let backend = until_waiting(&watch).await;
+            let mut running = begin();
+            let backend = until_waiting(&watch, &mut running).await;
             (running, Held::Session { _client: gate }, backend)
         }
         Phase::Constraints => {
             // The tables are there, and nobody works on them yet.
-            let (end, running) = waiting_list(world, "before", begin).await;
+            let (end, mut running) = waiting_list(world, "before", begin).await;
             // The newest database is the one that is being restored into.
             let newest = "SELECT datname FROM pg_database WHERE datname LIKE 'financecopilot_restore%' ORDER BY oid DESC LIMIT 1";
             let name: String = watch.query_one(newest, &[]).await.unwrap().get(0);
@@ -151,11 +153,7 @@ async fn held(world: &World, phase: Phase, begin: impl FnOnce() -> Running) -> (
             holder.batch_execute("BEGIN; LOCK TABLE accounts IN ACCESS SHARE MODE").await.unwrap();
             drop(end);
             let waits = "SELECT pid FROM pg_stat_activity WHERE application_name = 'relight INC-TEST restore' AND wait_event_type = 'Lock' LIMIT 1";
-            let backend = loop {
-                if let Some(row) = watch.query_opt(waits, &[]).await.unwrap() {
-                    break row.get(0);
-                }
-            };
+            let backend = until_found(&watch, waits, &mut running).await;
             (running, Held::Session { _client: holder }, backend)
         }
         Phase::List(list) => {
@@ -223,7 +221,7 @@ async fn sweep(phases: &[Phase], killed: Killed) {
         let (running, gate, backend) = held(&world, phase, begin).await;
         let case = format!("{killed:?} in {phase:?}");
         let program = if killed == Killed::PgRestore { "pg_restore" } else { "load" };
-        let watch = world.admin("postgres").await;
+        let starts = world.starts();
         match killed {
             Killed::Loader | Killed::PgRestore => {
                 let pids = processes(&world, program);
@@ -241,7 +239,7 @@ async fn sweep(phases: &[Phase], killed: Killed) {
                 assert!(left.contains("The old data is intact"), "{case}: {left}");
                 assert_eq!(processes(&world, "load"), [], "{case}");
                 assert_eq!(processes(&world, "pg_restore"), [], "{case}");
-                no_session_is_left(&case, &watch).await;
+                no_session_is_left(&case, &world.admin("postgres").await).await;
                 drop(gate);
                 continue;
             }
@@ -264,7 +262,7 @@ async fn sweep(phases: &[Phase], killed: Killed) {
             // A pg_restore whose work is done ends well, and what comes after finds the server gone.
             drop(gate);
             ended(&case, running.await.unwrap());
-            until_restarted(&world, watch).await;
+            world.until_restarted(starts).await;
         } else {
             ended(&case, running.await.unwrap());
             drop(gate);
@@ -282,18 +280,14 @@ async fn sweep(phases: &[Phase], killed: Killed) {
     assert!(world.done("restore.prove", &prove()).await.evidence[0].contains("equal to the dump"));
 }
 
-/// The server lists a session until its process has ended; asking it is the wait.
+/// The server lists a session until its process has ended.
 async fn no_session_is_left(case: &str, watch: &Client) {
-    let ours = "SELECT coalesce(string_agg(concat_ws(' ', application_name, state, wait_event, query), '; '), '') FROM pg_stat_activity \
-                WHERE application_name LIKE 'relight INC-TEST%' OR application_name LIKE 'pg_restore%'";
-    let since = Instant::now();
-    loop {
-        let left: String = watch.query_one(ours, &[]).await.unwrap().get(0);
-        if left.is_empty() {
-            return;
-        }
-        assert!(since.elapsed() < Duration::from_secs(30), "{case}: {left}");
-    }
+    let ours =
+        "FROM pg_stat_activity WHERE application_name LIKE 'relight INC-TEST%' OR application_name LIKE 'pg_restore%'";
+    until(watch, &format!("NOT EXISTS (SELECT {ours}) OR clock_timestamp() > now() + interval '30 s'")).await;
+    let who = format!("SELECT string_agg(concat_ws(' ', application_name, state, wait_event, query), '; ') {ours}");
+    let left: Option<String> = watch.query_one(&who, &[]).await.unwrap().get(0);
+    assert_eq!(left, None, "{case}");
 }
 
 /// The one sentence that an attempt which did not succeed ends in here.
@@ -316,8 +310,7 @@ async fn what_a_restore_waits_for_is_named() {
     restoring.batch_execute("SET application_name = 'relight INC-TEST restore'").await.unwrap();
     let waiting = tokio::spawn(async move { restoring.batch_execute("SELECT count(*) FROM accounts").await });
     let watch = world.admin("postgres").await;
-    let blocked = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'relight INC-TEST restore' AND wait_event_type = 'Lock'";
-    while watch.query_one(blocked, &[]).await.unwrap().get::<_, i64>(0) == 0 {}
+    until(&watch, BLOCKED).await;
     let said = why().await.expect("a stall");
     assert!(said.contains("Lock/relation") && said.contains(&format!("SELECT pg_terminate_backend({pid})")), "{said}");
     holder.batch_execute("ROLLBACK").await.unwrap();
@@ -327,8 +320,8 @@ async fn what_a_restore_waits_for_is_named() {
     busy.batch_execute("SET application_name = 'relight INC-TEST restore'").await.unwrap();
     let cancel = busy.cancel_token();
     let works = tokio::spawn(async move { busy.batch_execute("DO $$ BEGIN LOOP END LOOP; END $$").await });
-    let at_work = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'relight INC-TEST restore' AND state = 'active' AND wait_event IS NULL";
-    while watch.query_one(at_work, &[]).await.unwrap().get::<_, i64>(0) == 0 {}
+    let at_work = "EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'relight INC-TEST restore' AND state = 'active' AND wait_event IS NULL)";
+    until(&watch, at_work).await;
     assert_eq!(why().await, None, "what works is no stall");
     cancel.cancel_query(tokio_postgres::NoTls).await.unwrap();
     assert!(works.await.unwrap().is_err());

@@ -261,7 +261,7 @@ async fn others_who_are_connected() {
     let back = tokio::spawn(async move {
         let mut late = late;
         loop {
-            while late.simple_query("SELECT 1").await.is_ok() {}
+            assert!(late.simple_query("SELECT pg_sleep(3600)").await.is_err(), "it is ended");
             let mut config = tokio_postgres::Config::new();
             config
                 .host("127.0.0.1")
@@ -282,6 +282,9 @@ async fn others_who_are_connected() {
     }
     back.abort();
     let _ = back.await;
+    let end =
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'api' AND usename = 'fc_app'";
+    world.as_super("postgres", end).await;
     world.until_gone("api").await;
 
     // A prepared transaction holds locks that no session shows.

@@ -13,9 +13,10 @@ use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Error};
 
 use super::beside::{damaged, prove};
+use super::kills::BLOCKED;
 use super::proxy::{Lie, Proxy, Speech, Which};
 use super::tally::{Dice, amount, seed, tell};
-use super::world::{World, database};
+use super::world::{World, database, until};
 use super::{StepId, sessions};
 
 const RESTORE: &str = "restore.database";
@@ -69,8 +70,7 @@ impl Subject {
                     Ok(ours)
                 });
                 let watch = world.admin("postgres").await;
-                let blocked = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'relight INC-TEST restore' AND wait_event_type = 'Lock'";
-                while watch.query_one(blocked, &[]).await.unwrap().get::<_, i64>(0) == 0 {}
+                until(&watch, BLOCKED).await;
                 Prepared::Blocked(holder, waiting)
             }
             Self::Keys => {

@@ -6,7 +6,7 @@ use relight::workers::process::{Adopted, adopt};
 use relight::workers::{Cancel, Probe, Worker as _};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::kills::{GATES, processes, until_restarted, until_waiting};
+use super::kills::{GATES, processes, until_waiting};
 use super::world::{PASSWORD, World, database};
 
 const STEP: &str = "restore.database";
@@ -46,9 +46,9 @@ async fn sweep(atomic: bool) {
         let held = world.sql("fc_app", PASSWORD, "postgres").await;
         held.batch_execute(&format!("SET application_name = '{gate}'")).await.unwrap();
         let told_before = world.progress().len();
-        let running = tokio::spawn(async move { restore().run(&own, &planned, &io).await });
+        let mut running = tokio::spawn(async move { restore().run(&own, &planned, &io).await });
         let watch = world.admin("postgres").await;
-        let backend = until_waiting(&watch).await;
+        let backend = until_waiting(&watch, &mut running).await;
         // How far it is shows, weighed in bytes, and it is not at its end.
         let told = || {
             world.progress().get(told_before..)?.last().cloned().filter(|(label, ..)| !label.starts_with("download"))
@@ -57,6 +57,7 @@ async fn sweep(atomic: bool) {
             tokio::task::yield_now().await;
         }
         assert!(told().is_some_and(|(_, done, total)| done > 0 && total.is_some_and(|total| done < total)), "{case}");
+        let starts = world.starts();
         match killed {
             Killed::PgRestore => {
                 let pids = processes(&world, "pg_restore");
@@ -83,7 +84,7 @@ async fn sweep(atomic: bool) {
         // The gate stays: whoever looks must not wait for what the dead have begun.
         let error = running.await.unwrap().expect_err(&case);
         if killed == Killed::Backend {
-            until_restarted(&world, watch).await;
+            world.until_restarted(starts).await;
         }
         let probe = restore().probe(&cx, &plan).await.unwrap();
         drop(held);

@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio_postgres::NoTls;
 
 use super::beside::{beside, damaged, name_of, prove};
-use super::world::{PASSWORD, World, database, texts};
+use super::world::{PASSWORD, World, database, texts, until};
 
 const RESTORE: &str = "restore.database";
 const SWAP: &str = "restore.swap";
@@ -222,8 +222,9 @@ async fn a_subscription_that_works_is_named_before_the_fence_is_raised() {
             &format!("CREATE SUBSCRIPTION sub CONNECTION '{from}' PUBLICATION p WITH (create_slot = false, copy_data = false)"),
         )
         .await;
-    let works = "SELECT count(*)::text FROM pg_stat_activity WHERE datname = 'financecopilot' AND backend_type LIKE 'logical replication%'";
-    while world.text(works).await == "0" {}
+    let works = "EXISTS (SELECT FROM pg_stat_activity WHERE datname = 'financecopilot' AND backend_type LIKE 'logical replication%')";
+    let watch = world.admin("postgres").await;
+    until(&watch, works).await;
     world.done(RESTORE, &beside()).await;
     let plan = world.plan(SWAP, &swap()).await.unwrap();
     assert!(plan.obstacle().is_some_and(|why| why.contains("ALTER SUBSCRIPTION … DISABLE")), "{plan:?}");
@@ -231,7 +232,7 @@ async fn a_subscription_that_works_is_named_before_the_fence_is_raised() {
         texts(&plan, Gravity::Warning).iter().any(|line| line.contains("Subscriptions stay with the old database"))
     );
     world.as_super("financecopilot", "ALTER SUBSCRIPTION sub DISABLE").await;
-    while world.text(works).await != "0" {}
+    until(&watch, &format!("NOT {works}")).await;
     world.done(SWAP, &swap()).await;
     assert_eq!(zeros(&world).await, 0);
     world.as_super("postgres", "ALTER DATABASE financecopilot_pre_test ALLOW_CONNECTIONS true").await;
@@ -322,9 +323,8 @@ async fn a_logical_reader_does_not_keep_the_name_from_changing_hands() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let reads =
-        "SELECT count(*)::text FROM pg_stat_activity WHERE backend_type = 'walsender' AND datname = 'financecopilot'";
-    while world.text(reads).await != "1" {}
+    let reads = "EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'walsender' AND datname = 'financecopilot')";
+    until(&world.admin("postgres").await, reads).await;
     world.done(SWAP, &swap()).await;
     assert_eq!(zeros(&world).await, 0);
     assert!(!reader.wait().unwrap().success(), "it was ended");
@@ -342,7 +342,7 @@ async fn clients_that_come_back_find_the_new_database() {
     let watch = world.admin("postgres").await;
     let there =
         "SELECT count(*) FROM pg_stat_activity WHERE datname = 'financecopilot' AND application_name = 'client'";
-    while watch.query_one(there, &[]).await.unwrap().get::<_, i64>(0) < 10 {}
+    until(&watch, &format!("({there}) >= 10")).await;
     world.done(SWAP, &swap()).await;
     let after = number_of(&world, "financecopilot").await;
     // They go on for as long as it takes that every one of them was let in again.
@@ -450,8 +450,7 @@ async fn dies_after(world: &World, cx: &relight::workers::Context, plan: &Plan, 
 
 pub(crate) async fn until_open(world: &World) {
     let admin = world.admin("postgres").await;
-    let open = "SELECT datallowconn FROM pg_database WHERE datname = 'financecopilot'";
-    while !admin.query_one(open, &[]).await.unwrap().get::<_, bool>(0) {}
+    until(&admin, "(SELECT datallowconn FROM pg_database WHERE datname = 'financecopilot')").await;
 }
 
 struct Guarded {

@@ -14,6 +14,7 @@ use relight::workers::process::use_program;
 use relight::workers::s3::Place;
 use relight::workers::{Cancel, Context, Done, Io, Ran, Sink, Worker, WorkerError};
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::sync::watch;
 use tokio_postgres::{Client, NoTls};
 
 use super::front::Front;
@@ -59,6 +60,8 @@ pub(crate) struct World {
     folder: tempfile::TempDir,
     postmaster: Child,
     pub(crate) port: u16,
+    /// How often the server said that it takes connections.
+    ready: watch::Receiver<u32>,
     bin: PathBuf,
     pub(crate) config: Config,
     facts: Mutex<Vec<KnownFact>>,
@@ -101,6 +104,16 @@ fn bin() -> PathBuf {
         std::fs::read_dir("/usr/lib/postgresql").unwrap().flatten().map(|entry| entry.path().join("bin")).collect();
     found.sort();
     found.into_iter().rev().find(|bin| bin.join("initdb").exists()).expect("PostgreSQL")
+}
+
+/// Waits until it is so. The server waits, with pauses: a client that asks without end, and the session that answers it,
+/// would keep everybody else of the machine from being heard.
+pub(crate) async fn until(client: &Client, condition: &str) {
+    let wait = format!(
+        "DO $wait$ BEGIN WHILE NOT ({condition}) LOOP \
+           PERFORM pg_catalog.pg_sleep(0.01); PERFORM pg_catalog.pg_stat_clear_snapshot(); END LOOP; END $wait$"
+    );
+    client.batch_execute(&wait).await.unwrap();
 }
 
 impl World {
@@ -158,8 +171,15 @@ impl World {
             line.clear();
             assert!(output.read_line(&mut line).unwrap() > 0, "the server ended");
         }
-        // Nobody reads on, so it must not be made to wait for us either.
-        std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
+        let (says, ready) = watch::channel(1);
+        // The server must not be made to wait for a reader either.
+        std::thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                if line.contains("ready to accept connections") {
+                    says.send_modify(|times| *times += 1);
+                }
+            }
+        });
         let front = Arc::new(Front::default());
         let s3 = serve_s3(&path.join("s3"), Arc::clone(&front)).await;
         let config = config(path, &bin, port, &s3);
@@ -167,6 +187,7 @@ impl World {
         let world = Self {
             postmaster,
             port,
+            ready,
             bin,
             config,
             facts: Mutex::default(),
@@ -244,15 +265,26 @@ impl World {
         let pid: i32 = client.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
         drop(client);
         let admin = self.admin("postgres").await;
-        let left = "SELECT count(*) FROM pg_stat_activity WHERE pid = $1";
-        while admin.query_one(left, &[&pid]).await.unwrap().get::<_, i64>(0) > 0 {}
+        until(&admin, &format!("NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = {pid})")).await;
     }
 
     /// The server lists a session until its process has ended; asking it is the wait.
     pub(crate) async fn until_gone(&self, application: &str) {
         let admin = self.admin("postgres").await;
-        let left = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'financecopilot' AND application_name = $1";
-        while admin.query_one(left, &[&application]).await.unwrap().get::<_, i64>(0) > 0 {}
+        let there = format!(
+            "SELECT FROM pg_stat_activity WHERE datname = 'financecopilot' AND application_name = '{application}'"
+        );
+        until(&admin, &format!("NOT EXISTS ({there})")).await;
+    }
+
+    /// How often the server has come up.
+    pub(crate) fn starts(&self) -> u32 {
+        *self.ready.borrow()
+    }
+
+    /// The server came up again since there were so many starts.
+    pub(crate) async fn until_restarted(&self, since: u32) {
+        self.ready.clone().wait_for(|times| *times > since).await.expect("the server runs");
     }
 
     pub(crate) fn path(&self) -> &Path {
