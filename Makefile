@@ -29,7 +29,7 @@ CARGO_CHAOS := $(CHAOS) $(if $(findstring nextest,$(TEST)),--cargo-profile,--pro
 chaos: setup
 	rm -f $(CHAOS_TABLE)
 	@ok=0; \
-	$(CHAOS) --test crash --test faults --test guarded --test database || ok=1; \
+	$(CHAOS) --test crash --test faults --test guarded --test database --test cockpit || ok=1; \
 	$(CARGO_CHAOS) --lib nothing_breaks_the_screen || ok=1; \
 	printf 'what\ttried\tsurvived\n' | cat - $(CHAOS_TABLE) | column -t -s '	'; \
 	exit $$ok

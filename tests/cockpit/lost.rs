@@ -1,18 +1,21 @@
 //! Every way to lose a cockpit while a program floods its output: the cockpit is gone at once, the engine and its program
 //! go on, and nothing is left in the end.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use relight::incident::{EventKind, StepStatus};
 use relight::runbook::StepId;
+use rustix::fs::inotify;
 use rustix::process::{Pid, Signal};
 
-use super::process::{child, ends, of, runs, signal, stands_in_a_write, used};
+use super::process::{changes, child, ends, memory, of, runs, signal, stands_in_a_write, used};
+use super::tally::{amount, tell};
 use super::terminal::{Person, Terminal};
 
-/// It prints until it is told to end.
+/// It prints until it is told to end: as fast as it can, or, where `calm` lies in its folder, a hundred thousand lines a
+/// second.
 const FLOOD: &str = "while [ ! -e over ]; do yes 'launching item 3507 TABLE DATA transactions of a large table' | head -n 20000; \
-                     done; echo the flood is over";
+                     if [ -e calm ]; then sleep 0.2; fi; done; echo the flood is over";
 
 const RUNBOOK: &str = r#"
 id = "test"
@@ -41,7 +44,7 @@ pub(super) fn prepared(person: &Person) -> Vec<String> {
     let (config, runbook) = (person.folder().join("test.toml"), person.folder().join("runbook.toml"));
     let cwd = person.folder().display();
     let text = format!(
-        "environment = 'test'\n[command.flood]\nargv = ['/bin/sh', '-c', \"{FLOOD}\"]\ncwd = '{cwd}'\ntimeout = '10m'"
+        "environment = 'test'\n[command.flood]\nargv = ['/bin/sh', '-c', \"{FLOOD}\"]\ncwd = '{cwd}'\ntimeout = '30m'"
     );
     let mut options = std::fs::File::options();
     let mut file = options.write(true).create_new(true).mode(0o600).open(&config).expect("a file");
@@ -89,10 +92,14 @@ impl Flood {
     /// Waits until so much more was printed.
     fn goes_on(&self, bytes: u64) {
         let wanted = self.printed() + bytes;
-        let since = Instant::now();
+        let log = self.person.incident_folder().expect("an incident").join("output/1.log");
+        // Between two looks it is quiet here until the log has grown.
+        let grows = inotify::init(inotify::CreateFlags::CLOEXEC).expect("the system tells of files");
+        inotify::add_watch(&grows, log, inotify::WatchFlags::MODIFY).expect("a log");
+        let mut told = [0; 4096];
         while self.printed() < wanted {
-            assert!(since.elapsed().as_secs() < 120, "the flood stands still at {} of {wanted}", self.printed());
-            std::thread::yield_now();
+            assert!(changes(&grows), "the flood stands still at {} of {wanted}", self.printed());
+            rustix::io::read(&grows, &mut told).expect("it was told");
         }
         assert!(runs(self.engine), "the engine goes on");
     }
@@ -163,6 +170,29 @@ fn a_terminal_that_nobody_reads_holds_up_neither_the_engine_nor_the_end_of_the_c
     }
     let last = flood.attach();
     flood.end(last);
+}
+
+#[test]
+fn a_terminal_that_nobody_reads_for_long_costs_no_memory() {
+    let long = Duration::from_secs(amount(3, 600));
+    let mut flood = Flood::begin();
+    let terminal = flood.first();
+    let pid = cockpit(&terminal);
+    signal(terminal.holder(), Signal::STOP);
+    // Until what stands between them is full.
+    flood.goes_on(40 << 20);
+    std::fs::write(flood.person.folder().join("calm"), "").expect("written");
+    let (before, since) = ([memory(pid), memory(flood.engine)], Instant::now());
+    while since.elapsed() < long {
+        flood.goes_on(1 << 20);
+    }
+    for (was, is) in before.into_iter().zip([memory(pid), memory(flood.engine)]) {
+        assert!(is <= was + (1 << 20), "{was} bytes became {is}");
+    }
+    signal(terminal.holder(), Signal::CONT);
+    flood.end(terminal);
+    let seconds = long.as_secs();
+    tell("seconds of a flood before a terminal that nobody reads, its memory at most 1 MiB more", seconds, seconds);
 }
 
 #[test]

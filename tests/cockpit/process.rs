@@ -1,5 +1,6 @@
 //! Processes from outside, as the system tells of them.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -35,6 +36,18 @@ pub(super) fn ends(pid: Pid, end: impl FnOnce()) {
     end();
     let mut one = [PollFd::new(&handle, PollFlags::IN)];
     assert_eq!(poll(&mut one, Some(&PATIENCE)), Ok(1), "process {} goes on", pid.as_raw_nonzero());
+}
+
+/// Waits for what an inotify descriptor tells; false where nothing changes any more.
+pub(super) fn changes(told: &OwnedFd) -> bool {
+    poll(&mut [PollFd::new(told, PollFlags::IN)], Some(&PATIENCE)) == Ok(1)
+}
+
+/// Bytes of memory that a process has to itself or shares.
+pub(super) fn memory(pid: Pid) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line of the system's");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
 }
 
 /// Processor time that a process has used, in all of its threads.

@@ -8,3 +8,4 @@ mod process;
 mod rehearsal;
 mod sweep;
 mod tally;
+mod trials;

@@ -12,7 +12,8 @@ use relight::journal::{self, FILE};
 use relight::runbook::StepId;
 
 use super::client::{Client, Lost};
-use super::tally::{Dice, amount, seed, tell};
+use super::tally::{Dice, amount, seed};
+use super::trials::Trials;
 
 const ID: &str = "INC-TEST";
 
@@ -231,7 +232,8 @@ async fn finish(world: &mut World, dice: &mut Dice, case: &str) {
 #[tokio::test]
 async fn an_engine_that_dies_at_a_write_loses_nothing_and_does_nothing_twice() {
     let mut dice = Dice::new(seed());
-    let (mut tried, mut at) = (0, 0);
+    let mut trials = Trials::of("engine process killed at a write of its journal");
+    let mut at = 0;
     loop {
         let mut past_the_end = true;
         for how in ["before-write", "torn", "before-sync", "after-sync"] {
@@ -246,18 +248,18 @@ async fn an_engine_that_dies_at_a_write_loses_nothing_and_does_nothing_twice() {
                 continue;
             }
             past_the_end = false;
+            trials.begin();
             engine.died(&case);
             world.prove(client, &case);
             finish(&mut world, &mut dice, &case).await;
-            tried += 1;
+            trials.survived();
         }
         if past_the_end {
             break;
         }
         at += amount(4, 1);
     }
-    assert!(tried >= 8, "{tried}");
-    tell("engine process killed at a write of its journal", tried, tried);
+    assert!(trials.count() >= 8, "{}", trials.count());
 }
 
 /// The engine is killed at any moment, again and again.
@@ -265,22 +267,22 @@ async fn an_engine_that_dies_at_a_write_loses_nothing_and_does_nothing_twice() {
 async fn an_engine_that_is_killed_at_random_loses_nothing_and_does_nothing_twice() {
     let mut dice = Dice::new(seed());
     let kills = amount(40, 2000);
-    let mut killed = 0;
-    while killed < kills {
+    let mut trials = Trials::of("engine process killed at random");
+    while trials.count() < kills {
         let mut world = World::new(40);
         for round in 0.. {
-            let case = format!("kill {killed}, round {round}, seed {}", seed());
+            let case = format!("kill {}, round {round}, seed {}", trials.count(), seed());
             let patience = Duration::from_micros(dice.below(60_000));
             let engine = world.engine("");
             let (client, over) = play_on(&mut world, &mut dice, Some(patience)).await;
             engine.kill();
-            killed += 1;
+            trials.begin();
             world.prove(client, &case);
-            if over || killed == kills {
+            trials.survived();
+            if over || trials.count() == kills {
                 finish(&mut world, &mut dice, &case).await;
                 break;
             }
         }
     }
-    tell("engine process killed at random", killed, killed);
 }

@@ -11,7 +11,8 @@ use relight::incident::{
 };
 use relight::journal::{FILE, Journal};
 
-use super::tally::{amount, tell};
+use super::tally::amount;
+use super::trials::Trials;
 
 const RUNBOOK: &str = r#"
 id = "test"
@@ -231,14 +232,14 @@ fn a_journal_cut_at_any_byte_keeps_what_was_acknowledged_and_goes_on_to_the_end(
     let first = played.acknowledged[0].0;
     // Every cut is opened; from some of them the incident is played to its end.
     let to_the_end = usize::try_from(amount(97, 3)).unwrap();
-    let mut tried = 0;
+    let mut trials = Trials::of("journal cut at a byte, then started anew");
     for end in first..=played.bytes.len() {
         let cut = &played.bytes[..end];
         let boundary = cut.last() == Some(&b'\n');
         if !boundary && end % usize::try_from(amount(7, 1)).unwrap() != 0 {
             continue;
         }
-        tried += 1;
+        trials.begin();
         let (mut core, kept, changes) = start(folder.path(), cut);
         let acknowledged = played.acknowledged.iter().filter(|(length, _)| *length <= end).map(|(_, events)| *events);
         let acknowledged = acknowledged.max().unwrap();
@@ -256,6 +257,6 @@ fn a_journal_cut_at_any_byte_keeps_what_was_acknowledged_and_goes_on_to_the_end(
             let told: BTreeSet<u64> = state.messages.values().map(|message| message.about).collect();
             assert_eq!(told.len(), state.messages.len(), "byte {end}: no entry is told twice");
         }
+        trials.survived();
     }
-    tell("journal cut at a byte, then started anew", tried, tried);
 }

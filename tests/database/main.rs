@@ -23,6 +23,8 @@ mod rows;
 mod swap;
 #[path = "../crash/tally.rs"]
 mod tally;
+#[path = "../crash/trials.rs"]
+mod trials;
 mod world;
 
 use std::process::Command;

@@ -1,13 +1,16 @@
 //! A swap over a network that breaks: after any byte of any of its sessions the live name is open again, under one of the
 //! two databases, and what is reported is what is so.
 
+use std::time::Duration;
+
 use relight::incident::Plan;
 use relight::workers::postgres::SwapDatabase;
 use relight::workers::{Disposition, Probe, Ran, Worker as _, WorkerError};
 
 use super::beside::{beside, damaged, live, name_of, prove};
 use super::proxy::{Lie, Proxy, Speech, Which};
-use super::tally::{Dice, amount, seed, tell};
+use super::tally::{Dice, amount, seed};
+use super::trials::Trials;
 use super::world::{World, database};
 use super::{StepId, safety, swap::until_open};
 
@@ -69,32 +72,68 @@ async fn a_swap_over_a_network_that_breaks_anywhere_is_told_rightly_and_leaves_t
 
     let steps = usize::try_from(amount(6, 16)).unwrap();
     let first = usize::try_from(Dice::new(seed()).below(longest as u64 / 6)).unwrap();
-    let mut tried = 0;
-    for from in 0..connections {
-        for at in (first..longest).step_by((longest / steps).max(1)) {
-            let plan: Plan = world.plan(SWAP, &swap()).await.unwrap();
-            assert_eq!(plan.obstacle(), None);
-            proxy.lie(Which::From(from), Lie::ResetAt(at)).await;
-            let ran = world.run_only(SWAP, &swap(), &plan).await;
-            proxy.mend().await;
-            until_open(&world).await;
-            let swapped = number_of(&world, "financecopilot").await == new;
-            assert!(swapped || number_of(&world, "financecopilot").await == old);
-            let probed = swap().probe(&world.context(SWAP), &plan).await.unwrap();
-            agrees(&ran, &probed, swapped).unwrap_or_else(|why| panic!("session {from}, byte {at}: {why}"));
-            if swapped {
-                undo(&world, &restored).await;
-            }
-            tried += 1;
-        }
+    let mut lies: Vec<(Which, Lie)> = (0..connections)
+        .flat_map(|from| {
+            let bytes = (first..longest).step_by((longest / steps).max(1));
+            bytes.map(move |at| (Which::From(from), Lie::ResetAt(at)))
+        })
+        .collect();
+    lies.extend((0..connections).map(|only| (Which::Only(only), Lie::Refused)));
+    // Each silence costs what it is waited for.
+    for only in 0..usize::try_from(amount(0, connections as u64)).unwrap() {
+        lies.extend([Lie::Mute, Lie::Swallowed].map(|lie| (Which::Only(only), lie)));
     }
-    tell("swap of two databases, each of its sessions reset after so many bytes", tried, tried);
+    let mut trials = Trials::of("swap of two databases, its sessions reset, silent or refused");
+    for (which, lie) in lies {
+        let plan: Plan = world.plan(SWAP, &swap()).await.unwrap();
+        assert_eq!(plan.obstacle(), None);
+        trials.begin();
+        proxy.lie(which, lie.clone()).await;
+        let ran = in_time(world.run_only(SWAP, &swap(), &plan), which, &lie).await;
+        proxy.mend().await;
+        until_open(&world).await;
+        let swapped = number_of(&world, "financecopilot").await == new;
+        assert!(swapped || number_of(&world, "financecopilot").await == old);
+        let probed = swap().probe(&world.context(SWAP), &plan).await.unwrap();
+        agrees(&ran, &probed, swapped).unwrap_or_else(|why| panic!("{which:?}, {lie:?}: {why}"));
+        if swapped {
+            undo(&world, &restored).await;
+        }
+        trials.survived();
+    }
 }
 
 /// The longest answers of each session of one honest run, and how many sessions there were.
 async fn measured(proxy: &Proxy) -> (usize, usize) {
     let sessions = proxy.seen();
     (sessions, proxy.said().await.into_iter().max().unwrap_or_default())
+}
+
+/// Refusals, and sessions that break or fall silent.
+fn lies(sessions: usize, longest: usize) -> Vec<(Which, Lie)> {
+    let mut dice = Dice::new(seed());
+    let mut lies = vec![(Which::From(0), Lie::Refused)];
+    for _ in 0..amount(4, 60) {
+        let from = usize::try_from(dice.below(sessions as u64)).unwrap();
+        // Most of what a server says is short: a quarter of the breaks is behind that.
+        let reach = if dice.below(4) == 0 { longest as u64 } else { 600 };
+        let at = usize::try_from(dice.below(reach)).unwrap();
+        lies.push((Which::From(from), if dice.below(4) == 0 { Lie::CutAt(at) } else { Lie::ResetAt(at) }));
+    }
+    // Each costs what a silence is waited for, and is told to that one session alone.
+    for _ in 0..amount(0, 6) {
+        let only = Which::Only(usize::try_from(dice.below(sessions as u64)).unwrap());
+        lies.extend([(only, Lie::Mute), (only, Lie::Swallowed)]);
+    }
+    lies
+}
+
+/// A run that goes on for longer than this hangs.
+const LONGEST: Duration = Duration::from_secs(400);
+
+async fn in_time<T>(run: impl Future<Output = T>, which: Which, lie: &Lie) -> T {
+    let ran = tokio::time::timeout(LONGEST, run).await;
+    ran.unwrap_or_else(|_| panic!("{which:?}, {lie:?}: it hangs"))
 }
 
 /// A restore whose sessions break has changed nothing, and the same one passes when the network is whole again.
@@ -110,17 +149,14 @@ async fn a_restore_over_a_network_that_breaks_anywhere_leaves_the_old_data_and_c
     world.run(RESTORE, &beside(), &plan).await.unwrap();
     let (sessions, longest) = measured(&proxy).await;
 
-    let mut dice = Dice::new(seed());
-    let (mut tried, mut broken) = (0, 0);
-    for _ in 0..amount(4, 60) {
-        let from = usize::try_from(dice.below(sessions as u64)).unwrap();
-        // Most of what a server says is short: a quarter of the breaks is behind that.
-        let reach = if dice.below(4) == 0 { longest as u64 } else { 600 };
-        let at = usize::try_from(dice.below(reach)).unwrap();
+    let mut trials = Trials::of("restore beside, its sessions broken, silent or refused");
+    let mut broken = 0;
+    for (which, lie) in lies(sessions, longest) {
         let plan = world.plan(RESTORE, &beside()).await.unwrap();
         assert_eq!(plan.obstacle(), None);
-        proxy.lie(Which::From(from), Lie::ResetAt(at)).await;
-        let ran = world.run_only(RESTORE, &beside(), &plan).await;
+        trials.begin();
+        proxy.lie(which, lie.clone()).await;
+        let ran = in_time(world.run_only(RESTORE, &beside(), &plan), which, &lie).await;
         proxy.mend().await;
         let probed = beside().probe(&world.context(RESTORE), &plan).await.unwrap();
         let told = match (&ran, &probed) {
@@ -131,15 +167,14 @@ async fn a_restore_over_a_network_that_breaks_anywhere_leaves_the_old_data_and_c
             }
             _ => false,
         };
-        assert!(told, "session {from}, byte {at}: {ran:?}, and the probe says {probed:?}");
-        assert_eq!(live(&world).await, before, "session {from}, byte {at}");
-        tried += 1;
+        assert!(told, "{which:?} of {sessions} sessions, {lie:?}: {ran:?}, and the probe says {probed:?}");
+        assert_eq!(live(&world).await, before, "{which:?}, {lie:?}");
+        trials.survived();
     }
-    assert!(broken > 0, "none of {tried} runs broke");
+    assert!(broken > 1, "the lies broke {broken} of {} runs", trials.count());
     let restored = name_of(&world.done(RESTORE, &beside()).await.facts);
     let proof = world.done("restore.prove", &prove()).await;
     assert!(proof.evidence[0].contains("equal to the dump"), "{restored}: {proof:?}");
-    tell("restore beside, its sessions reset after so many bytes", tried, tried);
 }
 
 /// The safety dumps that count as a way back.
@@ -161,16 +196,15 @@ async fn a_safety_dump_over_a_network_that_breaks_is_no_way_back_until_it_is_who
     world.run(DUMP, &safety(), &plan).await.unwrap();
     let (sessions, longest) = measured(&proxy).await;
 
-    let mut dice = Dice::new(seed());
-    let (mut tried, mut broken) = (0, 0);
-    for _ in 0..amount(4, 60) {
-        let from = usize::try_from(dice.below(sessions as u64)).unwrap();
-        let at = usize::try_from(dice.below(longest as u64)).unwrap();
+    let mut trials = Trials::of("safety dump, its sessions broken, silent or refused");
+    let mut broken = 0;
+    for (which, lie) in lies(sessions, longest) {
         let plan = world.plan(DUMP, &safety()).await.unwrap();
         assert_eq!(plan.obstacle(), None);
         let whole = manifests(&world);
-        proxy.lie(Which::From(from), Lie::ResetAt(at)).await;
-        let ran = world.run_only(DUMP, &safety(), &plan).await;
+        trials.begin();
+        proxy.lie(which, lie.clone()).await;
+        let ran = in_time(world.run_only(DUMP, &safety(), &plan), which, &lie).await;
         proxy.mend().await;
         let probed = safety().probe(&world.context(DUMP), &plan).await.unwrap();
         let told = match (&ran, &probed) {
@@ -182,10 +216,9 @@ async fn a_safety_dump_over_a_network_that_breaks_is_no_way_back_until_it_is_who
             }
             _ => false,
         };
-        assert!(told, "session {from}, byte {at}: {ran:?}, and the probe says {probed:?}");
-        tried += 1;
+        assert!(told, "{which:?} of {sessions} sessions, {lie:?}: {ran:?}, and the probe says {probed:?}");
+        trials.survived();
     }
-    assert!(broken > 0, "none of {tried} runs broke");
+    assert!(broken > 1, "the lies broke {broken} of {} runs", trials.count());
     world.done(DUMP, &safety()).await;
-    tell("safety dump, its sessions reset after so many bytes", tried, tried);
 }
