@@ -177,19 +177,32 @@ impl Home {
     /// # Errors
     /// The folder cannot be read.
     pub fn incidents(&self) -> Result<Vec<Found>, HomeError> {
+        let mut found: Vec<Found> = self.ids()?.iter().map(|id| self.open(id)).collect();
+        found.sort_by_key(|found| std::cmp::Reverse(found.state.as_ref().ok().map(|state| state.opened_at)));
+        Ok(found)
+    }
+
+    /// The incidents whose journals were written last, newest first.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn newest(&self) -> Result<Vec<IncidentId>, HomeError> {
+        let written = |id: &IncidentId| std::fs::metadata(self.folder(id).join(journal::FILE))?.modified();
+        // One whose journal may not be looked at comes last.
+        let mut ids: Vec<_> = self.ids()?.into_iter().map(|id| (written(&id).ok(), id)).collect();
+        ids.sort_by(|one, other| other.cmp(one));
+        Ok(ids.into_iter().map(|(_, id)| id).collect())
+    }
+
+    fn ids(&self) -> Result<Vec<IncidentId>, HomeError> {
         let incidents = self.root.join("incidents");
         let entries = match std::fs::read_dir(&incidents) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(HomeError::Io(incidents, error)),
         };
-        let mut found: Vec<Found> = entries
-            .filter_map(Result::ok)
-            .filter_map(|entry| IncidentId::new(entry.file_name().into_string().ok()?).ok())
-            .map(|id| self.open(&id))
-            .collect();
-        found.sort_by_key(|found| std::cmp::Reverse(found.state.as_ref().ok().map(|state| state.opened_at)));
-        Ok(found)
+        let names = entries.filter_map(Result::ok).filter_map(|entry| entry.file_name().into_string().ok());
+        Ok(names.filter_map(|name| IncidentId::new(name).ok()).collect())
     }
 
     /// One incident, read from its journal.

@@ -18,6 +18,7 @@ mod handle;
 mod hands;
 mod home;
 mod outbox;
+mod past;
 mod run;
 mod sink;
 mod supervisor;

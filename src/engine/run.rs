@@ -21,6 +21,7 @@ use super::clients::{Clients, Outgoing};
 use super::find;
 use super::handle::{Joined, Then};
 use super::outbox::{Outbox, Owed};
+use super::past;
 use super::sink::log_path;
 use super::supervisor::Supervisor;
 use super::{Changes, ClientId, Core, Handle, Hands, Input, Seat};
@@ -84,6 +85,7 @@ pub async fn run(options: Options, serve: impl FnOnce(Handle)) -> Result<(), Eng
     tracing::info!("relight {} runs {} as process {}", env!("CARGO_PKG_VERSION"), core.state().id, std::process::id());
     engine.follow(&core, changes);
     engine.supervisor.list(core.state(), |_| None);
+    past::recall(core.state(), &engine.folder, engine.handle.clone());
     serve(handle);
     while let Some(input) = rx.recv().await {
         if matches!(input, Input::Shutdown) {
@@ -112,6 +114,7 @@ struct Shown {
     snapshots: Option<Arc<Notice>>,
     progress: BTreeMap<AttemptId, Arc<Notice>>,
     measured: BTreeMap<StepId, Arc<Notice>>,
+    precedents: Option<Arc<Notice>>,
     stopped: Option<Arc<Notice>>,
     log: VecDeque<Arc<Notice>>,
 }
@@ -128,6 +131,7 @@ impl Shown {
     fn keep(&mut self, notice: &Arc<Notice>) {
         let place = match &**notice {
             Notice::Snapshots(_) => &mut self.snapshots,
+            Notice::Precedents { .. } => &mut self.precedents,
             Notice::JournalStopped { .. } => &mut self.stopped,
             Notice::Progress { attempt, .. } => {
                 self.progress.insert(*attempt, Arc::clone(notice));
@@ -159,6 +163,7 @@ impl Shown {
             .iter()
             .chain(self.progress.values())
             .chain(self.measured.values())
+            .chain(&self.precedents)
             .chain(&self.stopped)
             .chain(&self.log)
     }

@@ -1,11 +1,13 @@
 //! What is worth seeing but not worth keeping: broadcast to whoever looks, never journalled, droppable.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::runbook::StepId;
 
-use super::{AttemptId, Plan, Problem};
+use super::{AttemptId, Plan, Precedent, Problem};
 
 /// One row of the snapshot browser.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -226,6 +228,11 @@ pub enum Notice {
         step: StepId,
         /// One for each panel.
         series: Vec<Series>,
+    },
+    /// What steps took the last time; each that is known.
+    Precedents {
+        /// By step.
+        steps: BTreeMap<StepId, Precedent>,
     },
     /// Who is attached now.
     People {

@@ -6,8 +6,8 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::incident::{
-    Actor, Attempt, AttemptId, Contents, Escalation, Fact, Inputs, Person, Plan, Seal, Series, SnapshotRow, State,
-    StepStatus, escalations, loss,
+    Actor, Attempt, AttemptId, Contents, Escalation, Fact, Inputs, Person, Plan, Precedent, Seal, Series, SnapshotRow,
+    State, StepStatus, escalations, loss,
 };
 use crate::runbook::{Phase, Step, StepId};
 
@@ -167,6 +167,8 @@ pub struct App {
     /// How fast attempts have been.
     pub(super) paces: BTreeMap<AttemptId, Pace>,
     pub(super) series: BTreeMap<StepId, Vec<Series>>,
+    /// What steps took the last time.
+    pub(super) precedents: BTreeMap<StepId, Precedent>,
     pub(super) output: Outputs,
     /// The search through a whole log.
     pub(super) search: Option<Search>,
@@ -206,6 +208,7 @@ impl App {
             progress: BTreeMap::new(),
             paces: BTreeMap::new(),
             series: BTreeMap::new(),
+            precedents: BTreeMap::new(),
             output: Outputs::default(),
             search: None,
             log: LogView::default(),

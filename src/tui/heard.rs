@@ -201,6 +201,7 @@ fn noticed(app: &mut App, notice: Notice) -> Vec<Out> {
         Notice::Log { at, level, text } => {
             return vec![Out::Log(level, format!("{} {text}", at.strftime("%H:%M:%SZ")))];
         }
+        Notice::Precedents { steps } => app.precedents = steps,
         Notice::People { people } => app.people = people,
         Notice::OutboxWaits { why } => app.outbox_waits = Some(why),
         Notice::JournalStopped { why } => {

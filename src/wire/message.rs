@@ -6,7 +6,7 @@ use crate::incident::{Actor, Command, Event, IncidentId, Notice, Query, Refusal,
 
 /// The version of everything in this file. Client and engine of different versions do not talk: the client
 /// says which program to start instead.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
 
 /// The longest frame that is accepted, in bytes.
 pub const LONGEST_FRAME: usize = 16 * 1024 * 1024;

@@ -169,28 +169,15 @@ impl Bench {
 
     pub(crate) fn of(runbook: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let home = Home::find(Some(folder.path())).unwrap();
-        let id = IncidentId::new("INC-TEST").unwrap();
-        let opening = Event {
-            seq: 1,
-            at: Timestamp::now(),
-            actor: Actor { name: "ana".to_owned(), uid: Some(1000) },
-            kind: EventKind::Opened {
-                id: id.clone(),
-                environment: "test".to_owned(),
-                runbook: runbook.to_owned(),
-                origin: "test".to_owned(),
-                database: "db".to_owned(),
-                rto_seconds: 3600,
-                rpo_seconds: None,
-                one_account: false,
-                version: "0".to_owned(),
-            },
-        };
-        let incident = home.create(&id, &opening).unwrap();
+        let incident = open(folder.path(), "INC-TEST", runbook);
         let (tx, running) = mpsc::unbounded_channel();
         let script = Script { identity: "target".to_owned(), ..Script::default() };
         Self { folder, incident, hands: Scripted { script: Arc::new(Mutex::new(script)), running: tx }, running }
+    }
+
+    /// Goes on with another incident of the same host.
+    pub(crate) fn another(&mut self, id: &str) {
+        self.incident = open(self.folder.path(), id, RUNBOOK);
     }
 
     pub(crate) fn script(&self, change: impl FnOnce(&mut Script)) {
@@ -227,6 +214,28 @@ impl Bench {
         let history = relight::journal::read(&self.incident.join("journal.jsonl")).unwrap();
         State::replay(&history.events).unwrap()
     }
+}
+
+/// Opens an incident on disk.
+fn open(root: &Path, id: &str, runbook: &str) -> PathBuf {
+    let id = IncidentId::new(id).unwrap();
+    let opening = Event {
+        seq: 1,
+        at: Timestamp::now(),
+        actor: Actor { name: "ana".to_owned(), uid: Some(1000) },
+        kind: EventKind::Opened {
+            id: id.clone(),
+            environment: "test".to_owned(),
+            runbook: runbook.to_owned(),
+            origin: "test".to_owned(),
+            database: "db".to_owned(),
+            rto_seconds: 3600,
+            rpo_seconds: None,
+            one_account: false,
+            version: "0".to_owned(),
+        },
+    };
+    Home::find(Some(root)).unwrap().create(&id, &opening).unwrap()
 }
 
 pub(crate) struct Engine {
@@ -280,6 +289,14 @@ impl Client {
                 return found;
             }
         }
+    }
+
+    /// Listens until a notice is there, or takes one that was heard before.
+    pub(crate) async fn until_noticed<T>(&mut self, mut found: impl FnMut(&Notice) -> Option<T>) -> T {
+        if let Some(found) = self.notices.iter().find_map(&mut found) {
+            return found;
+        }
+        self.until(|_, message| if let ToClient::Notice { notice } = message { found(notice) } else { None }).await
     }
 
     pub(crate) async fn ask(&mut self, command: Command) -> Result<(), Refusal> {

@@ -1,7 +1,7 @@
 //! The engine with scripted workers: a real journal, a real socket, real clients.
 
 use relight::engine::Input;
-use relight::incident::{AttemptId, Command, Digest, Inputs, Outcome, Refusal, StepStatus};
+use relight::incident::{AttemptId, Command, Digest, Inputs, Notice, Outcome, Refusal, StepStatus};
 use relight::runbook::StepId;
 use relight::workers::{Disposition, Done, Probe};
 
@@ -173,6 +173,27 @@ async fn a_message_whose_fate_is_unknown_is_looked_for_before_it_is_sent_again()
     let sent: Vec<bool> = bench.hands.script.lock().unwrap().sent.iter().map(|(_, again)| *again).collect();
     assert_eq!(sent, [false, true, false]);
     assert!(engine.handle.send(Input::Shutdown).await);
+}
+
+#[tokio::test]
+async fn what_a_step_took_in_another_incident_of_this_host_is_told() {
+    let mut bench = Bench::new();
+    let engine = bench.engine();
+    let mut client = Client::attach(&bench.socket()).await;
+    client.declare().await;
+    drop(engine);
+    let before = bench.state();
+    let attempt = &before.attempts[&AttemptId(1)];
+    let took = attempt.finished_at.unwrap().duration_since(attempt.started_at);
+    bench.another("INC-NEXT");
+    let _next = bench.engine();
+    let mut client = Client::attach(&bench.socket()).await;
+    let known = |notice: &Notice| if let Notice::Precedents { steps } = notice { Some(steps.clone()) } else { None };
+    let steps = client.until_noticed(known).await;
+    assert_eq!(steps.keys().map(StepId::as_str).collect::<Vec<_>>(), ["declare"], "what did not succeed is no measure");
+    let precedent = &steps[&StepId::new("declare")];
+    assert_eq!(precedent.incident, before.id);
+    assert_eq!(u128::from(precedent.took_ms), u128::try_from(took.as_millis()).unwrap());
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use super::histories::{Story, answered, plan, with_questions};
 use super::{approval, approvals, commands, press, show};
-use crate::incident::{Command, EventKind, Inputs, Notice, Problem, Refusal};
+use crate::incident::{Command, EventKind, IncidentId, Inputs, Notice, Precedent, Problem, Refusal};
 use crate::runbook::StepId;
 use crate::tui::card::Stage;
 use crate::tui::frame::frame_text;
@@ -48,6 +48,29 @@ fn answers_make_a_new_plan_which_is_then_approved() {
     assert!(story.app.ui.overlay.is_none(), "the next key is for what is behind it");
     assert!(story.reply(super::number(&outs), Ok(())).is_empty());
     assert!(story.app.ui.overlay.is_none());
+}
+
+#[test]
+fn what_a_step_took_the_last_time_is_on_its_card_and_in_its_details() {
+    let mut story = Story::new("drill");
+    story.checked();
+    story.declared();
+    let precedent = Precedent {
+        incident: IncidentId::new("INC-7").expect("an id"),
+        environment: "production".to_owned(),
+        at: story.app.now - jiff::SignedDuration::from_hours(24 * 12),
+        took_ms: 250_000,
+    };
+    let step = StepId::new("select.snapshot");
+    story.notice(Notice::Precedents { steps: [(step.clone(), precedent)].into() });
+    press(&mut story.app, "a");
+    story.planned(&plan(step.as_str()));
+    let said = "It took 4m10s in INC-7 (production), 12 days ago.";
+    let frame = frame_text(&story.app, 120, 32);
+    assert!(frame.contains(said), "{frame}");
+    press(&mut story.app, "<esc><enter>");
+    let frame = frame_text(&story.app, 120, 32);
+    assert!(frame.contains(said), "{frame}");
 }
 
 #[test]

@@ -42,6 +42,10 @@ pub(super) fn sheet(app: &App, id: &StepId, scroll: usize, width: usize) -> Shee
         body.extend(measured.iter().map(|series| series::line(app, series, width)));
     }
     body.extend(attempts(app, state, id, width));
+    if let Some(before) = app.precedents.get(id) {
+        body.extend(heading("The last time", app));
+        body.extend(hang(" ", theme.dim(), &format!("It took {}.", before.says(app.now)), Style::new(), width));
+    }
     body.extend(needs(app, state, step, width));
     if let Some(undo) = step.undo.as_ref().and_then(|undo| state.runbook.step(undo)) {
         body.extend(heading("The way back (u)", app));
