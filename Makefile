@@ -42,6 +42,7 @@ lint:
 bench: setup
 	$(CARGO) build --release --locked
 	$(CARGO) build --locked --example long_journal --example walk
+	$(CARGO) run --profile chaos --locked --example many_snapshots 100000
 	benches/cockpit.sh target/release/relight
 	python3 -B benches/durability.py target/release/relight target/debug/examples/long_journal
 	python3 -B benches/restore.py target/release/relight target/debug/examples/walk

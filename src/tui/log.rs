@@ -3,7 +3,10 @@
 use std::fmt;
 
 use crossterm::event::{KeyCode, KeyEvent};
-use tui_logger::{TuiWidgetEvent, TuiWidgetState};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::widgets::Widget as _;
+use tui_logger::{TuiLoggerTargetWidget, TuiWidgetEvent, TuiWidgetState};
 
 /// What is selected and shown of the log, as its widgets keep it.
 #[derive(Default)]
@@ -31,6 +34,9 @@ impl LogView {
             _ => return true,
         };
         self.0.transition(turn);
+        // The widget works out what the next key does while it is drawn, and keys may come faster than frames.
+        let row = Rect::new(0, 0, 16, 1);
+        TuiLoggerTargetWidget::default().state(&self.0).render(row, &mut Buffer::empty(row));
         true
     }
 }

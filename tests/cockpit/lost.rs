@@ -186,8 +186,9 @@ fn a_terminal_that_nobody_reads_for_long_costs_no_memory() {
     while since.elapsed() < long {
         flood.goes_on(1 << 20);
     }
-    for (was, is) in before.into_iter().zip([memory(pid), memory(flood.engine)]) {
-        assert!(is <= was + (1 << 20), "{was} bytes became {is}");
+    for ((who, was), pid) in ["cockpit", "engine"].into_iter().zip(before).zip([pid, flood.engine]) {
+        let is = memory(pid);
+        assert!(is <= was + (1 << 20), "{was} bytes of the {who} became {is}");
     }
     signal(terminal.holder(), Signal::CONT);
     flood.end(terminal);

@@ -1,5 +1,6 @@
 //! End to end: the real program on a pseudo-terminal, driven by keys, on real servers.
 
+mod calls;
 mod logout;
 mod lost;
 mod operator;

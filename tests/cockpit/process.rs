@@ -43,10 +43,10 @@ pub(super) fn changes(told: &OwnedFd) -> bool {
     poll(&mut [PollFd::new(told, PollFlags::IN)], Some(&PATIENCE)) == Ok(1)
 }
 
-/// Bytes of memory that a process has to itself or shares.
+/// Bytes of memory that a process has written to; the pages of its program come and go with what it does.
 pub(super) fn memory(pid: Pid) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line of the system's");
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("a line of the system's");
     line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
 }
 

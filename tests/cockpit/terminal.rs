@@ -94,9 +94,26 @@ impl Drop for Person {
     }
 }
 
+/// What a terminal was told beyond what it shows.
+#[derive(Default)]
+pub(super) struct Told {
+    pub(super) bells: usize,
+    pub(super) title: String,
+}
+
+impl vt100::Callbacks for Told {
+    fn audible_bell(&mut self, _: &mut vt100::Screen) {
+        self.bells += 1;
+    }
+
+    fn set_window_title(&mut self, _: &mut vt100::Screen, title: &[u8]) {
+        self.title = String::from_utf8_lossy(title).into_owned();
+    }
+}
+
 /// The program on a terminal.
 pub(super) struct Terminal {
-    parser: vt100::Parser,
+    parser: vt100::Parser<Told>,
     bytes: Receiver<Vec<u8>>,
     keyboard: Box<dyn Write + Send>,
     child: Box<dyn Child + Send + Sync>,
@@ -149,7 +166,7 @@ impl Terminal {
                 }
             }
         });
-        let parser = vt100::Parser::new(nonzero(rows), nonzero(cols), 0);
+        let parser = vt100::Parser::new_with_callbacks(nonzero(rows), nonzero(cols), 0, Told::default());
         Self { parser, bytes, keyboard, child, _master: pair.master }
     }
 
@@ -168,12 +185,34 @@ impl Terminal {
             if let Some(found) = found(&self.text()) {
                 return found;
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.bytes.recv_timeout(left) {
-                Ok(bytes) => self.parser.process(&bytes),
-                Err(ended) => panic!("{what} did not appear ({ended}). The screen:\n{}", self.text()),
-            }
+            self.hear(what, deadline);
         }
+    }
+
+    /// Takes in what the program draws until the terminal's title is this one.
+    pub(super) fn until_titled(&mut self, title: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.told().title != title {
+            self.hear(title, deadline);
+        }
+    }
+
+    fn hear(&mut self, what: &str, deadline: Instant) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match self.bytes.recv_timeout(left) {
+            Ok(bytes) => self.parser.process(&bytes),
+            Err(ended) => panic!("{what} did not appear ({ended}). The screen:\n{}", self.text()),
+        }
+    }
+
+    /// What it was told beyond what it shows.
+    pub(super) fn told(&self) -> &Told {
+        self.parser.callbacks()
+    }
+
+    /// Whether the program is told of the mouse.
+    pub(super) fn tells_of_its_mouse(&self) -> bool {
+        self.parser.screen().mouse_protocol_mode() != vt100::MouseProtocolMode::None
     }
 
     pub(super) fn until_shown(&mut self, text: &str) {

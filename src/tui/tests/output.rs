@@ -3,7 +3,7 @@
 use super::histories::Story;
 use super::{press, queries};
 use crate::incident::{AttemptId, Notice, Query};
-use crate::tui::frame::frame_text;
+use crate::tui::frame::{drawn, frame_text};
 use crate::tui::msg::Out;
 use crate::wire::ToEngine;
 
@@ -78,6 +78,29 @@ fn a_whole_log_is_searched_while_one_goes_on() {
     assert!(frame(&story).contains("error was the first one"));
     press(&mut story.app, "<esc>");
     assert!(!frame(&story).contains("/error"));
+}
+
+#[test]
+fn matches_are_marked_where_they_stand_and_nothing_else_is() {
+    let mut story = story();
+    output(&mut story, "all is well\nan Error and another error\nthe last line\n");
+    press(&mut story.app, "/error<enter>");
+    let screen = drawn(&story.app, 120, 32);
+    let buffer = screen.buffer();
+    let marked = |row: u16| -> String {
+        let cells = (0..120).map(|column| &buffer[(column, row)]);
+        cells
+            .filter(|cell| cell.bg == story.app.theme.found().bg.expect("a ground"))
+            .map(|cell| cell.symbol())
+            .collect()
+    };
+    let rows: Vec<String> = (0..32).map(marked).filter(|marked| !marked.is_empty()).collect();
+    assert_eq!(rows, ["Errorerror"], "{}", frame(&story));
+    press(&mut story.app, "<esc>/Error<enter>");
+    let screen = drawn(&story.app, 120, 32);
+    let buffer = screen.buffer();
+    let found = buffer.content().iter().filter(|cell| cell.bg == story.app.theme.found().bg.expect("a ground"));
+    assert_eq!(found.map(|cell| cell.symbol()).collect::<String>(), "Error", "a capital is meant as one");
 }
 
 #[test]

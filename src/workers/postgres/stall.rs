@@ -42,7 +42,7 @@ pub async fn why(server: &Server, incident: &IncidentId) -> Result<Option<String
         None => "no session of it does anything on the server".to_owned(),
         Some(row) => match row.get::<_, Option<i32>>(1) {
             Some(pid) => format!(
-                "it waits for {}, held by session {pid} of {}; b shows and ends it: SELECT pg_terminate_backend({pid})",
+                "it waits for {}, held by session {pid} of {}; unblock (b) shows and ends it: SELECT pg_terminate_backend({pid})",
                 event(row).unwrap_or_default(),
                 clean(row.get(2))
             ),
