@@ -4,7 +4,10 @@
 //! `make test` runs a seeded sample, `make chaos` all of it: `RELIGHT_CHAOS` says how much.
 
 mod client;
+mod cockpit;
+mod place;
 mod process;
 mod rehearsal;
 mod sweep;
 mod tally;
+mod ways_back;
