@@ -1,7 +1,10 @@
 //! A drill's real world, and an incident in it whose engine dies where it is told to.
+//!
+//! The drill's own operator plays the person, in an order that the test gives.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use jiff::Timestamp;
@@ -26,21 +29,16 @@ pub(crate) struct Settled {
     pub(crate) did: Vec<String>,
 }
 
-pub(crate) struct Cockpit {
-    operator: Operator,
-    engine: Child,
-    /// Where engines die.
-    points: Vec<String>,
-    _hold: Hold,
+/// A sandbox of its own.
+pub(crate) struct World {
     pub(crate) ready: Ready,
+    _hold: Hold,
     // The last to go, since it takes the world down.
     pub(crate) place: Place,
 }
 
-impl Cockpit {
-    /// Builds a world, opens an incident with a runbook in it, and sits down at an engine that dies at these points. The
-    /// `answers` are given beside those of every drill.
-    pub(crate) async fn open(runbook: &str, answers: &[(&str, &str)], points: Vec<String>) -> Self {
+impl World {
+    pub(crate) async fn build() -> Self {
         let place = Place::new();
         let folder = place.sandbox();
         let mut sandbox = place.command(&["sandbox", "--dir", folder.to_str().unwrap()]);
@@ -50,6 +48,39 @@ impl Cockpit {
         assert_eq!(line, "ready\n");
         let ready = Ready::read(&folder).unwrap().unwrap();
         let hold = Hold::take(&ready.control_socket).await.unwrap();
+        Self { ready, _hold: hold, place }
+    }
+}
+
+/// How engines are started.
+#[derive(Default)]
+pub(crate) struct Setting {
+    /// What the operator answers beside what it answers in every drill.
+    pub(crate) answers: Vec<(&'static str, &'static str)>,
+    /// Where engines die.
+    pub(crate) points: Vec<String>,
+    /// Another configuration than the sandbox's.
+    pub(crate) config: Option<PathBuf>,
+    pub(crate) env: Vec<(&'static str, String)>,
+}
+
+pub(crate) struct Cockpit {
+    operator: Operator,
+    engine: Child,
+    setting: Setting,
+    world: World,
+}
+
+impl std::ops::Deref for Cockpit {
+    type Target = World;
+    fn deref(&self) -> &World {
+        &self.world
+    }
+}
+
+impl Cockpit {
+    /// Opens an incident with a runbook in a world, and sits down at its engine.
+    pub(crate) async fn open(world: World, runbook: &str, setting: Setting) -> Self {
         let id = IncidentId::new(ID).unwrap();
         let uid = rustix::process::getuid().as_raw();
         let opening = Event {
@@ -61,20 +92,24 @@ impl Cockpit {
                 environment: "drill".to_owned(),
                 runbook: runbook.to_owned(),
                 origin: "test".to_owned(),
-                database: ready.postgres_operator.database.clone(),
+                database: world.ready.postgres_operator.database.clone(),
                 rto_seconds: 3600,
                 rpo_seconds: None,
                 one_account: false,
                 version: "0".to_owned(),
             },
         };
-        Home::find(Some(&place.root())).unwrap().create(&id, &opening).unwrap();
-        let mut all: BTreeMap<String, String> = drill_answers(ready.onset);
-        all.extend(answers.iter().map(|(name, answer)| ((*name).to_owned(), (*answer).to_owned())));
-        let engine = start(&place, &ready, &points).await;
-        let attached = wire::connect(&socket(&place), 0, false).await.unwrap();
-        let operator = Operator::attach(attached, all).await.unwrap();
-        Self { operator, engine, points, _hold: hold, ready, place }
+        Home::find(Some(&world.place.root())).unwrap().create(&id, &opening).unwrap();
+        let mut answers: BTreeMap<String, String> = drill_answers(world.ready.onset);
+        answers.extend(setting.answers.iter().map(|(name, answer)| ((*name).to_owned(), (*answer).to_owned())));
+        let engine = start(&world, &setting).await;
+        let link = wire::connect(&socket(&world.place), 0, false).await.unwrap();
+        let operator = Operator::attach(link, answers).await.unwrap();
+        Self { operator, engine, setting, world }
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        socket(&self.place)
     }
 
     pub(crate) fn state(&self) -> &State {
@@ -161,7 +196,12 @@ impl Cockpit {
 
     /// Starts an engine; whether it lived to settle what was left.
     async fn start_anew(&mut self) -> bool {
-        self.engine = start(&self.place, &self.ready, &self.points).await;
+        self.engine = start(&self.world, &self.setting).await;
+        self.sit_down().await
+    }
+
+    /// Sits down anew, and knows nothing of what the engine said before; whether the engine lived to settle what was left.
+    pub(crate) async fn sit_down(&mut self) -> bool {
         let Ok(link) = wire::connect(&socket(&self.place), 0, false).await else { return false };
         match self.operator.come_back(link).await {
             Ok(()) => true,
@@ -227,15 +267,16 @@ pub(crate) fn around(step: &str) -> [String; 2] {
     ["before", "after"].map(|side| format!("run.{side}:{step}"))
 }
 
-fn socket(place: &Place) -> std::path::PathBuf {
+fn socket(place: &Place) -> PathBuf {
     place.run().join("relight").join(format!("{ID}.sock"))
 }
 
 /// Starts an engine and waits until it says that it is ready, or until it died before that.
-async fn start(place: &Place, ready: &Ready, points: &[String]) -> Child {
-    let failpoints: Vec<String> = points.iter().map(|point| format!("{point}=return")).collect();
+async fn start(World { ready, place, .. }: &World, setting: &Setting) -> Child {
+    let failpoints: Vec<String> = setting.points.iter().map(|point| format!("{point}=return")).collect();
     let mut command = place.command(&["engine", ID, "--state-dir"]);
-    command.arg(place.root()).arg("--config").arg(&ready.config).env("FAILPOINTS", failpoints.join(";"));
+    command.arg(place.root()).arg("--config").arg(setting.config.as_ref().unwrap_or(&ready.config));
+    command.env("FAILPOINTS", failpoints.join(";")).envs(setting.env.iter().map(|(name, value)| (*name, value)));
     let mut engine = command.stderr(Stdio::null()).kill_on_drop(true).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(engine.stdout.take().unwrap()).read_line(&mut line).await.unwrap();

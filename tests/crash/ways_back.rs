@@ -14,7 +14,7 @@ use relight::journal;
 use relight::runbook::BUILT_IN;
 use serde_json::Value;
 
-use super::cockpit::{Cockpit, around};
+use super::cockpit::{Cockpit, Setting, Settled, World, around};
 use super::tally::tell;
 
 const UPDATE: &str = "communicate.update";
@@ -26,7 +26,7 @@ const SWAP_BACK: &str = "rollback.swap";
 const DROP: &str = "demand.drop-kept";
 const IN_PLACE: &str = include_str!("../../assets/runbooks/in-place.toml");
 
-async fn superuser(ready: &Ready, database: &str) -> Session {
+pub(crate) async fn superuser(ready: &Ready, database: &str) -> Session {
     ready.postgres_superuser.to_database(database).connect("a test", "").await.unwrap()
 }
 
@@ -35,7 +35,7 @@ async fn live(ready: &Ready) -> Session {
 }
 
 /// Every database that is no template: its name, its number, and whether it lets anybody in.
-async fn databases(ready: &Ready) -> BTreeMap<String, (u32, bool)> {
+pub(crate) async fn databases(ready: &Ready) -> BTreeMap<String, (u32, bool)> {
     let session = superuser(ready, "postgres").await;
     let sql = "SELECT datname::text, oid, datallowconn FROM pg_database WHERE NOT datistemplate";
     let rows = session.query(sql, &[]).await.unwrap();
@@ -181,7 +181,8 @@ async fn checks_while_it_serves(cockpit: &mut Cockpit) {
 #[tokio::test]
 async fn a_death_around_a_way_back_or_a_step_on_demand_repeats_nothing() {
     let points = [UPDATE, KEYS, STORAGE, UNBLOCK, OBJECTS, SWAP_BACK, DROP].into_iter().flat_map(around).collect();
-    let mut cockpit = Cockpit::open(BUILT_IN, &[("foreign_keys", "later")], points).await;
+    let setting = Setting { answers: vec![("foreign_keys", "later")], points, ..Setting::default() };
+    let mut cockpit = Cockpit::open(World::build().await, BUILT_IN, setting).await;
 
     cockpit.play_until("declare.incident").await;
     let (sent, settled) = cockpit.survives((UPDATE, None), updates).await;
@@ -254,7 +255,8 @@ async fn a_death_around_a_restore_in_place_and_the_way_back_from_it_repeats_noth
     const RESTORE: &str = "restore.database";
     const BACK: &str = "rollback.safety-dump";
     let points = [RESTORE, BACK].into_iter().flat_map(around).collect();
-    let mut cockpit = Cockpit::open(IN_PLACE, &[], points).await;
+    let setting = Setting { points, ..Setting::default() };
+    let mut cockpit = Cockpit::open(World::build().await, IN_PLACE, setting).await;
     cockpit.play_until("restore.safety-dump").await;
     let (damaged, _) = tables(&cockpit.ready).await;
     let ((restored, _), settled) = cockpit.survives((RESTORE, None), tables).await;
@@ -264,7 +266,7 @@ async fn a_death_around_a_restore_in_place_and_the_way_back_from_it_repeats_noth
     });
     let dump = cockpit.ready.dumps.iter().find(|dump| Some(&dump.key) == chosen.as_ref()).unwrap();
     assert_eq!(scorecard::table_differences(&restored, &dump.tables), [""; 0]);
-    let told = |settled: &super::cockpit::Settled| {
+    let told = |settled: &Settled| {
         assert!(settled.did_not.contains("pg_restore was never started"), "{}", settled.did_not);
         assert!(settled.did.iter().any(|line| line.contains("prove it before writes start")), "{:?}", settled.did);
     };
