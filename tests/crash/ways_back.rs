@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use aws_sdk_s3::primitives::DateTime;
 use relight::drill::db::{Session, TableState};
@@ -112,14 +113,26 @@ async fn wait_behind(ready: &Ready, pid: i32, journal: &Path) {
     let session = superuser(ready, "postgres").await;
     let sql = "SELECT count(*) FROM pg_stat_activity WHERE starts_with(application_name, 'relight INC-TEST ') \
          AND backend_start > $2::text::timestamptz AND $1 = ANY (pg_blocking_pids(pid))";
-    while session.query_one(sql, &[&pid, &since]).await.unwrap().get::<_, i64>(0) == 0 {}
+    until(&session, async || session.query_one(sql, &[&pid, &since]).await.unwrap().get::<_, i64>(0) > 0).await;
 }
 
 /// Waits until the server has no session of the incident any more.
 async fn all_gone(ready: &Ready) {
     let session = superuser(ready, "postgres").await;
     let sql = "SELECT count(*) FROM pg_stat_activity WHERE starts_with(application_name, 'relight INC-TEST ')";
-    while session.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) > 0 {}
+    until(&session, async || session.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) == 0).await;
+}
+
+/// Asks until it is so; after a minute it says who is on the server.
+async fn until(watch: &Session, is_so: impl AsyncFn() -> bool) {
+    let since = Instant::now();
+    while !is_so().await {
+        if since.elapsed() > Duration::from_mins(1) {
+            let all = "SELECT string_agg(concat_ws(' ', pid, datname, application_name, state, wait_event, left(query, 80)), E'\n') FROM pg_stat_activity";
+            let there: String = watch.query_one(all, &[]).await.unwrap().get(0);
+            panic!("it does not come to that; the server has\n{there}");
+        }
+    }
 }
 
 /// After a swap, the foreign keys of the dump's rows are checked and every page is read, while somebody holds a lock on the
