@@ -58,6 +58,8 @@ pub enum OperatorError {
 pub struct Operator {
     link: Link,
     state: Option<State>,
+    /// The last event of the batches that came whole.
+    sealed: u64,
     answers: BTreeMap<String, String>,
     next: u64,
 }
@@ -69,7 +71,7 @@ impl Operator {
     /// # Errors
     /// The engine is gone.
     pub async fn attach(link: Link, answers: BTreeMap<String, String>) -> Result<Self, OperatorError> {
-        let mut operator = Self { link, state: None, answers, next: 1 };
+        let mut operator = Self { link, state: None, sealed: 0, answers, next: 1 };
         operator.hear(|_, message| matches!(message, ToClient::CaughtUp { .. }).then_some(())).await?;
         Ok(operator)
     }
@@ -80,19 +82,21 @@ impl Operator {
     /// # Errors
     /// The engine is gone, or no target can tell what became of a step.
     pub async fn come_back(&mut self, link: Link) -> Result<(), OperatorError> {
-        (self.link, self.state) = (link, None);
+        (self.link, self.state, self.sealed) = (link, None, 0);
         self.hear(|_, message| matches!(message, ToClient::CaughtUp { .. }).then_some(())).await?;
         let settled = |state: &State| {
-            let open = |status: &StepStatus| match status {
-                StepStatus::Running(_) => true,
+            let open = |step: &Step| match state.status(&step.id) {
+                // What began by itself may have begun on the new engine, and waits perhaps for something of ours.
+                StepStatus::Running(_) => step.begins == Begins::Asked,
                 StepStatus::InDoubt(attempt) => state.attempts.get(attempt).is_some_and(|attempt| !attempt.asked),
                 _ => false,
             };
-            !state.runbook.steps().any(|step| open(state.status(&step.id)))
+            !state.runbook.steps().any(open)
         };
         if !self.state.as_ref().is_some_and(settled) {
             self.hear(|state, _| settled(state).then_some(())).await?;
         }
+        self.wait_for_the_batch().await?;
         let steps: Vec<Step> = self.state.iter().flat_map(|state| state.runbook.steps().cloned()).collect();
         for step in steps {
             let status = self.state.as_ref().map(|state| state.status(&step.id).clone());
@@ -160,9 +164,21 @@ impl Operator {
         if step.begins == Begins::ByItself {
             return self.wait_until_over(step, 0).await;
         }
+        self.approve(step, None).await
+    }
+
+    /// Takes back what a step did, by another one: as [`Self::carry_out`] does that.
+    ///
+    /// # Errors
+    /// It was refused, cannot be approved, or did not succeed.
+    pub async fn take_back(&mut self, undone: &StepId, by: &Step) -> Result<(), OperatorError> {
+        self.approve(by, Some(undone)).await
+    }
+
+    async fn approve(&mut self, step: &Step, undoes: Option<&StepId>) -> Result<(), OperatorError> {
         let mut inputs = Inputs::new();
         let plan = loop {
-            let plan = self.prepare(step, inputs.clone()).await?;
+            let plan = self.prepare(step, inputs.clone(), undoes).await?;
             let mut answered = inputs.clone();
             for ask in &plan.asks {
                 if let Some(answer) = self.answers.get(&ask.name) {
@@ -188,8 +204,17 @@ impl Operator {
         self.wait_for_the_end().await
     }
 
+    /// What a step's end leads to comes behind it: what it takes back is open again, for one.
+    async fn wait_for_the_batch(&mut self) -> Result<(), OperatorError> {
+        if self.state.as_ref().is_some_and(|state| state.seq > self.sealed) {
+            self.hear(|_, message| matches!(message, ToClient::Sealed { .. }).then_some(())).await?;
+        }
+        Ok(())
+    }
+
     /// The incident's end is an event of its own, right behind that of the step which closes it.
     async fn wait_for_the_end(&mut self) -> Result<(), OperatorError> {
+        self.wait_for_the_batch().await?;
         let closing = |state: &State| {
             let closes = |step: &Step| matches!(step.action, Action::CloseIncident { .. });
             let done = |step: &Step| matches!(state.status(&step.id), StepStatus::Succeeded(_));
@@ -201,8 +226,8 @@ impl Operator {
         Ok(())
     }
 
-    async fn prepare(&mut self, step: &Step, inputs: Inputs) -> Result<Plan, OperatorError> {
-        let id = self.tell(Command::Prepare { step: step.id.clone(), inputs, undoes: None }).await?;
+    async fn prepare(&mut self, step: &Step, inputs: Inputs, undoes: Option<&StepId>) -> Result<Plan, OperatorError> {
+        let id = self.tell(Command::Prepare { step: step.id.clone(), inputs, undoes: undoes.cloned() }).await?;
         let wanted = step.id.clone();
         let title = step.title.clone();
         self.hear(move |_, message| match message {
@@ -282,6 +307,9 @@ impl Operator {
                     None => self.state = Some(State::open(event)?),
                     Some(state) => state.apply(event)?,
                 }
+            }
+            if let ToClient::Sealed { seal } | ToClient::CaughtUp { seal } = &message {
+                self.sealed = seal.seq;
             }
             if let Some(state) = &self.state
                 && let Some(found) = found(state, &message)

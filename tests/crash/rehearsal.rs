@@ -2,79 +2,30 @@
 //! random. The drill's own scorecard proves from outside what became of the world.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::Path;
 use std::time::Duration;
 
-use relight::incident::{Event, EventKind, Outcome, Settlement, State};
+use relight::incident::{EventKind, Outcome, Settlement, State};
 use relight::journal;
 use relight::runbook::{BUILT_IN, Runbook};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
+use super::place::Place;
 use super::tally::{Dice, amount, seed, tell};
 
 /// Messages that a drill owes, and more.
 const MESSAGES: u64 = 60;
 
-struct Rehearsal {
-    folder: tempfile::TempDir,
-}
-
-impl Rehearsal {
-    fn new() -> Self {
-        let folder = tempfile::Builder::new().prefix("rl").tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("run")).unwrap();
-        Self { folder }
-    }
-
-    fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_relight"));
-        command
-            .args(words)
-            .env("XDG_STATE_HOME", self.folder.path())
-            .env("XDG_CONFIG_HOME", self.folder.path().join("config"))
-            .env("XDG_RUNTIME_DIR", self.folder.path().join("run"))
-            .env("RELIGHT_DIED_AT", self.died_at())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        command
-    }
-
-    fn died_at(&self) -> PathBuf {
-        self.folder.path().join("died-at")
-    }
-
-    /// The only incident's folder; none before there is one.
-    fn incident(&self) -> Option<PathBuf> {
-        let mut folders = std::fs::read_dir(self.folder.path().join("relight/incidents")).ok()?;
-        Some(folders.next()?.ok()?.path())
-    }
-
-    fn events(&self) -> Vec<Event> {
-        journal::read(&self.incident().expect("an incident").join(journal::FILE)).unwrap().events
-    }
-
-    /// The drill was passed: by its own scorecard, which asks the world how often it was told what.
-    async fn passed(&self, drill: Child, what: &str) -> State {
-        let output = drill.wait_with_output().await.unwrap();
-        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success(), "{what}: {said}");
-        assert!(said.contains("ok   nothing done twice"), "{what}: {said}");
-        let state = State::replay(&self.events()).unwrap();
-        assert!(state.closed_at.is_some() && state.unsent().next().is_none());
-        state
-    }
-}
-
-impl Drop for Rehearsal {
-    fn drop(&mut self) {
-        // A failed test must not leave servers behind.
-        let mut stop = std::process::Command::new(env!("CARGO_BIN_EXE_relight"));
-        stop.args(["drill", "--stop"]).env("XDG_STATE_HOME", self.folder.path());
-        let _ = stop.env("XDG_RUNTIME_DIR", self.folder.path().join("run")).output();
-    }
+/// The drill was passed: by its own scorecard, which asks the world how often it was told what.
+async fn passed(place: &Place, drill: Child, what: &str) -> State {
+    let output = drill.wait_with_output().await.unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{what}: {said}");
+    assert!(said.contains("ok   nothing done twice"), "{what}: {said}");
+    let state = State::replay(&place.events()).unwrap();
+    assert!(state.closed_at.is_some() && state.unsent().next().is_none());
+    state
 }
 
 /// The step that has nothing to do where the world is as it wants it.
@@ -97,7 +48,7 @@ const ONCE: [&str; 11] = [
 
 #[tokio::test]
 async fn a_death_between_any_effect_and_its_report_repeats_nothing() {
-    let rehearsal = Rehearsal::new();
+    let place = Place::new();
     let runbook = Runbook::parse("built-in", BUILT_IN).unwrap();
     let swap = ["guarded", "fenced", "ended-sessions", "renamed"].map(|point| format!("swap.{point}"));
     let points: Vec<String> = runbook
@@ -107,16 +58,16 @@ async fn a_death_between_any_effect_and_its_report_repeats_nothing() {
         .chain((1..=MESSAGES).map(|message| format!("sent:{message}")))
         .collect();
     let failpoints: Vec<String> = points.iter().map(|point| format!("{point}=return")).collect();
-    let drill = rehearsal.command(&["drill", "--auto"]).env("FAILPOINTS", failpoints.join(";")).spawn().unwrap();
-    let state = rehearsal.passed(drill, "an engine that dies at every point").await;
+    let drill = place.command(&["drill", "--auto"]).env("FAILPOINTS", failpoints.join(";")).spawn().unwrap();
+    let state = passed(&place, drill, "an engine that dies at every point").await;
 
-    let died = std::fs::read_to_string(rehearsal.died_at()).unwrap();
-    let died: BTreeSet<&str> = died.lines().collect();
+    let died = place.died();
+    let died: BTreeSet<&str> = died.iter().map(String::as_str).collect();
     assert!(swap.iter().all(|point| died.contains(point.as_str())), "{died:?}");
     for message in state.messages.keys() {
         assert!(died.contains(format!("sent:{message}").as_str()), "message {message}");
     }
-    let settled: BTreeMap<_, _> = rehearsal
+    let settled: BTreeMap<_, _> = place
         .events()
         .into_iter()
         .filter_map(|event| match event.kind {
@@ -165,8 +116,8 @@ async fn an_engine_that_is_killed_at_random_brings_everything_back() {
     let wanted = amount(6, 50);
     let mut killed = 0;
     while killed < wanted {
-        let rehearsal = Rehearsal::new();
-        let mut drill = rehearsal.command(&["drill", "--auto"]).spawn().unwrap();
+        let place = Place::new();
+        let mut drill = place.command(&["drill", "--auto"]).spawn().unwrap();
         loop {
             // A drill takes some seconds: a few kills in each.
             let moment = Duration::from_micros(dice.below(1_500_000));
@@ -174,13 +125,13 @@ async fn an_engine_that_is_killed_at_random_brings_everything_back() {
                 ended.unwrap();
                 break;
             }
-            let Some(pid) = rehearsal.incident().as_deref().and_then(engine) else { continue };
+            let Some(pid) = place.incident().as_deref().and_then(engine) else { continue };
             let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
             if killed < wanted && pidfd_send_signal(handle, Signal::KILL).is_ok() {
                 killed += 1;
             }
         }
-        rehearsal.passed(drill, &format!("after {killed} kills, seed {}", seed())).await;
+        passed(&place, drill, &format!("after {killed} kills, seed {}", seed())).await;
     }
     tell("engine of a drill killed at random", killed, killed);
 }

@@ -91,7 +91,7 @@ fn matches_are_marked_where_they_stand_and_nothing_else_is() {
         let cells = (0..120).map(|column| &buffer[(column, row)]);
         cells
             .filter(|cell| cell.bg == story.app.theme.found().bg.expect("a ground"))
-            .map(|cell| cell.symbol())
+            .map(ratatui::buffer::Cell::symbol)
             .collect()
     };
     let rows: Vec<String> = (0..32).map(marked).filter(|marked| !marked.is_empty()).collect();
@@ -100,7 +100,7 @@ fn matches_are_marked_where_they_stand_and_nothing_else_is() {
     let screen = drawn(&story.app, 120, 32);
     let buffer = screen.buffer();
     let found = buffer.content().iter().filter(|cell| cell.bg == story.app.theme.found().bg.expect("a ground"));
-    assert_eq!(found.map(|cell| cell.symbol()).collect::<String>(), "Error", "a capital is meant as one");
+    assert_eq!(found.map(ratatui::buffer::Cell::symbol).collect::<String>(), "Error", "a capital is meant as one");
 }
 
 #[test]

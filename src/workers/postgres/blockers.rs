@@ -7,6 +7,7 @@ use crate::incident::{Finding, IncidentId, Plan, TargetIdentity};
 use crate::runbook::TargetRef;
 use crate::workers::{Context, Done, Io, Probe, Ran, Worker, WorkerError};
 
+use super::end_sessions::end;
 use super::server::{Server, application, shell};
 use super::session::Session;
 use super::swap::identity;
@@ -25,6 +26,12 @@ struct Blocker {
     pid: i32,
     began: String,
     says: String,
+}
+
+impl Blocker {
+    fn same(&self, other: &Self) -> bool {
+        self.pid == other.pid && self.began == other.began
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -77,39 +84,48 @@ impl Worker for EndBlockers {
         let basis = basis(plan)?;
         let server = Server::of(&cx.config, &self.database).await?;
         let session = open(cx, &server).await?;
-        let mut ended = 0;
+        let major = session.identity().await?.major;
+        let mut ended = Vec::new();
         for blocker in list(&session, &cx.knowledge.incident).await? {
             // Who came into the way after the approval is somebody to look at first.
-            if !basis.blockers.iter().any(|known| known.pid == blocker.pid && known.began == blocker.began) {
+            if !basis.blockers.iter().any(|known| known.same(&blocker)) {
                 continue;
             }
             let doing = format!("end session {}", blocker.pid);
-            session.query(&doing, "SELECT pg_catalog.pg_terminate_backend($1)", &[&blocker.pid]).await.map_err(
-                |error| WorkerError {
-                    next: "Grant pg_signal_backend to this user, or have a superuser end it, then retry (r)."
-                        .to_owned(),
-                    ..error
-                },
-            )?;
-            io.line(format!("ended {}", blocker.says));
-            ended += 1;
+            end(&session, &doing, blocker.pid, major).await.map_err(|error| WorkerError {
+                next: "Grant pg_signal_backend to this user, or have a superuser end it, then retry (r).".to_owned(),
+                ..error
+            })?;
+            ended.push(blocker);
         }
+        let left = still_there(&session, &ended).await?;
         session.close().await;
-        Ok(Ran::Done(Done { evidence: vec![evidence(ended, basis.blockers.len())], facts: Vec::new() }))
+        for blocker in ended.iter().filter(|blocker| !left.contains(blocker)) {
+            io.line(format!("ended {}", blocker.says));
+        }
+        if !left.is_empty() {
+            return Err(WorkerError::new(
+                "end who is in the way",
+                server.name(),
+                format!("Told to end, and still there: {}.", name(&left)),
+                "Have its client stopped at its source, then retry (r).",
+            ));
+        }
+        Ok(Ran::Done(Done { evidence: vec![evidence(ended.len(), basis.blockers.len())], facts: Vec::new() }))
     }
 
     async fn probe(&self, cx: &Context, plan: &Plan) -> Result<Probe, WorkerError> {
         let basis = basis(plan)?;
         let server = Server::of(&cx.config, &self.database).await?;
         let session = open(cx, &server).await?;
-        let now = list(&session, &cx.knowledge.incident).await?;
+        // Whether they are in the way tells nothing: what they kept waiting may have ended with the engine.
+        let left = still_there(&session, &basis.blockers).await?;
         session.close().await;
-        let left = now.iter().filter(|blocker| basis.blockers.iter().any(|known| known.pid == blocker.pid)).count();
-        Ok(if left == 0 {
-            let evidence = "none of the sessions is in the way any more".to_owned();
+        Ok(if left.is_empty() {
+            let evidence = "none of the sessions is there any more".to_owned();
             Probe::Happened(Done { evidence: vec![evidence], facts: Vec::new() })
         } else {
-            Probe::DidNot(format!("{left} of them are still in the way"))
+            Probe::DidNot(format!("still there: {}", name(&left)))
         })
     }
 }
@@ -128,6 +144,20 @@ fn evidence(ended: usize, of: usize) -> String {
 
 async fn open(cx: &Context, server: &Server) -> Result<Session, WorkerError> {
     server.connect_to("postgres", &application(&cx.knowledge.incident, "unblocks")).await
+}
+
+/// Those of them that the server still has.
+async fn still_there(session: &Session, of: &[Blocker]) -> Result<Vec<Blocker>, WorkerError> {
+    let sql = "SELECT pid, backend_start::text FROM pg_catalog.pg_stat_activity";
+    let rows = session.query("look who is still there", sql, &[]).await?;
+    let there: Vec<(i32, String)> =
+        rows.iter().map(|row| (row.get(0), row.get::<_, Option<String>>(1).unwrap_or_default())).collect();
+    let is_there = |known: &&Blocker| there.iter().any(|(pid, began)| *pid == known.pid && *began == known.began);
+    Ok(of.iter().filter(is_there).cloned().collect())
+}
+
+fn name(blockers: &[Blocker]) -> String {
+    blockers.iter().map(|blocker| blocker.says.as_str()).collect::<Vec<_>>().join("; ")
 }
 
 /// Clients' sessions that hold what a session of this incident waits for, themselves not of it.

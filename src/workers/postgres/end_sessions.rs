@@ -117,7 +117,8 @@ impl Worker for EndSessions {
                 ));
             }
             for other in &now {
-                end(&session, other, identity.major).await.map_err(|error| WorkerError {
+                let doing = format!("end the session {} of {}", other.pid, other.user);
+                end(&session, &doing, other.pid, identity.major).await.map_err(|error| WorkerError {
                     next: "Grant pg_signal_backend to this user, or have a superuser end a superuser's session, then retry (r).".to_owned(),
                     ..error
                 })?;
@@ -150,16 +151,20 @@ fn many(count: usize) -> String {
 }
 
 /// Ends one, and waits until the server has taken it off its list (from version 14 on the server itself waits).
-async fn end(session: &super::session::Session, other: &Other, major: u32) -> Result<(), WorkerError> {
-    let doing = format!("end the session {} of {}", other.pid, other.user);
+pub(super) async fn end(
+    session: &super::session::Session,
+    doing: &str,
+    pid: i32,
+    major: u32,
+) -> Result<(), WorkerError> {
     if major >= 14 {
-        session.query(&doing, "SELECT pg_catalog.pg_terminate_backend($1, 10000)", &[&other.pid]).await?;
+        session.query(doing, "SELECT pg_catalog.pg_terminate_backend($1, 10000)", &[&pid]).await?;
         return Ok(());
     }
-    session.query(&doing, "SELECT pg_catalog.pg_terminate_backend($1)", &[&other.pid]).await?;
+    session.query(doing, "SELECT pg_catalog.pg_terminate_backend($1)", &[&pid]).await?;
     let left = "SELECT pg_catalog.pg_sleep(0.05) FROM pg_catalog.pg_stat_activity WHERE pid = $1";
     for _ in 0..200 {
-        if session.query(&doing, left, &[&other.pid]).await?.is_empty() {
+        if session.query(doing, left, &[&pid]).await?.is_empty() {
             break;
         }
     }
