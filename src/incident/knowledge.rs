@@ -170,6 +170,20 @@ impl Knowledge {
         self.facts.iter().rev().filter(|known| &known.step == step).map(|known| &known.fact).find(|fact| wanted(fact))
     }
 
+    fn expected_downtime(&self) -> String {
+        let back = self.facts.iter().rev().find_map(|known| match &known.fact {
+            Fact::WritesStopped { .. } => Some(None),
+            Fact::WritesStarted { at } => Some(Some(*at)),
+            _ => None,
+        });
+        match (back.flatten(), self.rto_deadline) {
+            (Some(back), _) => format!("over, writes run again since {}", clock(back)),
+            (None, None) => "not known yet".to_owned(),
+            (None, Some(deadline)) if deadline > self.now => format!("until about {} (target)", clock(deadline)),
+            (None, Some(deadline)) => format!("longer than the target, which passed at {}", clock(deadline)),
+        }
+    }
+
     /// Fills in a template of the runbook from what is known.
     ///
     /// Variables: `database`, `incident`, `environment`, `onset`, `snapshot_time`, `snapshot_key`, `loses`, `done`,
@@ -187,16 +201,6 @@ impl Knowledge {
             Fact::Snapshot { object, .. } if known.standing => Some(object.key.clone()),
             _ => None,
         });
-        let expected = self.rto_deadline.map_or_else(
-            || "not known yet".to_owned(),
-            |deadline| {
-                if deadline > self.now {
-                    format!("until about {} (target)", clock(deadline))
-                } else {
-                    format!("longer than the target, which passed at {}", clock(deadline))
-                }
-            },
-        );
         let values = minijinja::context! {
             database => &self.database,
             incident => self.incident.as_str(),
@@ -210,9 +214,36 @@ impl Knowledge {
             restored => serving && self.unvalidated.is_empty(),
             serving => serving,
             unvalidated => self.unvalidated.len(),
-            expected_downtime => expected,
+            expected_downtime => self.expected_downtime(),
             last_failure => &self.last_failure,
         };
         minijinja::Environment::new().render_str(template, values).map_err(|error| error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_downtime_is_over_when_writes_run_again_and_not_before() {
+        let at = |text: &str| -> Timestamp { text.parse().expect("a time") };
+        let id = IncidentId::new("INC-1").expect("an id");
+        let mut known = Knowledge::at_first(id, "test", "db", at("2026-11-23T09:00:00Z"));
+        let said = |known: &Knowledge| known.fill("{{ expected_downtime }}").expect("a text");
+        assert_eq!(said(&known), "not known yet");
+        known.rto_deadline = Some(at("2026-11-23T09:30:00Z"));
+        assert_eq!(said(&known), "until about 2026-11-23 09:30Z (target)");
+        let mut happens = |fact| {
+            known.facts.push(KnownFact { step: StepId::new("s"), attempt: AttemptId(1), standing: true, fact });
+            said(&known)
+        };
+        let stopped = || Fact::WritesStopped { at: at("2026-11-23T08:55:00Z"), replicas: Vec::new() };
+        assert_eq!(happens(stopped()), "until about 2026-11-23 09:30Z (target)");
+        let started = Fact::WritesStarted { at: at("2026-11-23T08:58:00Z") };
+        assert_eq!(happens(started), "over, writes run again since 2026-11-23 08:58Z");
+        assert_eq!(happens(stopped()), "until about 2026-11-23 09:30Z (target)", "they were stopped once more");
+        known.now = at("2026-11-23T10:00:00Z");
+        assert_eq!(said(&known), "longer than the target, which passed at 2026-11-23 09:30Z");
     }
 }

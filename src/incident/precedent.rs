@@ -27,8 +27,9 @@ impl Precedent {
     #[must_use]
     pub fn says(&self, now: Timestamp) -> String {
         let took = SignedDuration::from_millis(i64::try_from(self.took_ms).unwrap_or(i64::MAX));
-        let took = match took.as_secs() {
-            0..10 => format!("{:.1}s", took.as_secs_f64()),
+        let took = match self.took_ms {
+            ..1_000 => format!("{} ms", self.took_ms),
+            1_000..10_000 => format!("{:.1}s", took.as_secs_f64()),
             _ => duration_text(took),
         };
         let ago = now.duration_since(self.at);
@@ -91,6 +92,6 @@ mod tests {
         };
         assert_eq!(of("2026-11-22T00:00:00Z", 1_240).says(now), "1.2s in INC-7 (drill), 1 day ago");
         assert_eq!(of("2026-11-23T00:30:00Z", 250_999).says(now), "4m10s in INC-7 (drill), 30m00s ago");
-        assert_eq!(of("2026-11-03T00:30:00Z", 99).says(now), "0.1s in INC-7 (drill), 20 days ago");
+        assert_eq!(of("2026-11-03T00:30:00Z", 99).says(now), "99 ms in INC-7 (drill), 20 days ago");
     }
 }

@@ -122,12 +122,12 @@ fn review(app: &App, card: &Card, step: Option<&Step>, width: usize) -> Sheet {
             }
         }
     }
+    let essential = body.len();
+    body.extend(findings(app, plan, &[Gravity::Good], width));
     if let Some(before) = app.precedents.get(&card.step) {
         body.extend(heading("The last time", app));
         body.extend(hang(" ", theme.dim(), &format!("It took {}.", before.says(app.now)), Style::new(), width));
     }
-    let essential = body.len();
-    body.extend(findings(app, plan, &[Gravity::Good], width));
     if !plan.undo.is_empty() {
         body.extend(heading("The way back", app));
         body.extend(hang(" ", theme.dim(), &plan.undo, Style::new(), width));
