@@ -182,13 +182,19 @@ fn a_terminal_that_nobody_reads_for_long_costs_no_memory() {
     // Until what stands between them is full.
     flood.goes_on(40 << 20);
     std::fs::write(flood.person.folder().join("calm"), "").expect("written");
-    let (before, since) = ([memory(pid), memory(flood.engine)], Instant::now());
-    while since.elapsed() < long {
-        flood.goes_on(1 << 20);
+    // What is in flight at a moment comes and goes: the least of a quarter of the time is what is kept. In the first one an
+    // engine that has just begun comes to the memory that a flood takes, read or not.
+    let mut least = [[u64::MAX; 2]; 4];
+    for quarter in &mut least {
+        let since = Instant::now();
+        while since.elapsed() < long / 4 {
+            flood.goes_on(1 << 20);
+            *quarter = [quarter[0].min(memory(pid)), quarter[1].min(memory(flood.engine))];
+        }
     }
-    for ((who, was), pid) in ["cockpit", "engine"].into_iter().zip(before).zip([pid, flood.engine]) {
-        let is = memory(pid);
-        assert!(is <= was + (1 << 20), "{was} bytes of the {who} became {is}");
+    for (at, who) in ["cockpit", "engine"].into_iter().enumerate() {
+        let all = least.map(|quarter| quarter[at]);
+        assert!(all[2].min(all[3]) <= all[1] + (1 << 20), "bytes of the {who}, quarter by quarter: {all:?}");
     }
     signal(terminal.holder(), Signal::CONT);
     flood.end(terminal);

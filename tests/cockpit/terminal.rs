@@ -89,8 +89,14 @@ impl Person {
 
 impl Drop for Person {
     fn drop(&mut self) {
-        // A failed test must not leave servers behind.
+        // A failed test must not leave servers behind, nor an engine and what it runs.
         self.run(&["drill", "--stop"]);
+        if std::thread::panicking() {
+            for (pid, _) in super::process::of(self.folder.path()) {
+                // It may have ended meanwhile.
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
     }
 }
 

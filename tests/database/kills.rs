@@ -54,11 +54,16 @@ pub(super) async fn until_waiting(watch: &Client, running: &mut Running) -> i32 
 /// The first process that this finds; a restore that ends before there is one fails the test with its end.
 async fn until_found(watch: &Client, sql: &str, running: &mut Running) -> i32 {
     let there = format!("EXISTS ({sql})");
-    tokio::select! {
-        () = until(watch, &there) => {}
-        ended = running => panic!("it ended before the test had it where it wants it: {ended:?}"),
+    loop {
+        tokio::select! {
+            () = until(watch, &there) => {}
+            ended = &mut *running => panic!("it ended before the test had it where it wants it: {ended:?}"),
+        }
+        // Whoever waits by sleeping may be awake between the two.
+        if let Some(row) = watch.query_opt(sql, &[]).await.unwrap() {
+            return row.get(0);
+        }
     }
-    watch.query_one(sql, &[]).await.unwrap().get(0)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
