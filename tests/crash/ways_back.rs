@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use aws_sdk_s3::primitives::DateTime;
 use relight::drill::db::{Session, TableState};
@@ -26,6 +25,9 @@ const OBJECTS: &str = "rollback.objects";
 const SWAP_BACK: &str = "rollback.swap";
 const DROP: &str = "demand.drop-kept";
 const IN_PLACE: &str = include_str!("../../assets/runbooks/in-place.toml");
+
+/// Sessions of the incident.
+const OURS: &str = "FROM pg_stat_activity WHERE starts_with(application_name, 'relight INC-TEST ')";
 
 pub(crate) async fn superuser(ready: &Ready, database: &str) -> Session {
     ready.postgres_superuser.to_database(database).connect("a test", "").await.unwrap()
@@ -111,28 +113,26 @@ async fn wait_behind(ready: &Ready, pid: i32, journal: &Path) {
     // Those of the engine before it end only once the server has looked after them.
     let since = started.unwrap().at.to_string();
     let session = superuser(ready, "postgres").await;
-    let sql = "SELECT count(*) FROM pg_stat_activity WHERE starts_with(application_name, 'relight INC-TEST ') \
-         AND backend_start > $2::text::timestamptz AND $1 = ANY (pg_blocking_pids(pid))";
-    until(&session, async || session.query_one(sql, &[&pid, &since]).await.unwrap().get::<_, i64>(0) > 0).await;
+    let there = format!("SELECT {OURS} AND backend_start > '{since}' AND {pid} = ANY (pg_blocking_pids(pid))");
+    until(&session, &format!("EXISTS ({there})")).await;
 }
 
 /// Waits until the server has no session of the incident any more.
 async fn all_gone(ready: &Ready) {
-    let session = superuser(ready, "postgres").await;
-    let sql = "SELECT count(*) FROM pg_stat_activity WHERE starts_with(application_name, 'relight INC-TEST ')";
-    until(&session, async || session.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) == 0).await;
+    until(&superuser(ready, "postgres").await, &format!("NOT EXISTS (SELECT {OURS})")).await;
 }
 
-/// Asks until it is so; after a minute it says who is on the server.
-async fn until(watch: &Session, is_so: impl AsyncFn() -> bool) {
-    let since = Instant::now();
-    while !is_so().await {
-        if since.elapsed() > Duration::from_mins(1) {
-            let all = "SELECT string_agg(concat_ws(' ', pid, datname, application_name, state, wait_event, left(query, 80)), E'\n') FROM pg_stat_activity";
-            let there: String = watch.query_one(all, &[]).await.unwrap().get(0);
-            panic!("it does not come to that; the server has\n{there}");
-        }
-    }
+/// Waits until it is so; after a minute it fails with who is on the server. The server waits, with pauses: a client that asks
+/// without end would keep everybody else of the machine from being heard.
+async fn until(session: &Session, condition: &str) {
+    let all = "SELECT string_agg(concat_ws(' ', pid, datname, application_name, state, wait_event, left(query, 80)), E'\\n') FROM pg_stat_activity";
+    let wait = format!(
+        "DO $wait$ BEGIN WHILE NOT ({condition}) LOOP \
+           IF clock_timestamp() > now() + interval '1 min' THEN \
+             RAISE EXCEPTION 'it does not come to that; the server has %', ({all}); END IF; \
+           PERFORM pg_sleep(0.01); PERFORM pg_stat_clear_snapshot(); END LOOP; END $wait$"
+    );
+    session.batch_execute(&wait).await.unwrap();
 }
 
 /// After a swap, the foreign keys of the dump's rows are checked and every page is read, while somebody holds a lock on the
