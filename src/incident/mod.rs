@@ -43,5 +43,5 @@ pub use state::{
     Attempt, Consent, Fold, Footing, Handover, MessageState, OwedMessage, ReplayError, Sending, State, StepState,
     StepStatus, Told,
 };
-pub use time::{TimeError, clock, duration_text, loss, read_time};
+pub use time::{TimeError, ago, clock, duration_text, loss, read_time};
 pub use timeline::{Level, Spoke, TimelineEntry};

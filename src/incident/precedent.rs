@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::runbook::{Runbook, StepId};
 
-use super::{IncidentId, Outcome, State, duration_text};
+use super::{IncidentId, Outcome, State, ago, duration_text};
 
 /// The last time that a step succeeded elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,13 +32,7 @@ impl Precedent {
             1_000..10_000 => format!("{:.1}s", took.as_secs_f64()),
             _ => duration_text(took),
         };
-        let ago = now.duration_since(self.at);
-        let ago = match ago.as_hours() / 24 {
-            0 => duration_text(ago),
-            1 => "1 day".to_owned(),
-            days => format!("{days} days"),
-        };
-        format!("{took} in {} ({}), {ago} ago", self.incident, self.environment)
+        format!("{took} in {} ({}), {}", self.incident, self.environment, ago(self.at, now))
     }
 }
 

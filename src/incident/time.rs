@@ -55,6 +55,17 @@ pub fn duration_text(duration: SignedDuration) -> String {
     }
 }
 
+/// `30m00s ago`, `1 day ago`, `12 days ago`: how long something is over, as sentences have it.
+#[must_use]
+pub fn ago(at: Timestamp, now: Timestamp) -> String {
+    let passed = now.duration_since(at);
+    match passed.as_hours() / 24 {
+        0 => format!("{} ago", duration_text(passed)),
+        1 => "1 day ago".to_owned(),
+        days => format!("{days} days ago"),
+    }
+}
+
 /// `2026-11-23 08:48Z`: a time in messages and plans, to the minute.
 #[must_use]
 pub fn clock(at: Timestamp) -> String {

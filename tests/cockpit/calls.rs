@@ -1,7 +1,6 @@
 //! What a terminal is told beyond what it draws, and what a person of a new account sees.
 
-use relight::incident::EventKind;
-use rustix::process::{Pid, Signal};
+use rustix::process::Signal;
 
 use super::process::{ends, signal};
 use super::terminal::{Person, Terminal};
@@ -36,11 +35,7 @@ fn words(person: &Person, more: &str) -> String {
 fn end(person: &Person, mut terminal: Terminal) {
     terminal.keys("q");
     terminal.ended();
-    let engine = person.history().expect("a journal").events.iter().find_map(|event| match event.kind {
-        EventKind::EngineStarted { pid, .. } => i32::try_from(pid).ok().and_then(Pid::from_raw),
-        _ => None,
-    });
-    let engine = engine.expect("an engine");
+    let engine = person.engine();
     ends(engine, || signal(engine, Signal::TERM));
 }
 

@@ -66,11 +66,8 @@ impl Flood {
             let log = person.incident_folder()?.join("output/1.log");
             std::fs::metadata(log).ok().filter(|meta| meta.len() > 0).map(|_| ())
         });
-        let engine = person.history().expect("a journal").events.iter().find_map(|event| match event.kind {
-            EventKind::EngineStarted { pid, .. } => i32::try_from(pid).ok().and_then(Pid::from_raw),
-            _ => None,
-        });
-        Self { person, first: Some(first), engine: engine.expect("an engine") }
+        let engine = person.engine();
+        Self { person, first: Some(first), engine }
     }
 
     fn first(&mut self) -> Terminal {

@@ -2,9 +2,9 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use relight::incident::{EventKind, Level, MessageState};
+use relight::incident::{Level, MessageState};
 use relight::runbook::StepId;
-use rustix::process::{Pid, Signal};
+use rustix::process::Signal;
 
 use super::lost::prepared;
 use super::process::{ends, signal};
@@ -35,11 +35,7 @@ fn a_copy_inside_tmux_is_made_by_tmux() {
     terminal.until_shown("not copied: tmux load-buffer failed: no server running");
     terminal.keys("q");
     terminal.ended();
-    let engine = person.history().expect("a journal").events.iter().find_map(|event| match event.kind {
-        EventKind::EngineStarted { pid, .. } => i32::try_from(pid).ok().and_then(Pid::from_raw),
-        _ => None,
-    });
-    let engine = engine.expect("an engine");
+    let engine = person.engine();
     ends(engine, || signal(engine, Signal::TERM));
 }
 

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
-use relight::incident::State;
+use relight::incident::{EventKind, State};
 use rustix::process::Pid;
 
 /// A test that waits longer than this for something to appear has failed.
@@ -78,6 +78,16 @@ impl Person {
     /// What the only incident's journal holds.
     pub(super) fn history(&self) -> Option<relight::journal::History> {
         relight::journal::read(&self.incident_folder()?.join("journal.jsonl")).ok()
+    }
+
+    /// The first engine of the only incident.
+    pub(super) fn engine(&self) -> Pid {
+        let history = self.history().expect("a journal");
+        let started = history.events.iter().find_map(|event| match event.kind {
+            EventKind::EngineStarted { pid, .. } => i32::try_from(pid).ok().and_then(Pid::from_raw),
+            _ => None,
+        });
+        started.expect("an engine")
     }
 
     /// The only incident's folder.

@@ -4,7 +4,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use crate::incident::{Ask, AskKind, Gravity, Plan, clock, duration_text};
-use crate::runbook::{Approval, Step};
+use crate::runbook::{Approval, Step, StepId};
 use crate::tui::app::App;
 use crate::tui::card::{Card, Stage, expected_name, takes_name};
 use crate::tui::form::question;
@@ -124,10 +124,7 @@ fn review(app: &App, card: &Card, step: Option<&Step>, width: usize) -> Sheet {
     }
     let essential = body.len();
     body.extend(findings(app, plan, &[Gravity::Good], width));
-    if let Some(before) = app.precedents.get(&card.step) {
-        body.extend(heading("The last time", app));
-        body.extend(hang(" ", theme.dim(), &format!("It took {}.", before.says(app.now)), Style::new(), width));
-    }
+    body.extend(the_last_time(app, &card.step, width));
     if !plan.undo.is_empty() {
         body.extend(heading("The way back", app));
         body.extend(hang(" ", theme.dim(), &plan.undo, Style::new(), width));
@@ -159,6 +156,14 @@ fn review(app: &App, card: &Card, step: Option<&Step>, width: usize) -> Sheet {
         sheet.foot_cursor = None;
     }
     sheet
+}
+
+/// What a step took in an earlier incident or drill; nothing where none is known.
+pub(super) fn the_last_time(app: &App, step: &StepId, width: usize) -> Vec<Line<'static>> {
+    let Some(before) = app.precedents.get(step) else { return Vec::new() };
+    let mut lines = heading("The last time", app).to_vec();
+    lines.extend(hang(" ", app.theme.dim(), &format!("It took {}.", before.says(app.now)), Style::new(), width));
+    lines
 }
 
 /// An answer as people read it.

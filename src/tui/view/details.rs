@@ -7,7 +7,7 @@ use crate::incident::{Attempt, Gravity, Outcome, State, StepStatus, duration_tex
 use crate::runbook::{Approval, Begins, Step, StepId};
 use crate::tui::app::App;
 
-use super::card::keys;
+use super::card::{keys, the_last_time};
 use super::series;
 use super::sheet::{Sheet, hang, heading};
 
@@ -42,10 +42,7 @@ pub(super) fn sheet(app: &App, id: &StepId, scroll: usize, width: usize) -> Shee
         body.extend(measured.iter().map(|series| series::line(app, series, width)));
     }
     body.extend(attempts(app, state, id, width));
-    if let Some(before) = app.precedents.get(id) {
-        body.extend(heading("The last time", app));
-        body.extend(hang(" ", theme.dim(), &format!("It took {}.", before.says(app.now)), Style::new(), width));
-    }
+    body.extend(the_last_time(app, id, width));
     body.extend(needs(app, state, step, width));
     if let Some(undo) = step.undo.as_ref().and_then(|undo| state.runbook.step(undo)) {
         body.extend(heading("The way back (u)", app));

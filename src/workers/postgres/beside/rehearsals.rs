@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::incident::duration_text;
+use crate::incident::{ago, duration_text};
 
 use super::super::load::Phases;
 
@@ -94,13 +94,7 @@ impl Rehearsal {
     /// `Last rehearsed 3 days ago: 14m02s, proof included`
     #[must_use]
     pub fn says(&self, now: Timestamp) -> String {
-        let ago = now.duration_since(self.at);
-        let ago = match ago.as_hours() / 24 {
-            0 => duration_text(ago),
-            1 => "1 day".to_owned(),
-            days => format!("{days} days"),
-        };
-        format!("Last rehearsed {ago} ago: {}, proof included", duration_text(self.took()))
+        format!("Last rehearsed {}: {}, proof included", ago(self.at, now), duration_text(self.took()))
     }
 }
 
