@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 /// One line without escape sequences, control bytes and characters that turn the writing direction.
 /// Tabs and line ends become spaces.
 pub(crate) fn clean(text: &str) -> Cow<'_, str> {
-    if text.chars().all(harmless) {
+    if is_plain(text) || text.chars().all(harmless) {
         return Cow::Borrowed(text);
     }
     let mut clean = String::with_capacity(text.len());
@@ -25,6 +25,11 @@ pub(crate) fn clean(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(clean)
+}
+
+/// Printable ASCII and nothing else, as nearly every text is: each byte is a character and takes a column.
+pub(crate) fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
 /// Printable, and neither invisible nor able to reorder what stands beside it.

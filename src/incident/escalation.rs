@@ -29,11 +29,22 @@ pub fn escalations(state: &State, now: Timestamp) -> Vec<Escalation> {
         .iter()
         .map(|contact| {
             let told_at = state.escalated.get(&contact.role).copied();
-            let due = if told_at.is_some() { None } else { reason(state, contact.when, now) };
+            let due = due(state, contact, now);
             let say = knowledge.fill(&contact.say).unwrap_or_else(|_| contact.say.clone());
             Escalation { contact: contact.clone(), due, say, told_at }
         })
         .collect()
+}
+
+/// Whether calling somebody is due at `now`.
+#[must_use]
+pub fn is_call_due(state: &State, now: Timestamp) -> bool {
+    state.runbook.contacts.iter().any(|contact| due(state, contact, now).is_some())
+}
+
+/// Why a contact is to be called, unless they were.
+fn due(state: &State, contact: &Contact, now: Timestamp) -> Option<String> {
+    if state.escalated.contains_key(&contact.role) { None } else { reason(state, contact.when, now) }
 }
 
 fn reason(state: &State, when: EscalateWhen, now: Timestamp) -> Option<String> {

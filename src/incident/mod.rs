@@ -27,7 +27,7 @@ mod timeline;
 pub use command::{Command, Query, Refusal};
 pub use decide::{Decision, decide};
 pub use effects::{effects, owed, recover};
-pub use escalation::{Escalation, escalations};
+pub use escalation::{Escalation, escalations, is_call_due};
 pub use event::{Channel, Event, EventKind, First, Outcome, Problem, Settlement};
 pub use facts::{Fact, KeptObject, ObjectRef, Replicas};
 pub use ids::{Actor, AttemptId, IncidentId, IncidentIdError, MessageId};

@@ -7,13 +7,13 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::incident::{
     Actor, Attempt, AttemptId, Contents, Escalation, Fact, Inputs, Person, Plan, Precedent, Seal, Series, SnapshotRow,
-    State, StepStatus, escalations, loss,
+    State, StepStatus, escalations, is_call_due, loss,
 };
 use crate::runbook::{Phase, Step, StepId};
 
 use super::action::UiAction;
 use super::card::Card;
-use super::checklist::{self, Row};
+use super::checklist::{Folding, Place, Row};
 use super::dumps::Dumps;
 use super::keymap::Keymap;
 use super::log::LogView;
@@ -110,7 +110,7 @@ pub(super) struct Ui {
     pub(super) zoom: bool,
     pub(super) folds: BTreeMap<String, bool>,
     /// The selected row of the checklist; none follows the current step.
-    pub(super) row: Option<Row>,
+    pub(super) row: Option<Place>,
     pub(super) snapshot: Option<String>,
     /// The snapshot that another one is to be compared with.
     pub(super) marked: Option<String>,
@@ -140,6 +140,8 @@ pub struct App {
     pub(super) zone: TimeZone,
     pub(super) size: (u16, u16),
     pub(super) state: Option<State>,
+    /// The step to look at, see [`current`](super::checklist::current): worked out with each event, because each key asks for it many times.
+    pub(super) current: Option<StepId>,
     pub(super) caught_up: bool,
     /// Why the engine is gone.
     pub(super) lost: Option<String>,
@@ -191,6 +193,7 @@ impl App {
             zone: TimeZone::UTC,
             size,
             state: None,
+            current: None,
             caught_up: false,
             lost: None,
             alarm: None,
@@ -245,7 +248,7 @@ impl App {
     /// How things stand, in a word, for whoever sees no more than a window's title.
     pub(super) fn title(&self) -> String {
         let Some(state) = &self.state else { return "relight".to_owned() };
-        let needs = match checklist::current(state).map(|step| state.status(&step.id)) {
+        let needs = match self.current.as_ref().map(|step| state.status(step)) {
             _ if state.closed_at.is_some() => "closed",
             _ if self.lost.is_some() => "engine lost",
             Some(StepStatus::Failed(_) | StepStatus::Stopped(_) | StepStatus::InDoubt(_)) => "failed, needs you",
@@ -301,29 +304,20 @@ impl App {
         self.card().and_then(Card::unshown).cloned()
     }
 
+    /// Which phases are folded.
+    pub(super) fn folding(&self) -> Option<Folding<'_>> {
+        self.state.as_ref().map(|state| Folding::of(state, &self.ui.folds, self.current.as_ref()))
+    }
+
     /// The selected row of the checklist.
-    pub(super) fn row(&self) -> Option<Row> {
-        let state = self.state.as_ref()?;
-        let rows = checklist::rows(state, &self.ui.folds);
-        if let Some(row) = &self.ui.row {
-            if rows.contains(row) {
-                return Some(row.clone());
-            }
-            // A step whose phase was folded leaves the cursor on its phase.
-            if let Row::Step(id) = row
-                && let Some(phase) = state.runbook.phases.iter().find(|phase| phase.steps.iter().any(|s| &s.id == id))
-            {
-                return Some(Row::Phase(phase.id.clone()));
-            }
-        }
-        let current = checklist::current(state).map(|step| Row::Step(step.id.clone()));
-        current.filter(|row| rows.contains(row)).or_else(|| rows.first().cloned())
+    pub(super) fn row(&self) -> Option<Row<'_>> {
+        self.folding()?.selected(self.ui.row.as_ref())
     }
 
     /// The selected step.
     pub(super) fn step(&self) -> Option<&Step> {
         match self.row()? {
-            Row::Step(id) => self.state.as_ref()?.runbook.step(&id),
+            Row::Step(step) => Some(step),
             Row::Phase(_) => None,
         }
     }
@@ -331,7 +325,7 @@ impl App {
     /// The selected phase, where no step is.
     pub(super) fn phase(&self) -> Option<&Phase> {
         match self.row()? {
-            Row::Phase(id) => self.state.as_ref()?.runbook.phases.iter().find(|phase| phase.id == id),
+            Row::Phase(phase) => Some(phase),
             Row::Step(_) => None,
         }
     }
@@ -390,6 +384,11 @@ impl App {
     pub(super) fn is_being_asked(&self, attempt: AttemptId) -> bool {
         let attempt = self.state.as_ref().and_then(|state| state.attempts.get(&attempt));
         attempt.is_some_and(Attempt::is_being_asked)
+    }
+
+    /// Somebody should be called now.
+    pub(super) fn is_call_due(&self) -> bool {
+        self.state.as_ref().is_some_and(|state| is_call_due(state, self.now))
     }
 
     pub(super) fn escalations(&self) -> Vec<Escalation> {

@@ -5,29 +5,86 @@ use std::collections::BTreeMap;
 use crate::incident::{State, StepStatus};
 use crate::runbook::{Approval, Phase, Step, StepId};
 
-/// A row that can be selected.
+/// A row of the checklist.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Row<'a> {
+    /// A phase.
+    Phase(&'a Phase),
+    /// A step.
+    Step(&'a Step),
+}
+
+/// Which row the cursor is on; it stays there while phases fold and unfold.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Row {
+pub(super) enum Place {
     /// A phase, by its id.
     Phase(String),
     /// A step.
     Step(StepId),
 }
 
+impl<'a> Row<'a> {
+    pub(super) fn place(self) -> Place {
+        match self {
+            Self::Phase(phase) => Place::Phase(phase.id.clone()),
+            Self::Step(step) => Place::Step(step.id.clone()),
+        }
+    }
+
+    /// The phase that it is or lies in.
+    pub(super) fn phase(self, state: &'a State) -> Option<&'a Phase> {
+        match self {
+            Self::Phase(phase) => Some(phase),
+            Self::Step(step) => phase_of(state, &step.id),
+        }
+    }
+
+    /// What a search looks at.
+    pub(super) fn text(self) -> String {
+        match self {
+            Self::Phase(phase) => phase.title.clone(),
+            Self::Step(step) => format!("{} {}", step.title, step.id),
+        }
+    }
+}
+
+impl PartialEq for Row<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Phase(one), Row::Phase(other)) => one.id == other.id,
+            (Self::Step(one), Row::Step(other)) => one.id == other.id,
+            _ => false,
+        }
+    }
+}
+
+fn phase_of<'a>(state: &'a State, id: &StepId) -> Option<&'a Phase> {
+    state.runbook.phases.iter().find(|phase| phase.steps.iter().any(|step| &step.id == id))
+}
+
 /// The step that a person should look at: one that ended badly, else one at work, else the first that can be begun.
 pub(super) fn current(state: &State) -> Option<&Step> {
-    let main = || state.runbook.steps().filter(|step| !step.optional);
-    let bad = |step: &&Step| {
-        matches!(state.status(&step.id), StepStatus::InDoubt(_) | StepStatus::Failed(_) | StepStatus::Stopped(_))
-    };
-    let running = |step: &&Step| matches!(state.status(&step.id), StepStatus::Running(_));
-    let open = |step: &&Step| !state.status(&step.id).is_met();
-    let ready = |step: &&Step| open(step) && state.is_ready(step);
-    main()
-        .find(bad)
-        .or_else(|| state.runbook.steps().find(running))
-        .or_else(|| main().find(ready))
-        .or_else(|| main().find(open))
+    let (mut running, mut ready, mut open) = (None, None, None);
+    for step in state.runbook.steps() {
+        let status = state.status(&step.id);
+        match status {
+            StepStatus::Running(_) => {
+                running.get_or_insert(step);
+            }
+            StepStatus::InDoubt(_) | StepStatus::Failed(_) | StepStatus::Stopped(_) if !step.optional => {
+                return Some(step);
+            }
+            _ => {}
+        }
+        if step.optional || status.is_met() {
+            continue;
+        }
+        if ready.is_none() && state.is_ready(step) {
+            ready = Some(step);
+        }
+        open.get_or_insert(step);
+    }
+    running.or(ready).or(open)
 }
 
 /// Which phases are folded, for as long as nothing happens.
@@ -39,12 +96,41 @@ pub(super) struct Folding<'a> {
 }
 
 impl<'a> Folding<'a> {
-    pub(super) fn of(state: &'a State, folds: &'a BTreeMap<String, bool>) -> Self {
-        Self { state, folds, current: current(state).map(|step| &step.id) }
+    /// As `folds` says, else by where `current` lies, see [`current`].
+    pub(super) fn of(state: &'a State, folds: &'a BTreeMap<String, bool>, current: Option<&'a StepId>) -> Self {
+        Self { state, folds, current }
     }
 
     pub(super) fn holds(&self, phase: &Phase) -> bool {
         self.folds.get(&phase.id).copied().unwrap_or_else(|| self.folds_by_itself(phase))
+    }
+
+    /// The rows that are shown, top to bottom.
+    pub(super) fn rows(&self) -> impl Iterator<Item = Row<'a>> {
+        self.state.runbook.phases.iter().flat_map(|phase| {
+            let steps: &[Step] = if self.holds(phase) { &[] } else { &phase.steps };
+            std::iter::once(Row::Phase(phase)).chain(steps.iter().map(Row::Step))
+        })
+    }
+
+    /// The row that the cursor is on: that of a step in a folded phase is the phase, and without a place of its own it follows
+    /// the current step.
+    pub(super) fn selected(&self, place: Option<&Place>) -> Option<Row<'a>> {
+        let phases = &self.state.runbook.phases;
+        let shown = |id: &StepId| {
+            let phase = phase_of(self.state, id)?;
+            if self.holds(phase) {
+                return Some(Row::Phase(phase));
+            }
+            phase.steps.iter().find(|step| &step.id == id).map(Row::Step)
+        };
+        let chosen = match place {
+            Some(Place::Phase(id)) => phases.iter().find(|phase| &phase.id == id).map(Row::Phase),
+            Some(Place::Step(id)) => shown(id),
+            None => None,
+        };
+        let current = || self.current.and_then(shown).filter(|row| matches!(row, Row::Step(_)));
+        chosen.or_else(current).or_else(|| phases.first().map(Row::Phase))
     }
 
     /// Where the person has not said, what is at work or went wrong is open, and the step to look at.
@@ -59,47 +145,10 @@ impl<'a> Folding<'a> {
     }
 }
 
-/// Whether a phase is folded.
-pub(super) fn is_folded(state: &State, folds: &BTreeMap<String, bool>, phase: &Phase) -> bool {
-    Folding::of(state, folds).holds(phase)
-}
-
-/// All rows, top to bottom.
-pub(super) fn rows(state: &State, folds: &BTreeMap<String, bool>) -> Vec<Row> {
-    let folding = Folding::of(state, folds);
-    let mut rows = Vec::new();
-    for phase in &state.runbook.phases {
-        rows.push(Row::Phase(phase.id.clone()));
-        if !folding.holds(phase) {
-            rows.extend(phase.steps.iter().map(|step| Row::Step(step.id.clone())));
-        }
-    }
-    rows
-}
-
 /// Every row, as if nothing were folded.
-pub(super) fn all_rows(state: &State) -> Vec<Row> {
-    let phase_rows = |phase: &Phase| {
-        let steps = phase.steps.iter().map(|step| Row::Step(step.id.clone()));
-        std::iter::once(Row::Phase(phase.id.clone())).chain(steps).collect::<Vec<Row>>()
-    };
-    state.runbook.phases.iter().flat_map(phase_rows).collect()
-}
-
-/// The phase that a row is or lies in.
-pub(super) fn phase_of<'a>(state: &'a State, row: &Row) -> Option<&'a Phase> {
-    state.runbook.phases.iter().find(|phase| match row {
-        Row::Phase(id) => &phase.id == id,
-        Row::Step(id) => phase.steps.iter().any(|step| &step.id == id),
-    })
-}
-
-/// What a search looks at.
-pub(super) fn row_text(state: &State, row: &Row) -> String {
-    match row {
-        Row::Phase(_) => phase_of(state, row).map_or_else(String::new, |phase| phase.title.clone()),
-        Row::Step(id) => state.runbook.step(id).map_or_else(String::new, |step| format!("{} {id}", step.title)),
-    }
+pub(super) fn all_rows(state: &State) -> impl Iterator<Item = Row<'_>> {
+    let phases = state.runbook.phases.iter();
+    phases.flat_map(|phase| std::iter::once(Row::Phase(phase)).chain(phase.steps.iter().map(Row::Step)))
 }
 
 /// A phase in one status: the gravest of its steps.

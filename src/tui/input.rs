@@ -1,15 +1,7 @@
-//! The keyboard: a thread of its own that reads the terminal's bytes and turns them into keys and pastes.
-//!
-//! crossterm's own reader spins when the terminal dies (crossterm #793), so bytes are read here: a terminal that
-//! hung up or ends is reported once and never read again. Sequences are those of xterm, which tmux, screen and the
-//! Linux console share.
-
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+//! What a terminal's bytes mean: keys, pastes and the mouse. Sequences are those of xterm, which tmux, screen and the Linux
+//! console share.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
-use rustix::event::{PollFd, PollFlags, Timespec};
-use tokio::sync::mpsc;
 
 use crate::incident::Digest;
 
@@ -22,122 +14,10 @@ pub(super) enum Input {
     Paste(String),
     /// The mouse, which was asked for.
     Mouse(MouseEvent),
-    /// Everything that was typed before [`Marker::mark`] was called has been read.
+    /// Everything that was typed before a frame was out has been taken: of the plan with this digest in that frame.
     Marked(Digest),
     /// The terminal is gone.
     Gone,
-}
-
-/// Asks the reader to say when it has read everything that was typed so far.
-#[derive(Debug)]
-pub(super) struct Marker {
-    wake: OwnedFd,
-    marks: std::sync::mpsc::Sender<Digest>,
-}
-
-impl Marker {
-    /// The answer is [`Input::Marked`] with the same digest.
-    pub(super) fn mark(&self, digest: Digest) {
-        // A reader that is gone has said so already.
-        if self.marks.send(digest).is_ok() {
-            let _ = rustix::io::write(&self.wake, &[0]);
-        }
-    }
-}
-
-/// Starts the thread that reads `tty`. It ends when the terminal or the receiver does.
-///
-/// # Errors
-/// The system has no pipe or no thread left.
-pub(super) fn start(tty: OwnedFd) -> io::Result<(mpsc::UnboundedReceiver<Input>, Marker)> {
-    let (woken, wake) = std::io::pipe()?;
-    let (woken, wake) = (OwnedFd::from(woken), OwnedFd::from(wake));
-    let (to, keys) = mpsc::unbounded_channel();
-    let (marks, asked) = std::sync::mpsc::channel();
-    std::thread::Builder::new().name("keyboard".to_owned()).spawn(move || {
-        let mut parser = Parser::default();
-        read_all(&tty, &woken, &asked, &to, &mut parser);
-        let _ = to.send(Input::Gone);
-    })?;
-    Ok((keys, Marker { wake, marks }))
-}
-
-/// How long the rest of an escape sequence may take, so that a lone Esc is told from one.
-const REST: Timespec = Timespec { tv_sec: 0, tv_nsec: 25_000_000 };
-const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
-
-fn read_all(
-    tty: &OwnedFd,
-    woken: &OwnedFd,
-    asked: &std::sync::mpsc::Receiver<Digest>,
-    to: &mpsc::UnboundedSender<Input>,
-    parser: &mut Parser,
-) {
-    let mut buffer = [0_u8; 4096];
-    loop {
-        let patience = parser.is_waiting().then_some(&REST);
-        let Some((readable, marked)) = poll(tty, woken, patience) else { return };
-        if readable {
-            if !read_once(tty, &mut buffer, parser) {
-                return;
-            }
-        } else if !marked {
-            parser.time_is_up();
-        }
-        if marked {
-            // Whatever the terminal holds by now was typed before the mark.
-            let mut byte = [0_u8; 64];
-            let _ = rustix::io::read(woken, &mut byte);
-            while let Some((true, _)) = poll(tty, woken, Some(&AT_ONCE)) {
-                if !read_once(tty, &mut buffer, parser) {
-                    return;
-                }
-            }
-        }
-        for input in parser.take() {
-            if to.send(input).is_err() {
-                return;
-            }
-        }
-        if marked {
-            for digest in asked.try_iter() {
-                if to.send(Input::Marked(digest)).is_err() {
-                    return;
-                }
-            }
-        }
-    }
-}
-
-/// Whether the terminal and the pipe can be read; none when the terminal hung up or the other side is gone.
-fn poll(tty: &OwnedFd, woken: &OwnedFd, patience: Option<&Timespec>) -> Option<(bool, bool)> {
-    let mut both =
-        [PollFd::from_borrowed_fd(tty.as_fd(), PollFlags::IN), PollFd::from_borrowed_fd(woken.as_fd(), PollFlags::IN)];
-    loop {
-        match rustix::event::poll(&mut both, patience) {
-            Ok(_) => break,
-            Err(rustix::io::Errno::INTR) => {}
-            Err(_) => return None,
-        }
-    }
-    let [tty, pipe] = both.map(|one| one.revents());
-    let dead = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
-    if tty.intersects(dead) || pipe.intersects(dead) {
-        return None;
-    }
-    Some((tty.contains(PollFlags::IN), pipe.contains(PollFlags::IN)))
-}
-
-fn read_once(tty: &OwnedFd, buffer: &mut [u8], parser: &mut Parser) -> bool {
-    match rustix::io::read(tty, &mut *buffer) {
-        Ok(0) => false,
-        Ok(count) => {
-            parser.feed(buffer.get(..count).unwrap_or_default());
-            true
-        }
-        Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => true,
-        Err(_) => false,
-    }
 }
 
 const PASTE_ENDS: &[u8] = b"\x1b[201~";
@@ -154,15 +34,16 @@ pub(super) struct Parser {
 
 impl Parser {
     /// A sequence has begun and may be a lone Esc.
-    fn is_waiting(&self) -> bool {
+    pub(super) fn is_waiting(&self) -> bool {
         self.paste.is_none() && !self.bytes.is_empty()
     }
 
-    fn take(&mut self) -> Vec<Input> {
-        std::mem::take(&mut self.ready)
+    /// What is known so far, each once.
+    pub(super) fn take(&mut self) -> impl Iterator<Item = Input> {
+        self.ready.drain(..)
     }
 
-    fn feed(&mut self, bytes: &[u8]) {
+    pub(super) fn feed(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
         loop {
             if self.paste.is_some() {
@@ -208,7 +89,7 @@ impl Parser {
     }
 
     /// Nothing followed: what is there is all.
-    fn time_is_up(&mut self) {
+    pub(super) fn time_is_up(&mut self) {
         let bytes = std::mem::take(&mut self.bytes);
         if bytes.first() == Some(&0x1b) {
             self.ready.push(Input::Key(KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE)));
@@ -374,7 +255,7 @@ mod tests {
         let mut parser = Parser::default();
         parser.feed(bytes);
         parser.time_is_up();
-        parser.take()
+        parser.take().collect()
     }
 
     fn key(code: KeyCode) -> Input {
@@ -409,28 +290,12 @@ mod tests {
             let mut parser = Parser::default();
             parser.feed(&whole[..cut]);
             parser.feed(&whole[cut..]);
-            assert_eq!(parser.take(), [Input::Paste("y\ny".to_owned()), key(KeyCode::Char('k'))], "cut at {cut}");
+            assert_eq!(
+                parser.take().collect::<Vec<Input>>(),
+                [Input::Paste("y\ny".to_owned()), key(KeyCode::Char('k'))],
+                "cut at {cut}"
+            );
         }
-    }
-
-    #[test]
-    fn a_mark_comes_after_every_key_typed_before_it_and_a_dead_terminal_is_told_once() {
-        let (ours, theirs) = rustix::net::socketpair(
-            rustix::net::AddressFamily::UNIX,
-            rustix::net::SocketType::STREAM,
-            rustix::net::SocketFlags::CLOEXEC,
-            None,
-        )
-        .expect("a pair");
-        rustix::io::write(&ours, b"yy").expect("typed");
-        let (mut keys, marker) = start(theirs).expect("a thread");
-        marker.mark(Digest::of(b"plan"));
-        assert_eq!(keys.blocking_recv(), Some(key(KeyCode::Char('y'))));
-        assert_eq!(keys.blocking_recv(), Some(key(KeyCode::Char('y'))));
-        assert_eq!(keys.blocking_recv(), Some(Input::Marked(Digest::of(b"plan"))));
-        drop(ours);
-        assert_eq!(keys.blocking_recv(), Some(Input::Gone));
-        assert_eq!(keys.blocking_recv(), None);
     }
 
     proptest! {

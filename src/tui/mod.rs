@@ -1,7 +1,7 @@
 //! The cockpit: a full-screen view of one incident, and the keyboard into its engine.
 //!
 //! ```text
-//!  tty ─▶ input (thread) ─┐
+//!  tty ─▶ Keyboard ───────┐
 //!  engine ─▶ Link::rx ────┼─▶ Msg ─▶ update(&mut App, Msg, now) ─▶ Vec<Out> ─▶ engine, clipboard, files
 //!  clock, signals ────────┘                 │
 //!                                           └─▶ view::draw(frame, &App) ─▶ writer (thread): one write
@@ -30,6 +30,7 @@ mod fuzzy;
 mod heard;
 mod history;
 mod input;
+mod keyboard;
 mod keymap;
 mod linear;
 mod log;

@@ -1,10 +1,11 @@
 //! Moving through panes: rows, pages, matches.
 
 use crate::incident::AttemptId;
+use crate::runbook::Phase;
 
 use super::action::UiAction;
 use super::app::{App, Pane};
-use super::checklist;
+use super::checklist::{self, Row};
 use super::history;
 use super::msg::Out;
 use super::perform;
@@ -59,10 +60,10 @@ fn newer(app: &mut App) -> Option<Out> {
 fn place(app: &App) -> (usize, usize) {
     match app.ui.pane {
         Pane::Checklist => {
-            let Some(state) = &app.state else { return (0, 0) };
-            let rows = checklist::rows(state, &app.ui.folds);
-            let at = app.row().and_then(|row| rows.iter().position(|other| *other == row)).unwrap_or(0);
-            (at, rows.len())
+            let Some(folding) = app.folding() else { return (0, 0) };
+            let selected = folding.selected(app.ui.row.as_ref());
+            let rows: Vec<Row<'_>> = folding.rows().collect();
+            (rows.iter().position(|row| Some(*row) == selected).unwrap_or(0), rows.len())
         }
         Pane::Snapshots => {
             let at = app.snapshot_row().and_then(|row| app.dumps.place_of(row)).unwrap_or(0);
@@ -84,8 +85,7 @@ fn place(app: &App) -> (usize, usize) {
 pub(super) fn select(app: &mut App, to: usize) {
     match app.ui.pane {
         Pane::Checklist => {
-            let Some(state) = &app.state else { return };
-            app.ui.row = checklist::rows(state, &app.ui.folds).get(to).cloned();
+            app.ui.row = app.folding().and_then(|folding| folding.rows().nth(to)).map(Row::place);
             app.ui.attempt = None;
             app.ui.line = None;
         }
@@ -168,26 +168,26 @@ pub(super) fn find(app: &mut App, forward: bool) {
 /// In the checklist, folded phases are searched too, and unfolded for what is found.
 fn find_step(app: &mut App, needle: &str, forward: bool) {
     let Some(state) = &app.state else { return };
-    let rows = checklist::all_rows(state);
+    let rows: Vec<Row<'_>> = checklist::all_rows(state).collect();
     let selected = app.row();
-    let at = rows.iter().position(|row| Some(row) == selected.as_ref()).unwrap_or(0);
+    let at = rows.iter().position(|row| Some(*row) == selected).unwrap_or(0);
     let count = rows.len();
     let found = (1..=count)
         .map(|step| if forward { (at + step) % count } else { (at + count - step) % count })
         .filter_map(|at| rows.get(at))
-        .find(|row| checklist::row_text(state, row).to_lowercase().contains(needle))
-        .cloned();
+        .find(|row| row.text().to_lowercase().contains(needle))
+        .copied();
     let Some(row) = found else {
         app.warn(format!("no match for {}", app.ui.needle));
         return;
     };
-    if let Some(phase) = checklist::phase_of(state, &row)
-        && matches!(row, checklist::Row::Step(_))
-        && checklist::is_folded(state, &app.ui.folds, phase)
-    {
-        app.ui.folds.insert(phase.id.clone(), false);
-    }
-    app.ui.row = Some(row);
+    let folded = |phase: &&Phase| app.folding().is_some_and(|folding| folding.holds(phase));
+    let unfold = match row {
+        Row::Step(_) => row.phase(state).filter(folded).map(|phase| phase.id.clone()),
+        Row::Phase(_) => None,
+    };
+    app.ui.row = Some(row.place());
+    app.ui.folds.extend(unfold.map(|phase| (phase, false)));
     app.ui.attempt = None;
     app.ui.line = None;
 }
@@ -195,14 +195,8 @@ fn find_step(app: &mut App, needle: &str, forward: bool) {
 /// A row's words; `shown` are the places of the timeline's rows.
 fn row_text(app: &App, row: usize, shown: &[usize]) -> String {
     let text = match app.ui.pane {
-        Pane::Checklist => {
-            app.state.as_ref().and_then(|state| match checklist::rows(state, &app.ui.folds).get(row)? {
-                checklist::Row::Phase(id) => state.runbook.phases.iter().find(|p| &p.id == id).map(|p| p.title.clone()),
-                checklist::Row::Step(id) => state.runbook.step(id).map(|step| format!("{} {id}", step.title)),
-            })
-        }
-        // What is shown there matches its filter.
-        Pane::Snapshots => None,
+        // The checklist is searched with what is folded in it; of the snapshots, what is shown matches.
+        Pane::Checklist | Pane::Snapshots => None,
         Pane::Output => {
             app.attempt().and_then(|attempt| app.output.get(attempt.id)?.lines().get(row)).map(|line| line.text.clone())
         }

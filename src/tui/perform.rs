@@ -8,7 +8,7 @@ use super::action::UiAction;
 use super::app::{App, Asked, LongLines, Pane};
 use super::browse;
 use super::card::{Card, Stage};
-use super::checklist::{self, Row};
+use super::checklist::{self, Place, Row};
 use super::edit::Editor;
 use super::export::Exporting;
 use super::heard;
@@ -154,12 +154,11 @@ fn cycle(app: &mut App, by: usize) {
 }
 
 fn fold(app: &mut App) {
-    let Some(state) = &app.state else { return };
-    if let Some(phase) = app.row().and_then(|row| checklist::phase_of(state, &row)) {
-        let folded = checklist::is_folded(state, &app.ui.folds, phase);
-        let id = phase.id.clone();
+    let (Some(state), Some(folding)) = (&app.state, app.folding()) else { return };
+    if let Some(phase) = app.row().and_then(|row| row.phase(state)) {
+        let (id, folded) = (phase.id.clone(), folding.holds(phase));
         app.ui.folds.insert(id.clone(), !folded);
-        app.ui.row = Some(Row::Phase(id));
+        app.ui.row = Some(Place::Phase(id));
     }
 }
 
@@ -373,9 +372,9 @@ fn details(app: &mut App) -> Vec<Out> {
         Pane::Checklist => match app.row() {
             Some(Row::Phase(_)) => fold(app),
             Some(Row::Step(step)) => {
-                app.ui.overlay = Some(match state.status(&step) {
+                app.ui.overlay = Some(match state.status(&step.id) {
                     StepStatus::InDoubt(attempt) => Overlay::Settle(*attempt),
-                    _ => Overlay::Details { step, scroll: 0 },
+                    _ => Overlay::Details { step: step.id.clone(), scroll: 0 },
                 });
             }
             None => {}

@@ -20,7 +20,8 @@ use super::app::App;
 use super::copy::{self, Way};
 use super::dumps::Ranking;
 use super::file;
-use super::input::{self, Input, Marker};
+use super::input::Input;
+use super::keyboard::Keyboard;
 use super::keymap::Keymap;
 use super::msg::{Msg, Out};
 use super::terminal::{self, Screen};
@@ -95,7 +96,6 @@ impl App {
 }
 
 struct Sources {
-    keys: mpsc::UnboundedReceiver<Input>,
     resize: Signal,
     continued: Signal,
     term: Signal,
@@ -116,7 +116,7 @@ enum Due {
 struct Cockpit {
     app: App,
     screen: Screen,
-    marker: Marker,
+    keyboard: Keyboard,
     link: Link,
     options: Options,
     done: mpsc::UnboundedSender<Msg>,
@@ -124,7 +124,7 @@ struct Cockpit {
     going_out: bool,
     /// The digest of the plan in that frame, if it was not on screen before.
     in_it: Option<Digest>,
-    /// The digest that the reader was asked to mark.
+    /// The digest that is marked among what was typed.
     marked: Option<Digest>,
     exit: Option<Exit>,
     /// The last ranking that was asked for; earlier ones need not go on.
@@ -150,13 +150,11 @@ pub async fn run(
         continued: listen(SignalKind::from_raw(libc::SIGCONT))?,
         term: listen(SignalKind::terminate())?,
         hangup: listen(SignalKind::hangup())?,
-        keys: mpsc::unbounded_channel().1,
         done,
     };
-    // Keys typed from here on are read raw: the screen is taken before the reader starts.
+    // Keys are read raw: the screen is taken before the first is looked at.
     let screen = Screen::take(options.mouse).map_err(TuiError::NoTerminal)?;
-    let (keys, marker) = input::start(tty).map_err(system("the thread that reads the keyboard"))?;
-    sources.keys = keys;
+    let keyboard = Keyboard::new(tty).map_err(system("to be told of keys"))?;
     let told = finished.clone();
     let warning = tokio::spawn(async move {
         if let Some(text) = warning.await {
@@ -176,7 +174,7 @@ pub async fn run(
     let mut cockpit = Cockpit {
         app,
         screen,
-        marker,
+        keyboard,
         link,
         options,
         done: finished,
@@ -214,7 +212,7 @@ impl Cockpit {
                     Ok(()) => self.shown(),
                     Err(_) => return Exit::TerminalGone,
                 },
-                input = sources.keys.recv() => self.typed(input, &mut sources.keys),
+                input = self.keyboard.next() => self.typed(input),
                 _ = sources.resize.recv() => self.resized(),
                 _ = sources.continued.recv() => self.resumed(),
                 Some(message) = sources.done.recv() => self.take(message, Due::Now),
@@ -248,27 +246,25 @@ impl Cockpit {
         self.going_out = false;
         let unshown = self.in_it.take();
         if unshown.is_some() && unshown != self.marked {
-            self.marked.clone_from(&unshown);
-            if let Some(digest) = unshown {
-                self.marker.mark(digest);
-            }
+            // One that could not be marked is with its next frame.
+            self.marked = unshown.filter(|digest| self.keyboard.mark(digest.clone()));
         }
         Due::Nothing
     }
 
-    fn typed(&mut self, first: Option<Input>, keys: &mut mpsc::UnboundedReceiver<Input>) -> Due {
+    fn typed(&mut self, first: Input) -> Due {
         let mut next = first;
         loop {
             let message = match next {
-                Some(Input::Key(key)) => Msg::Key(key),
-                Some(Input::Paste(text)) => Msg::Paste(text),
-                Some(Input::Mouse(event)) => Msg::Mouse(event),
-                Some(Input::Marked(digest)) => {
+                Input::Key(key) => Msg::Key(key),
+                Input::Paste(text) => Msg::Paste(text),
+                Input::Mouse(event) => Msg::Mouse(event),
+                Input::Marked(digest) => {
                     // A plan that comes back to the screen later is marked again.
                     self.marked = None;
                     Msg::Shown(digest)
                 }
-                Some(Input::Gone) | None => {
+                Input::Gone => {
                     self.exit = Some(Exit::TerminalGone);
                     return Due::Nothing;
                 }
@@ -277,9 +273,9 @@ impl Cockpit {
             if self.exit.is_some() {
                 return Due::Nothing;
             }
-            match keys.try_recv() {
-                Ok(input) => next = Some(input),
-                Err(_) => return Due::Now,
+            match self.keyboard.at_hand() {
+                Some(input) => next = input,
+                None => return Due::Now,
             }
         }
     }

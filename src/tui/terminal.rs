@@ -139,7 +139,7 @@ impl Screen {
     /// # Errors
     /// The terminal is gone.
     pub(super) fn clear(&mut self) -> io::Result<()> {
-        // ratatui's own clear asks the terminal where the cursor is, and the keyboard's thread would take the answer.
+        // ratatui's own clear asks the terminal where the cursor is, and its answer would be read among the keys.
         queue!(self.terminal.backend_mut(), ResetColor, Clear(ClearType::All))?;
         self.terminal.swap_buffers();
         Ok(())

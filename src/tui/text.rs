@@ -2,7 +2,7 @@
 
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-pub(super) use crate::plain::clean;
+pub(super) use crate::plain::{clean, is_plain};
 
 /// A number of columns or rows; more than fit into a `u16` are as good as its end.
 pub(super) fn cells(count: usize) -> u16 {
@@ -11,7 +11,7 @@ pub(super) fn cells(count: usize) -> u16 {
 
 /// Columns that a text takes.
 pub(super) fn width(text: &str) -> usize {
-    text.width()
+    if is_plain(text) { text.len() } else { text.width() }
 }
 
 /// The text, cut to `columns` with a mark where something is missing.

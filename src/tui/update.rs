@@ -25,7 +25,7 @@ use super::view;
 pub fn update(app: &mut App, msg: Msg, now: Timestamp) -> Vec<Out> {
     app.now = now;
     let mut outs = taken(app, msg);
-    let reads = app.attempt().map(|attempt| attempt.id).zip(app.ui.line);
+    let reads = app.ui.line.and_then(|line| Some((app.attempt()?.id, line)));
     app.output.hold(reads);
     outs.extend(look(app));
     if let (Some(Overlay::Export(exporting)), Some(state)) = (&mut app.ui.overlay, &app.state) {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use crate::tui::action::UiAction;
 use crate::tui::app::App;
 use crate::tui::card::{Card, Stage};
-use crate::tui::checklist::{self, Row};
+use crate::tui::checklist::Row;
 use crate::tui::form::Form;
 use crate::tui::msg::{Msg, Out};
 use crate::tui::perform;
@@ -44,16 +44,16 @@ pub(super) fn select(app: &mut App, named: &str) -> bool {
         Ok(number) => number.checked_sub(1).and_then(|at| steps.nth(at)),
         Err(_) => steps.find(|step| step.id.as_str() == named),
     };
-    let row = step.map(|step| Row::Step(step.id.clone())).or_else(|| {
-        let phase = state.runbook.phases.iter().find(|phase| phase.id == named);
-        phase.map(|phase| Row::Phase(phase.id.clone()))
-    });
+    let phase = || state.runbook.phases.iter().find(|phase| phase.id == named).map(Row::Phase);
+    let row = step.map(Row::Step).or_else(phase);
     let Some(row) = row else { return false };
     // A folded phase hides its steps from the cursor.
-    if let (Row::Step(_), Some(phase)) = (&row, checklist::phase_of(state, &row)) {
-        app.ui.folds.insert(phase.id.clone(), false);
-    }
-    app.ui.row = Some(row);
+    let unfold = match row {
+        Row::Step(_) => row.phase(state).map(|phase| phase.id.clone()),
+        Row::Phase(_) => None,
+    };
+    app.ui.row = Some(row.place());
+    app.ui.folds.extend(unfold.map(|phase| (phase, false)));
     true
 }
 

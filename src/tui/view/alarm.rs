@@ -3,7 +3,6 @@
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::Paragraph;
 
 use crate::tui::action::UiAction;
 use crate::tui::app::App;
@@ -50,6 +49,6 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) -> Rect {
             Line::from(Span::styled(text::left(&line, usize::from(area.width), ""), app.theme.live()))
         })
         .collect();
-    frame.render_widget(Paragraph::new(lines), Rect { height: rows, ..area });
+    super::put(frame, Rect { height: rows, ..area }, &lines);
     Rect { y: area.y + rows, height: area.height - rows, ..area }
 }

@@ -7,7 +7,6 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::Paragraph;
 
 use crate::incident::{AttemptId, State, StepStatus, duration_text};
 use crate::runbook::{Approval, Phase, Step};
@@ -20,14 +19,14 @@ use super::window;
 pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
     let inside = super::pane_frame(frame, area, app, Pane::Checklist, Line::default());
     let Some(state) = &app.state else {
-        frame.render_widget(Paragraph::new(Span::styled(" waiting for the incident", app.theme.dim())), inside);
+        super::put(frame, inside, &[Line::from(Span::styled(" waiting for the incident", app.theme.dim()))]);
         return;
     };
     let height = usize::from(inside.height);
     let (lines, at) = lines(app, state, usize::from(inside.width));
     let first = window(at, lines.len(), height);
     let seen: Vec<Line<'_>> = lines.into_iter().skip(first).take(height).map(|(line, _)| line).collect();
-    frame.render_widget(Paragraph::new(seen), inside);
+    super::put(frame, inside, &seen);
 }
 
 /// The row whose line is shown at this height of the pane.
@@ -39,33 +38,29 @@ pub(super) fn row_at(app: &App, inside: Rect, line: usize) -> Option<usize> {
 
 /// Every line with the number of its row, and which line is the selected row's.
 fn lines(app: &App, state: &State, width: usize) -> (Vec<(Line<'static>, usize)>, usize) {
-    let selected = app.row();
-    let folding = Folding::of(state, &app.ui.folds);
+    let folding = Folding::of(state, &app.ui.folds, app.current.as_ref());
+    let selected = folding.selected(app.ui.row.as_ref());
     let mut lines = Vec::new();
     let mut at = 0;
-    for (number, row) in checklist::rows(state, &app.ui.folds).into_iter().enumerate() {
-        let is_selected = selected.as_ref() == Some(&row);
+    for (number, row) in folding.rows().enumerate() {
+        let is_selected = Some(row) == selected;
         if is_selected {
             at = lines.len();
         }
         let marker = is_selected && (app.ui.pane == Pane::Checklist);
-        match &row {
-            Row::Phase(id) => {
-                if let Some(phase) = state.runbook.phases.iter().find(|phase| &phase.id == id) {
-                    lines.push((mark(phase_line(app, &folding, state, phase, width), marker, app), number));
-                }
+        match row {
+            Row::Phase(phase) => {
+                lines.push((mark(phase_line(app, &folding, state, phase, width), marker, app), number));
             }
-            Row::Step(id) => {
-                if let Some(step) = state.runbook.step(id) {
-                    if step.action.is_point_of_no_return() && !state.status(id).is_met() {
-                        lines.push((point_of_no_return(app, width), number));
-                    }
-                    if is_selected {
-                        at = lines.len();
-                    }
-                    lines.push((mark(step_line(app, state, step, width), marker, app), number));
-                    lines.extend(below(app, state, step, is_selected, width).into_iter().map(|line| (line, number)));
+            Row::Step(step) => {
+                if step.action.is_point_of_no_return() && !state.status(&step.id).is_met() {
+                    lines.push((point_of_no_return(app, width), number));
                 }
+                if is_selected {
+                    at = lines.len();
+                }
+                lines.push((mark(step_line(app, state, step, width), marker, app), number));
+                lines.extend(below(app, state, step, is_selected, width).into_iter().map(|line| (line, number)));
             }
         }
     }

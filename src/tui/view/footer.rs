@@ -3,7 +3,6 @@
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::Paragraph;
 
 use crate::incident::{Level, StepStatus};
 use crate::tui::action::UiAction;
@@ -17,7 +16,7 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
     if let Some(Overlay::Search(editor)) = &app.ui.overlay {
         let line = format!(" /{}", editor.text());
         let column = editor.column();
-        frame.render_widget(Paragraph::new(text::fit(&line, columns, "")), area);
+        super::put(frame, area, &[Line::from(text::fit(&line, columns, ""))]);
         let x = area.x.saturating_add(text::cells(column + 2)).min(area.right().saturating_sub(1));
         frame.set_cursor_position(Position { x, y: area.y });
         return;
@@ -30,14 +29,14 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
         };
         let words = text::fit(&toast.text, columns.saturating_sub(4), app.theme.ellipsis());
         let line = Line::from(vec![Span::styled(format!(" {glyph} "), style), Span::raw(words)]);
-        frame.render_widget(Paragraph::new(line), area);
+        super::put(frame, area, &[line]);
         return;
     }
     let mut line = Line::default();
     if app.ui.overlay.is_some() {
         line.push_span(Span::styled(" Ctrl-C", app.theme.dim()));
         line.push_span(Span::styled(" detach, everything goes on", app.theme.dim()));
-        frame.render_widget(Paragraph::new(line), area);
+        super::put(frame, area, &[line]);
         return;
     }
     let last = [UiAction::Help];
@@ -51,7 +50,7 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
     for action in last {
         push(&mut line, action, app);
     }
-    frame.render_widget(Paragraph::new(line), area);
+    super::put(frame, area, &[line]);
 }
 
 fn width(app: &App, action: UiAction) -> usize {

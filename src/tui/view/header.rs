@@ -5,7 +5,6 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::Paragraph;
 
 use crate::incident::{State, duration_text};
 use crate::tui::action::UiAction;
@@ -38,7 +37,7 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
         }
         parts.remove(at);
     }
-    frame.render_widget(Paragraph::new(line_of(parts)), area);
+    super::put(frame, area, &[line_of(parts)]);
 }
 
 /// All of it, for whoever has no screen.
@@ -80,7 +79,7 @@ fn parts(app: &App) -> Vec<Part> {
         let words = format!("serving, {left} {} unvalidated", if left == 1 { "constraint" } else { "constraints" });
         parts.push(part(3, words, theme.warning()));
     }
-    if app.escalations().iter().any(|one| one.due.is_some()) {
+    if app.is_call_due() {
         parts.push(part(2, format!("{} call", app.key(UiAction::Escalation)), theme.bad()));
     }
     if app.watching.is_some() {

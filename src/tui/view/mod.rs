@@ -36,11 +36,13 @@ mod timeline;
 use std::ops::Range;
 
 use ratatui::Frame;
-use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Constraint, Layout, Margin, Rect};
 use ratatui::style::{Color, Modifier, Style};
+use ratatui::symbols::border::Set;
 use ratatui::symbols::merge::MergeStrategy;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Clear, Paragraph};
+use ratatui::widgets::Clear;
 
 use super::app::{App, Pane, SMALLEST};
 use super::card::Card;
@@ -67,7 +69,7 @@ fn everything(frame: &mut Frame<'_>, app: &App) {
     if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
         let words = format!("relight needs {}x{} (now {}x{})", SMALLEST.0, SMALLEST.1, area.width, area.height);
         let lines: Vec<Line<'_>> = text::wrap(&words, usize::from(area.width)).into_iter().map(Line::from).collect();
-        frame.render_widget(Paragraph::new(lines), area);
+        put(frame, area, &lines);
         return;
     }
     let [head, body, foot] = outer(area);
@@ -148,17 +150,41 @@ fn pane_frame(frame: &mut Frame<'_>, area: Rect, app: &App, pane: Pane, note: Li
         style = style.remove_modifier(Modifier::DIM);
         heading = heading.patch(app.theme.selected());
     }
-    let mut block = Block::bordered()
-        .border_set(app.theme.border())
-        .merge_borders(MergeStrategy::Exact)
-        .border_style(style)
-        .title(Line::from(Span::styled(title, heading)));
-    if note.width() > 0 {
-        block = block.title(note);
+    border(frame.buffer_mut(), area, app.theme.border(), style);
+    let above = Rect { height: 1.min(area.height), ..area }.inner(Margin::new(1, 0));
+    let title = Line::from(Span::styled(title, heading));
+    let beside = text::cells(title.width() + 1).min(above.width);
+    put(frame, above, &[title]);
+    put(frame, Rect { x: above.x + beside, width: above.width - beside, ..above }, &[note]);
+    area.inner(Margin::new(1, 1))
+}
+
+/// Draws around an area. Where a neighbour drew already lines are joined, and its words stay.
+fn border(buffer: &mut Buffer, area: Rect, set: Set<'_>, style: Style) {
+    if area.width < 2 || area.height < 2 {
+        return;
     }
-    let inside = block.inner(area);
-    frame.render_widget(block, area);
-    inside
+    let mut put = |x: u16, y: u16, symbol: &str| {
+        let Some(cell) = buffer.cell_mut((x, y)) else { return };
+        // To join a line with itself would take longer than all else here.
+        if cell.symbol() != symbol {
+            cell.merge_symbol(symbol, MergeStrategy::Exact);
+        }
+        cell.set_style(style);
+    };
+    let (left, right, top, bottom) = (area.left(), area.right() - 1, area.top(), area.bottom() - 1);
+    for x in left + 1..right {
+        put(x, top, set.horizontal_top);
+        put(x, bottom, set.horizontal_bottom);
+    }
+    for y in top + 1..bottom {
+        put(left, y, set.vertical_left);
+        put(right, y, set.vertical_right);
+    }
+    put(left, top, set.top_left);
+    put(right, top, set.top_right);
+    put(left, bottom, set.bottom_left);
+    put(right, bottom, set.bottom_right);
 }
 
 /// The overlay's text for a width; none for overlays that draw themselves.
@@ -238,6 +264,28 @@ fn over(area: Rect) -> Rect {
     Rect { x: area.x + sides, width: area.width - 2 * sides, ..area }
 }
 
+/// Puts lines into an area, each cut at its right border.
+fn put(frame: &mut Frame<'_>, area: Rect, lines: &[Line<'_>]) {
+    let buffer = frame.buffer_mut();
+    for (y, line) in (area.top()..area.bottom()).zip(lines) {
+        let mut x = area.left();
+        for span in line {
+            let (style, room) = (line.style.patch(span.style), area.right().saturating_sub(x));
+            if text::is_plain(&span.content) {
+                // Nothing has to be known about these characters, and a screen holds few others.
+                for letter in span.content.chars().take(usize::from(room)) {
+                    if let Some(cell) = buffer.cell_mut((x, y)) {
+                        cell.set_char(letter).set_style(style);
+                    }
+                    x += 1;
+                }
+            } else {
+                x = buffer.set_stringn(x, y, &span.content, usize::from(room), style).0;
+            }
+        }
+    }
+}
+
 fn clear(frame: &mut Frame<'_>, area: Rect) {
     frame.render_widget(Clear, area);
 }
@@ -288,6 +336,10 @@ fn ground(frame: &mut Frame<'_>, theme: Theme) {
 /// ASCII cannot show, wherever the text came from.
 fn scrub(frame: &mut Frame<'_>, theme: Theme) {
     for cell in &mut frame.buffer_mut().content {
+        // By far the most.
+        if let [b' '..=b'~'] = cell.symbol().as_bytes() {
+            continue;
+        }
         if cell.symbol().chars().any(char::is_control) {
             cell.set_symbol(" ");
         } else if theme.is_ascii() && !cell.symbol().is_ascii() {

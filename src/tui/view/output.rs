@@ -6,7 +6,6 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::Paragraph;
 use unicode_width::UnicodeWidthChar as _;
 
 use crate::incident::{Attempt, duration_text};
@@ -37,7 +36,7 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
     }
     let strip = text::cells(rows.len()).min(inside.height / 2);
     let [strip, inside] = Layout::vertical([Constraint::Length(strip), Constraint::Min(0)]).areas(inside);
-    frame.render_widget(Paragraph::new(rows), strip);
+    super::put(frame, strip, &rows);
     let Some(buffer) = buffer.filter(|buffer| !buffer.lines().is_empty()) else {
         let fault = attempt.and_then(|attempt| app.output.fault(attempt.id));
         let words = match attempt {
@@ -47,7 +46,7 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
             Some(attempt) if attempt.outcome.is_none() => "no output yet",
             Some(_) => "it printed nothing",
         };
-        frame.render_widget(Paragraph::new(Span::styled(format!(" {words}"), app.theme.dim())), inside);
+        super::put(frame, inside, &[Line::from(Span::styled(format!(" {words}"), app.theme.dim()))]);
         return;
     };
     let (width, height) = (usize::from(inside.width), usize::from(inside.height));
@@ -55,7 +54,7 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
         LongLines::Wrapped => wrapped(app, buffer, width, height),
         LongLines::From(column) => cut(app, buffer, column, (width, height)),
     };
-    frame.render_widget(Paragraph::new(seen), inside);
+    super::put(frame, inside, &seen);
 }
 
 /// Whose output it is, how it is followed, and what is searched for in it.

@@ -4,7 +4,7 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Position, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Paragraph};
+use ratatui::widgets::Block;
 
 use crate::tui::app::App;
 use crate::tui::text;
@@ -86,10 +86,10 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App, sheet: &Sheet
     ])
     .areas(inside);
     let lines: Vec<Line<'_>> = sheet.body.iter().skip(scroll).take(rows).cloned().collect();
-    frame.render_widget(Paragraph::new(lines), body);
+    super::put(frame, body, &lines);
     let line = app.theme.rule().repeat(usize::from(rule.width));
-    frame.render_widget(Paragraph::new(Span::styled(line, app.theme.dim())), rule);
-    frame.render_widget(Paragraph::new(sheet.foot.clone()), foot);
+    super::put(frame, rule, &[Line::from(Span::styled(line, app.theme.dim()))]);
+    super::put(frame, foot, &sheet.foot);
     if let Some((row, column)) = sheet.cursor
         && row >= scroll
         && row < scroll + rows

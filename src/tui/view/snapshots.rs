@@ -5,7 +5,6 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::Paragraph;
 
 use crate::incident::{SnapshotRow, clock, duration_text};
 use crate::runbook::{Action, Step};
@@ -51,6 +50,7 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
     let first = first_line(app, height);
     let mut fuzzy = (!dumps.filter().is_empty()).then(|| Fuzzy::new(dumps.filter()));
     let mut seen = vec![columns.heading(app)];
+    let (chosen, dated) = (app.chosen(), app.onset().is_some());
     // Only what is on screen is looked at, however many there are.
     for line in first..lines.min(first + height) {
         let place = match onset {
@@ -63,9 +63,10 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
         };
         let Some((row, dump)) = dumps.at(place).and_then(|row| Some((row, dumps.get(row)?))) else { continue };
         let marked = selected == Some(row) && app.ui.pane == Pane::Snapshots;
-        seen.push(row_line(app, dump, &columns, marked, fuzzy.as_mut()));
+        let glance = Glance { selected: marked, chosen: chosen == Some(dump.key.as_str()), dated };
+        seen.push(row_line(app, dump, &columns, glance, fuzzy.as_mut()));
     }
-    frame.render_widget(Paragraph::new(seen), inside);
+    super::put(frame, inside, &seen);
 }
 
 /// The onset is a line among the rows: its place and when it was.
@@ -99,7 +100,7 @@ fn say(frame: &mut Frame<'_>, area: Rect, app: &App, words: &str) {
         .into_iter()
         .map(|line| Line::from(Span::styled(format!(" {line}"), app.theme.dim())))
         .collect();
-    frame.render_widget(Paragraph::new(lines), area);
+    super::put(frame, area, &lines);
 }
 
 /// Where they are, how many, and what of them is shown.
@@ -187,18 +188,27 @@ pub(super) fn share(row: &SnapshotRow) -> Option<String> {
     Some(if percent == 0 { "as usual".to_owned() } else { format!("{percent:+} %") })
 }
 
+/// What a row's look depends on besides its dump.
+#[derive(Clone, Copy)]
+struct Glance {
+    selected: bool,
+    chosen: bool,
+    /// The onset is known.
+    dated: bool,
+}
+
 fn row_line(
     app: &App,
     row: &SnapshotRow,
     columns: &Columns,
-    selected: bool,
+    glance: Glance,
     fuzzy: Option<&mut Fuzzy>,
 ) -> Line<'static> {
     let theme = app.theme;
     let loses = if row.eligible { duration_text(app.loses(row.taken_at)) } else { theme.dash().to_owned() };
     let (glyph, style) = if app.ui.marked.as_deref() == Some(row.key.as_str()) {
         ("=", theme.key())
-    } else if app.chosen() == Some(row.key.as_str()) {
+    } else if glance.chosen {
         (theme.chosen(), theme.good())
     } else if row.proposed {
         (theme.proposed(), theme.good())
@@ -225,9 +235,9 @@ fn row_line(
     );
     let words = if row.eligible { Style::new() } else { theme.dim() };
     // Nobody can say which dump is from before a damage whose beginning is not known.
-    let verdict = if row.eligible && app.onset().is_none() { "readable; onset unknown" } else { row.verdict.as_str() };
+    let verdict = if row.eligible && !glance.dated { "readable; onset unknown" } else { row.verdict.as_str() };
     let verdict = text::left(verdict, columns.verdict, theme.ellipsis());
-    if selected {
+    if glance.selected {
         let line = format!("{}{glyph} {cells}{verdict}", theme.cursor());
         return Line::from(Span::styled(line, theme.selected()));
     }

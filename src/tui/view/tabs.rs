@@ -3,7 +3,6 @@
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::Paragraph;
 
 use crate::tui::app::{App, Pane};
 use crate::tui::text;
@@ -19,7 +18,7 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
     if app.ui.zoom {
         line.push_span(Span::styled("zoomed", app.theme.dim()));
     }
-    frame.render_widget(Paragraph::new(line), area);
+    super::put(frame, area, &[line]);
 }
 
 fn name(app: &App, columns: u16, pane: Pane) -> String {

@@ -4,7 +4,6 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::Paragraph;
 
 use crate::incident::{Level, Sending, TimelineEntry};
 use crate::tui::action::UiAction;
@@ -25,7 +24,7 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
             width,
             app.theme.ellipsis(),
         );
-        frame.render_widget(Paragraph::new(Span::styled(words, app.theme.dim())), inside);
+        super::put(frame, inside, &[Line::from(Span::styled(words, app.theme.dim()))]);
         return;
     };
     // Rows are built from the selected entry outwards until the pane is full: a long history costs nothing.
@@ -56,7 +55,7 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
     let cut = lines.len().saturating_sub(room);
     let mut seen: Vec<Line<'_>> = lines.split_off(cut);
     seen.extend(below);
-    frame.render_widget(Paragraph::new(seen), inside);
+    super::put(frame, inside, &seen);
 }
 
 /// What the pane's title says besides: whose time, which entries, what is not sent.
