@@ -17,6 +17,7 @@ use super::checklist::{Folding, Place, Row};
 use super::dumps::Dumps;
 use super::keymap::Keymap;
 use super::log::LogView;
+use super::msg::Msg;
 use super::output::Outputs;
 use super::overlay::Overlay;
 use super::pace::Pace;
@@ -274,6 +275,23 @@ impl App {
     /// The screen is too small to show anything on it.
     pub(super) fn is_too_small(&self) -> bool {
         self.size.0 < SMALLEST.0 || self.size.1 < SMALLEST.1
+    }
+
+    /// The message is a key that moves the cursor of the focused pane, with nothing over the panes.
+    pub(super) fn only_moves(&self, message: &Msg) -> bool {
+        let Msg::Key(key) = message else { return false };
+        let moves = |action: UiAction| {
+            matches!(
+                action,
+                UiAction::Up
+                    | UiAction::Down
+                    | UiAction::PageUp
+                    | UiAction::PageDown
+                    | UiAction::Top
+                    | UiAction::Bottom
+            )
+        };
+        self.ui.overlay.is_none() && !self.is_too_small() && self.keymap.action(*key).is_some_and(moves)
     }
 
     /// All four panes are on screen.

@@ -1,25 +1,25 @@
 //! A frame as text, for tests and tools.
 
-use ratatui::Terminal;
-use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
+use ratatui::layout::{Position, Rect};
 
 use super::app::App;
 use super::text;
-use super::view;
+use super::view::{self, Canvas};
 
 /// What the screen shows at this size: a line a row, without the spaces at their ends.
 #[must_use]
 pub fn frame_text(app: &App, columns: u16, rows: u16) -> String {
-    text_of(drawn(app, columns, rows).buffer())
+    text_of(&drawn(app, columns, rows).0)
 }
 
-/// A screen of this size with everything on it.
-pub(super) fn drawn(app: &App, columns: u16, rows: u16) -> TestBackend {
-    // The test backend cannot fail.
-    let Ok(mut terminal) = Terminal::new(TestBackend::new(columns, rows));
-    let Ok(_) = terminal.draw(|frame| view::draw(frame, app));
-    terminal.backend().clone()
+/// A screen of this size with everything on it, and where its cursor is.
+pub(super) fn drawn(app: &App, columns: u16, rows: u16) -> (Buffer, Option<Position>) {
+    let mut buffer = Buffer::empty(Rect::new(0, 0, columns, rows));
+    let mut canvas = Canvas::new(&mut buffer);
+    view::draw(&mut canvas, app);
+    let cursor = canvas.cursor();
+    (buffer, cursor)
 }
 
 /// A line a row, without the spaces at their ends.

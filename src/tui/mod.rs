@@ -4,11 +4,12 @@
 //!  tty ─▶ Keyboard ───────┐
 //!  engine ─▶ Link::rx ────┼─▶ Msg ─▶ update(&mut App, Msg, now) ─▶ Vec<Out> ─▶ engine, clipboard, files
 //!  clock, signals ────────┘                 │
-//!                                           └─▶ view::draw(frame, &App) ─▶ writer (thread): one write
+//!                                           └─▶ view::draw(canvas, &App) ─▶ Painter ─▶ Writer: one write
 //! ```
 //!
 //! `run` only turns sources into [`Msg`] and carries out [`Out`]; every decision is made in `update`, which is
-//! synchronous, and every pane reads [`App`] and writes nothing but its own area.
+//! synchronous, and every pane reads [`App`] and writes nothing but its own area. A key that moves the cursor has the focused
+//! pane drawn at once, and right after it everything.
 //!
 //! A plan is approved only by a key that was read after the plan had been drawn and flushed, see [`Msg::Shown`].
 
@@ -40,6 +41,7 @@ mod msg;
 mod output;
 mod overlay;
 mod pace;
+mod painter;
 mod palette;
 mod perform;
 mod run;

@@ -104,12 +104,14 @@ struct Sources {
 }
 
 /// What is due after a message was taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
     Nothing,
     /// Draw when the frame's time has come.
     Soon,
-    /// Draw at once.
+    /// Draw at once what a move of the cursor is seen by, and everything soon.
+    Move,
+    /// Draw everything at once.
     Now,
 }
 
@@ -197,7 +199,12 @@ impl Cockpit {
         let mut drawn = Instant::now();
         loop {
             // While a frame is on its way to a terminal that reads slowly, what changes is not drawn but comes with the next.
-            if !self.going_out && (due == Due::Now || (due == Due::Soon && drawn.elapsed() >= FRAME)) {
+            if !self.going_out && due == Due::Move {
+                if self.draw_move().is_err() {
+                    return Exit::TerminalGone;
+                }
+                due = Due::Soon;
+            } else if !self.going_out && (due == Due::Now || (due == Due::Soon && drawn.elapsed() >= FRAME)) {
                 if self.draw().is_err() {
                     return Exit::TerminalGone;
                 }
@@ -223,11 +230,7 @@ impl Cockpit {
             if let Some(exit) = self.exit.take() {
                 return exit;
             }
-            due = match (due, next) {
-                (Due::Now, _) | (_, Due::Now) => Due::Now,
-                (Due::Soon, _) | (_, Due::Soon) => Due::Soon,
-                _ => Due::Nothing,
-            };
+            due = due.max(next);
         }
     }
 
@@ -237,6 +240,14 @@ impl Cockpit {
         self.screen.draw(&self.app)?;
         self.going_out = true;
         self.in_it = self.app.unshown();
+        Ok(())
+    }
+
+    /// Nothing lies over the panes then, so no plan comes on screen.
+    fn draw_move(&mut self) -> io::Result<()> {
+        self.screen.draw_move(&self.app)?;
+        self.going_out = true;
+        self.in_it = None;
         Ok(())
     }
 
@@ -254,6 +265,7 @@ impl Cockpit {
 
     fn typed(&mut self, first: Input) -> Due {
         let mut next = first;
+        let mut due = Due::Move;
         loop {
             let message = match next {
                 Input::Key(key) => Msg::Key(key),
@@ -269,13 +281,16 @@ impl Cockpit {
                     return Due::Nothing;
                 }
             };
+            if !self.app.only_moves(&message) {
+                due = Due::Now;
+            }
             self.take(message, Due::Now);
             if self.exit.is_some() {
                 return Due::Nothing;
             }
             match self.keyboard.at_hand() {
                 Some(input) => next = input,
-                None => return Due::Now,
+                None => return due,
             }
         }
     }

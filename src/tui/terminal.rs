@@ -8,22 +8,22 @@ use std::time::Duration;
 
 use crossterm::clipboard::CopyToClipboard;
 use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
-use crossterm::style::ResetColor;
 use crossterm::terminal::{
-    BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
-    SetTitle, disable_raw_mode, enable_raw_mode,
+    BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen, SetTitle,
+    disable_raw_mode, enable_raw_mode,
 };
 use crossterm::{cursor, queue};
-use ratatui::backend::CrosstermBackend;
 use ratatui::layout::Rect;
-use ratatui::{Terminal, TerminalOptions, Viewport};
 
 use super::app::App;
+use super::painter::Painter;
 use super::view;
 use super::writer::Writer;
 
 /// A whole frame is shorter than this.
 const BUFFER: usize = 8 * 1024;
+/// Bytes of the marks around a frame: `ESC [ ? 2026 h` and `l`.
+const MARKS: usize = 16;
 /// A terminal that takes nothing for so long is left as it is.
 const PATIENCE: Duration = Duration::from_millis(100);
 
@@ -55,10 +55,8 @@ impl Write for Collector {
 
 /// The terminal while it is ours.
 pub(super) struct Screen {
-    terminal: Terminal<CrosstermBackend<Collector>>,
+    painter: Painter<Collector>,
     collector: Collector,
-    /// What is drawn on: all of the terminal.
-    area: Rect,
     writer: Writer,
     mouse: bool,
     /// The window's title, as it was set last.
@@ -80,12 +78,10 @@ impl Screen {
         });
         let writer = Writer::start(io::stdout().as_fd().try_clone_to_owned()?)?;
         let collector = Collector(Arc::new(Mutex::new(Vec::with_capacity(BUFFER))));
-        let area = area_of(size());
         // The system tells of every other size by a signal: the terminal is not asked for it with each frame.
-        let options = TerminalOptions { viewport: Viewport::Fixed(area) };
-        let mut terminal = Terminal::with_options(CrosstermBackend::new(collector.clone()), options)?;
-        take_over(terminal.backend_mut(), mouse)?;
-        Ok(Self { terminal, collector, area, writer, mouse, title: String::new() })
+        let mut painter = Painter::new(collector.clone(), area_of(size()));
+        take_over(painter.writer(), mouse)?;
+        Ok(Self { painter, collector, writer, mouse, title: String::new() })
     }
 
     /// Waits until the last frame is out.
@@ -101,28 +97,49 @@ impl Screen {
     /// # Errors
     /// The terminal is gone.
     pub(super) fn ring(&mut self) -> io::Result<()> {
-        self.terminal.backend_mut().write_all(b"\x07")
+        self.painter.writer().write_all(b"\x07")
     }
 
-    /// Draws what changed, in one write.
+    /// Draws what changed, in one write; none where nothing did.
     ///
     /// # Errors
     /// The terminal is gone.
     pub(super) fn draw(&mut self, app: &App) -> io::Result<()> {
-        queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
         let title = app.title();
         if title != self.title {
-            queue!(self.terminal.backend_mut(), SetTitle(&title))?;
+            queue!(self.painter.writer(), SetTitle(&title))?;
             self.title = title;
         }
         let area = area_of(app.size);
-        if area != self.area {
-            self.terminal.resize(area)?;
-            self.area = area;
+        if area != self.painter.area() {
+            self.painter.resize(area)?;
         }
-        self.terminal.draw(|frame| view::draw(frame, app))?;
-        queue!(self.terminal.backend_mut(), EndSynchronizedUpdate)?;
-        self.writer.give(self.collector.take());
+        self.painter.draw(|canvas| view::draw(canvas, app))?;
+        self.let_out()
+    }
+
+    /// Draws what a move of the cursor is seen by, in one write. The rest has to be drawn right after.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub(super) fn draw_move(&mut self, app: &App) -> io::Result<()> {
+        if area_of(app.size) != self.painter.area() {
+            return self.draw(app);
+        }
+        self.painter.draw_parts(&view::under_the_eye(app), |canvas| view::draw_part(canvas, app))?;
+        self.let_out()
+    }
+
+    /// Gives what was drawn to the terminal, marked so that it is shown at once.
+    fn let_out(&mut self) -> io::Result<()> {
+        let drawn = self.collector.take();
+        if !drawn.is_empty() {
+            let mut frame = Vec::with_capacity(drawn.len() + MARKS);
+            queue!(frame, BeginSynchronizedUpdate)?;
+            frame.extend(drawn);
+            queue!(frame, EndSynchronizedUpdate)?;
+            self.writer.give(frame);
+        }
         Ok(())
     }
 
@@ -131,7 +148,7 @@ impl Screen {
     /// # Errors
     /// The terminal is gone.
     pub(super) fn copy(&mut self, text: &str) -> io::Result<()> {
-        queue!(self.terminal.backend_mut(), CopyToClipboard::to_clipboard_from(text))
+        queue!(self.painter.writer(), CopyToClipboard::to_clipboard_from(text))
     }
 
     /// Makes the next drawing draw everything.
@@ -139,10 +156,7 @@ impl Screen {
     /// # Errors
     /// The terminal is gone.
     pub(super) fn clear(&mut self) -> io::Result<()> {
-        // ratatui's own clear asks the terminal where the cursor is, and its answer would be read among the keys.
-        queue!(self.terminal.backend_mut(), ResetColor, Clear(ClearType::All))?;
-        self.terminal.swap_buffers();
-        Ok(())
+        self.painter.clear()
     }
 
     /// Gives the terminal back, stops this process group until it is continued, and takes the terminal again. Where no shell
@@ -164,7 +178,7 @@ impl Screen {
         // The shell may have changed the mode behind our back; raw mode is entered anew.
         let _ = disable_raw_mode();
         self.title.clear();
-        take_over(self.terminal.backend_mut(), self.mouse)?;
+        take_over(self.painter.writer(), self.mouse)?;
         self.clear()
     }
 

@@ -1,13 +1,12 @@
 //! What a change on screen costs on a slow link.
 
-use ratatui::backend::CrosstermBackend;
 use ratatui::layout::Rect;
-use ratatui::{Terminal, TerminalOptions, Viewport};
 
 use super::escapes::Bytes;
 use super::histories::Story;
 use crate::incident::{AttemptId, Notice};
 use crate::tui::msg::Msg;
+use crate::tui::painter::Painter;
 use crate::tui::update::update;
 use crate::tui::view;
 
@@ -22,8 +21,7 @@ fn a_step_of_progress_is_a_few_hundred_bytes_at_most() {
         let now = story.app.now;
         update(&mut story.app, Msg::Resize(columns, rows), now);
         let bytes = Bytes::default();
-        let options = TerminalOptions { viewport: Viewport::Fixed(Rect::new(0, 0, columns, rows)) };
-        let mut terminal = Terminal::with_options(CrosstermBackend::new(bytes.clone()), options).expect("a screen");
+        let mut painter = Painter::new(bytes.clone(), Rect::new(0, 0, columns, rows));
         let mut costs = Vec::new();
         for second in 0..60 {
             story.wait(1);
@@ -36,7 +34,7 @@ fn a_step_of_progress_is_a_few_hundred_bytes_at_most() {
                 left: Some((300 - second, 540 - second)),
                 stalled: None,
             });
-            terminal.draw(|frame| view::draw(frame, &story.app)).expect("a frame");
+            painter.draw(|canvas| view::draw(canvas, &story.app)).expect("a frame");
             costs.push(bytes.take().len() + FRAME);
         }
         // The first frames draw everything, and the line of the throughput when there is one.

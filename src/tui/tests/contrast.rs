@@ -1,7 +1,5 @@
 //! What every theme draws can be read, and the one without colours has none.
 
-use ratatui::Terminal;
-use ratatui::backend::TestBackend;
 use ratatui::buffer::{Buffer, Cell};
 use ratatui::style::{Color, Modifier};
 
@@ -10,10 +8,10 @@ use super::{press, show};
 use crate::incident::{AttemptId, EventKind, Gravity, Notice, Sending};
 use crate::runbook::StepId;
 use crate::tui::app::App;
+use crate::tui::frame::drawn;
 use crate::tui::msg::Msg;
 use crate::tui::theme::{Look, Theme};
 use crate::tui::update::update;
-use crate::tui::view;
 use crate::wire::FromEngine;
 
 /// As WCAG has it for text that is no headline.
@@ -86,9 +84,7 @@ fn situations(look: Look, mut each: impl FnMut(&str, &Buffer)) {
         for (columns, rows) in [(120, 32), (80, 24), (39, 9)] {
             let now = app.now;
             update(app, Msg::Resize(columns, rows), now);
-            let mut terminal = Terminal::new(TestBackend::new(columns, rows)).expect("a screen");
-            terminal.draw(|frame| view::draw(frame, app)).expect("a frame");
-            each(name, terminal.backend().buffer());
+            each(name, &drawn(app, columns, rows).0);
         }
     };
     for environment in ["production", "drill"] {

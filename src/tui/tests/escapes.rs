@@ -5,9 +5,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
-use ratatui::backend::CrosstermBackend;
 use ratatui::layout::Rect;
-use ratatui::{Terminal, TerminalOptions, Viewport};
 
 use super::histories::Story;
 use super::press;
@@ -15,6 +13,7 @@ use crate::incident::{AttemptId, EventKind, LogLevel, Notice, Refusal};
 use crate::runbook::StepId;
 use crate::tui::frame::frame_text;
 use crate::tui::msg::Msg;
+use crate::tui::painter::Painter;
 use crate::tui::theme::{Look, Theme};
 use crate::tui::update::update;
 use crate::tui::view;
@@ -63,10 +62,8 @@ impl Write for Bytes {
 fn drawn(story: &Story) -> Vec<u8> {
     let (columns, rows) = story.app.size;
     let bytes = Bytes::default();
-    let options = TerminalOptions { viewport: Viewport::Fixed(Rect::new(0, 0, columns, rows)) };
-    let mut terminal = Terminal::with_options(CrosstermBackend::new(bytes.clone()), options).expect("a screen");
-    terminal.draw(|frame| view::draw(frame, &story.app)).expect("a frame");
-    drop(terminal);
+    let mut painter = Painter::new(bytes.clone(), Rect::new(0, 0, columns, rows));
+    painter.draw(|canvas| view::draw(canvas, &story.app)).expect("a frame");
     bytes.take()
 }
 

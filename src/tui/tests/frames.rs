@@ -96,11 +96,11 @@ fn an_environment_is_told_by_word_and_colour() {
             for (columns, rows) in SIZES {
                 let now = story.app.now;
                 update(&mut story.app, Msg::Resize(columns, rows), now);
-                let screen = drawn(&story.app, columns, rows);
+                let (screen, _) = drawn(&story.app, columns, rows);
                 let line = frame_text(&story.app, columns, rows);
                 let word = environment.to_uppercase();
                 let column = line.lines().next().and_then(|line| line.find(&word)).expect("its word");
-                let cell = &screen.buffer()[(u16::try_from(column).expect("small"), 0)];
+                let cell = &screen[(u16::try_from(column).expect("small"), 0)];
                 styles.insert(format!("{:?}", cell.style()));
             }
             assert_eq!(styles.len(), 1, "{environment}: {styles:?}");

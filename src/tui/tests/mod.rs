@@ -19,8 +19,6 @@ mod random;
 mod safety;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use ratatui::Terminal;
-use ratatui::backend::TestBackend;
 
 use crate::incident::{Command, Plan, Query};
 use crate::wire::ToEngine;
@@ -28,7 +26,6 @@ use crate::wire::ToEngine;
 use super::app::App;
 use super::msg::{Msg, Out};
 use super::update::update;
-use super::view;
 
 /// Presses keys as people write them: `ajk`, `<enter>`, `<esc>`, `<tab>`, `<c-s>`.
 fn press(app: &mut App, keys: &str) -> Vec<Out> {
@@ -62,11 +59,8 @@ fn press(app: &mut App, keys: &str) -> Vec<Out> {
     outs
 }
 
-/// What the loop does after a flushed draw once the keys typed before it were read.
+/// What the loop does after a drawing once the keys typed before it were read.
 fn show(app: &mut App) {
-    let (columns, rows) = app.size;
-    let mut terminal = Terminal::new(TestBackend::new(columns, rows)).expect("a screen");
-    terminal.draw(|frame| view::draw(frame, app)).expect("a frame");
     if let Some(digest) = app.unshown() {
         let now = app.now;
         update(app, Msg::Shown(digest), now);

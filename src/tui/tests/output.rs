@@ -85,8 +85,7 @@ fn matches_are_marked_where_they_stand_and_nothing_else_is() {
     let mut story = story();
     output(&mut story, "all is well\nan Error and another error\nthe last line\n");
     press(&mut story.app, "/error<enter>");
-    let screen = drawn(&story.app, 120, 32);
-    let buffer = screen.buffer();
+    let (buffer, _) = drawn(&story.app, 120, 32);
     let marked = |row: u16| -> String {
         let cells = (0..120).map(|column| &buffer[(column, row)]);
         cells
@@ -97,8 +96,7 @@ fn matches_are_marked_where_they_stand_and_nothing_else_is() {
     let rows: Vec<String> = (0..32).map(marked).filter(|marked| !marked.is_empty()).collect();
     assert_eq!(rows, ["Errorerror"], "{}", frame(&story));
     press(&mut story.app, "<esc>/Error<enter>");
-    let screen = drawn(&story.app, 120, 32);
-    let buffer = screen.buffer();
+    let (buffer, _) = drawn(&story.app, 120, 32);
     let found = buffer.content().iter().filter(|cell| cell.bg == story.app.theme.found().bg.expect("a ground"));
     assert_eq!(found.map(ratatui::buffer::Cell::symbol).collect::<String>(), "Error", "a capital is meant as one");
 }

@@ -175,7 +175,7 @@ pub(super) fn is_current(path: &str, wanted: &str) {
 }
 
 fn picture(name: &str, app: &App) {
-    is_current(&format!("docs/{name}.svg"), &svg(drawn(app, SIZE.0, SIZE.1).buffer()));
+    is_current(&format!("docs/{name}.svg"), &svg(&drawn(app, SIZE.0, SIZE.1).0));
 }
 
 /// What was recorded is a drill of the runbook as it is now: `examples/record.rs` records another.

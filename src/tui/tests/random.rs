@@ -2,6 +2,7 @@
 //! wider than the screen, the cursor inside it, no control byte on it, and nothing approved but by a key on a plan that
 //! was seen. `make test` runs a seeded sample, `make chaos` a million turns.
 
+mod glass;
 #[path = "../../../tests/crash/tally.rs"]
 #[expect(dead_code, reason = "the sweeps of crashes throw dice, this one has proptest's")]
 mod tally;
@@ -16,10 +17,11 @@ use super::histories::Story;
 use crate::incident::Command;
 use crate::tui::app::App;
 use crate::tui::frame::{drawn, text_of};
-use crate::tui::msg::Out;
+use crate::tui::msg::{Msg, Out};
 use crate::tui::text;
 use crate::tui::theme::{Look, Theme};
 use crate::wire::ToEngine;
+use glass::Glass;
 use turn::{Turn, take, turn};
 
 /// Turns that one incident lives through.
@@ -38,7 +40,9 @@ fn case() -> impl Strategy<Value = Case> {
 fn holds(((look, ascii, watches), turns): Case) -> Result<(), TestCaseError> {
     let mut story = Story::themed("production", Theme::new(look, ascii)).on_to_the_restore();
     story.app.watching = watches.then(|| "You only look on.".to_owned());
+    let mut glass = Glass::new(story.app.size);
     for turn in turns {
+        let moves = matches!(&turn, Turn::Key(key) if story.app.only_moves(&Msg::Key(*key)));
         let is_key = matches!(turn, Turn::Key(_));
         let is_mouse = matches!(turn, Turn::Mouse(_));
         let card = story.app.card().cloned();
@@ -59,6 +63,7 @@ fn holds(((look, ascii, watches), turns): Case) -> Result<(), TestCaseError> {
             prop_assert!(reads || (is_key && consented), "approved without consent");
         }
         seen(&story.app, ascii)?;
+        glass.follow(&story.app, moves)?;
     }
     Ok(())
 }
@@ -66,16 +71,17 @@ fn holds(((look, ascii, watches), turns): Case) -> Result<(), TestCaseError> {
 /// What is on the screen fits it and is harmless.
 fn seen(app: &App, ascii: bool) -> Result<(), TestCaseError> {
     let (columns, rows) = app.size;
-    let screen = drawn(app, columns, rows);
-    let frame = text_of(screen.buffer());
+    let (buffer, cursor) = drawn(app, columns, rows);
+    let frame = text_of(&buffer);
     prop_assert_eq!(frame.lines().count(), usize::from(rows));
     for line in frame.lines() {
         prop_assert!(text::width(line) <= usize::from(columns), "wider than {} columns: {:?}", columns, line);
         prop_assert!(!line.chars().any(char::is_control), "{:?}", line);
         prop_assert!(!ascii || line.is_ascii(), "{:?}", line);
     }
-    let cursor = screen.cursor_position();
-    prop_assert!(cursor.x < columns && cursor.y < rows, "the cursor at {} of {}x{}", cursor, columns, rows);
+    if let Some(cursor) = cursor {
+        prop_assert!(cursor.x < columns && cursor.y < rows, "the cursor at {} of {}x{}", cursor, columns, rows);
+    }
     Ok(())
 }
 

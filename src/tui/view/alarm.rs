@@ -1,12 +1,13 @@
 //! What stays on screen until it is mended, under the header.
 
-use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use crate::tui::action::UiAction;
 use crate::tui::app::App;
 use crate::tui::text;
+
+use super::Canvas;
 
 fn words(app: &App) -> Option<String> {
     if let Some(alarm) = &app.alarm {
@@ -36,7 +37,7 @@ fn rows_of(words: &str, columns: u16) -> u16 {
 }
 
 /// Draws it, if there is one, and gives back what is left of the area.
-pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) -> Rect {
+pub(super) fn render(canvas: &mut Canvas<'_>, area: Rect, app: &App) -> Rect {
     let Some(words) = words(app) else { return area };
     let rows = rows_of(&words, area.width).min(area.height);
     let (glyph, _) = app.theme.gravity(crate::incident::Gravity::Blocking);
@@ -49,6 +50,6 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) -> Rect {
             Line::from(Span::styled(text::left(&line, usize::from(area.width), ""), app.theme.live()))
         })
         .collect();
-    super::put(frame, Rect { height: rows, ..area }, &lines);
+    super::put(canvas, Rect { height: rows, ..area }, &lines);
     Rect { y: area.y + rows, height: area.height - rows, ..area }
 }

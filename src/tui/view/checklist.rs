@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
-use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
@@ -14,19 +13,18 @@ use crate::tui::app::{App, Pane, Progress};
 use crate::tui::checklist::{self, Folding, Row};
 use crate::tui::text;
 
-use super::window;
+use super::{Canvas, window};
 
-pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
-    let inside = super::pane_frame(frame, area, app, Pane::Checklist, Line::default());
+pub(super) fn fill(canvas: &mut Canvas<'_>, inside: Rect, app: &App) {
     let Some(state) = &app.state else {
-        super::put(frame, inside, &[Line::from(Span::styled(" waiting for the incident", app.theme.dim()))]);
+        super::put(canvas, inside, &[Line::from(Span::styled(" waiting for the incident", app.theme.dim()))]);
         return;
     };
     let height = usize::from(inside.height);
     let (lines, at) = lines(app, state, usize::from(inside.width));
     let first = window(at, lines.len(), height);
     let seen: Vec<Line<'_>> = lines.into_iter().skip(first).take(height).map(|(line, _)| line).collect();
-    super::put(frame, inside, &seen);
+    super::put(canvas, inside, &seen);
 }
 
 /// The row whose line is shown at this height of the pane.

@@ -1,6 +1,5 @@
 //! The keys that matter here and now; a message in their place until the next key.
 
-use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
 
@@ -11,14 +10,16 @@ use crate::tui::history;
 use crate::tui::overlay::Overlay;
 use crate::tui::text;
 
-pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
+use super::Canvas;
+
+pub(super) fn render(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
     let columns = usize::from(area.width);
     if let Some(Overlay::Search(editor)) = &app.ui.overlay {
         let line = format!(" /{}", editor.text());
         let column = editor.column();
-        super::put(frame, area, &[Line::from(text::fit(&line, columns, ""))]);
+        super::put(canvas, area, &[Line::from(text::fit(&line, columns, ""))]);
         let x = area.x.saturating_add(text::cells(column + 2)).min(area.right().saturating_sub(1));
-        frame.set_cursor_position(Position { x, y: area.y });
+        canvas.set_cursor_position(Position { x, y: area.y });
         return;
     }
     if let Some(toast) = &app.ui.toast {
@@ -29,14 +30,14 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
         };
         let words = text::fit(&toast.text, columns.saturating_sub(4), app.theme.ellipsis());
         let line = Line::from(vec![Span::styled(format!(" {glyph} "), style), Span::raw(words)]);
-        super::put(frame, area, &[line]);
+        super::put(canvas, area, &[line]);
         return;
     }
     let mut line = Line::default();
     if app.ui.overlay.is_some() {
         line.push_span(Span::styled(" Ctrl-C", app.theme.dim()));
         line.push_span(Span::styled(" detach, everything goes on", app.theme.dim()));
-        super::put(frame, area, &[line]);
+        super::put(canvas, area, &[line]);
         return;
     }
     let last = [UiAction::Help];
@@ -50,7 +51,7 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
     for action in last {
         push(&mut line, action, app);
     }
-    super::put(frame, area, &[line]);
+    super::put(canvas, area, &[line]);
 }
 
 fn width(app: &App, action: UiAction) -> usize {

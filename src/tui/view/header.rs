@@ -1,7 +1,6 @@
 //! ` relight  INC-7F3K   PRODUCTION financecopilot   RTO 00:23:41 / 01:00:00 since onset   loses 3h02m   engine ●`
 
 use jiff::{SignedDuration, Timestamp};
-use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
@@ -10,6 +9,8 @@ use crate::incident::{State, duration_text};
 use crate::tui::action::UiAction;
 use crate::tui::app::App;
 use crate::tui::text;
+
+use super::Canvas;
 
 /// A part of the header; of those that do not fit, the ones with the highest rank are left out first.
 struct Part {
@@ -23,7 +24,7 @@ fn part(rank: u8, words: impl Into<String>, style: Style) -> Part {
     Part { rank, glued: false, spans: vec![(words.into(), style)] }
 }
 
-pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
+pub(super) fn render(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
     let mut parts = parts(app);
     let columns = usize::from(area.width);
     let width = |parts: &[Part]| -> usize {
@@ -37,7 +38,7 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
         }
         parts.remove(at);
     }
-    super::put(frame, area, &[line_of(parts)]);
+    super::put(canvas, area, &[line_of(parts)]);
 }
 
 /// All of it, for whoever has no screen.

@@ -4,7 +4,7 @@ use ratatui::layout::{Position, Rect};
 
 use crate::tui::app::{App, Pane};
 
-use super::{checklist, pane_areas, snapshots, tabs, under_alarm};
+use super::{checklist, inside, pane_areas, snapshots, tabs, under_alarm};
 
 /// A pane, and the row of its that was hit where a row can be selected by its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,12 +22,7 @@ pub(in crate::tui) fn hit(app: &App, column: u16, row: u16) -> Option<Hit> {
     }
     // Neighbours share a line: it belongs to the pane that is drawn last.
     let (pane, area) = pane_areas(body, app).into_iter().rfind(|(_, area)| area.contains(at))?;
-    let inside = Rect {
-        x: area.x.saturating_add(1),
-        y: area.y.saturating_add(1),
-        width: area.width.saturating_sub(2),
-        height: area.height.saturating_sub(2),
-    };
+    let inside = inside(area);
     let line = usize::from(row.saturating_sub(inside.y));
     let row = inside.contains(at).then(|| match pane {
         Pane::Checklist => checklist::row_at(app, inside, line),

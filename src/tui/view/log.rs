@@ -1,6 +1,5 @@
 //! The program's own log, and which parts of the program it is of.
 
-use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Block;
@@ -8,11 +7,13 @@ use tui_logger::{TuiLoggerTargetWidget, TuiLoggerWidget};
 
 use crate::tui::app::App;
 
+use super::Canvas;
+
 /// Columns of the parts' names.
 const PARTS: u16 = 30;
 
-pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
-    super::clear(frame, area);
+pub(super) fn render(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
+    super::clear(canvas, area);
     let theme = app.theme;
     let block = |title: &'static str, keys: &'static str| {
         Block::bordered()
@@ -35,7 +36,7 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
         .style_show(theme.active())
         .highlight_style(theme.selected())
         .state(&app.log.0);
-    frame.render_widget(targets, parts);
+    canvas.render_widget(targets, parts);
     let keys = if area.width >= 60 { " PgUp PgDn, f newest, o only this part, Esc close " } else { " Esc close " };
     let lines = TuiLoggerWidget::default()
         .block(block(" Program log ", keys))
@@ -49,5 +50,5 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
         .output_file(false)
         .output_line(false)
         .state(&app.log.0);
-    frame.render_widget(lines, right);
+    canvas.render_widget(lines, right);
 }

@@ -10,6 +10,7 @@
 //! ```
 
 mod alarm;
+mod canvas;
 mod card;
 mod checklist;
 mod compare;
@@ -35,7 +36,6 @@ mod timeline;
 
 use std::ops::Range;
 
-use ratatui::Frame;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Margin, Rect};
 use ratatui::style::{Color, Modifier, Style};
@@ -49,6 +49,7 @@ use super::card::Card;
 use super::overlay::Overlay;
 use super::text;
 use super::theme::Theme;
+pub(super) use canvas::Canvas;
 pub(super) use checklist::{how_far, standing};
 pub(super) use header::words as status;
 pub(super) use hit::hit;
@@ -58,34 +59,54 @@ use sheet::Sheet;
 const ONE_LINE: usize = 20_000;
 
 /// Draws everything.
-pub(super) fn draw(frame: &mut Frame<'_>, app: &App) {
-    everything(frame, app);
-    ground(frame, app.theme);
-    scrub(frame, app.theme);
+pub(super) fn draw(canvas: &mut Canvas<'_>, app: &App) {
+    everything(canvas, app);
+    ground(canvas, app.theme);
+    scrub(canvas, app.theme);
 }
 
-fn everything(frame: &mut Frame<'_>, app: &App) {
-    let area = frame.area();
+/// What a move of the cursor is seen by, while nothing lies over the panes: the focused pane and the keys.
+pub(super) fn under_the_eye(app: &App) -> [Rect; 2] {
+    let [_, _, foot] = outer(Rect::new(0, 0, app.size.0, app.size.1));
+    // The focused pane is drawn last.
+    let pane = pane_areas(under_alarm(app), app).pop().map_or(Rect::ZERO, |(_, area)| inside(area));
+    [pane, foot]
+}
+
+/// Draws one of the parts that [`under_the_eye`] names, as [`draw`] would.
+pub(super) fn draw_part(canvas: &mut Canvas<'_>, app: &App) {
+    let (area, [_, foot]) = (canvas.area(), under_the_eye(app));
+    if area == foot {
+        footer::render(canvas, area, app);
+    } else {
+        fill(canvas, area, app, app.ui.pane);
+    }
+    ground(canvas, app.theme);
+    scrub(canvas, app.theme);
+}
+
+fn everything(canvas: &mut Canvas<'_>, app: &App) {
+    let area = canvas.area();
     if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
         let words = format!("relight needs {}x{} (now {}x{})", SMALLEST.0, SMALLEST.1, area.width, area.height);
         let lines: Vec<Line<'_>> = text::wrap(&words, usize::from(area.width)).into_iter().map(Line::from).collect();
-        put(frame, area, &lines);
+        put(canvas, area, &lines);
         return;
     }
     let [head, body, foot] = outer(area);
-    header::render(frame, head, app);
-    footer::render(frame, foot, app);
-    let body = alarm::render(frame, body, app);
-    panes(frame, body, app);
+    header::render(canvas, head, app);
+    footer::render(canvas, foot, app);
+    let body = alarm::render(canvas, body, app);
+    panes(canvas, body, app);
     if app.ui.overlay.as_ref().is_some_and(|overlay| !matches!(overlay, Overlay::Search(_))) {
         // What lies under a card steps back.
-        frame.buffer_mut().set_style(body, app.theme.behind());
+        canvas.buffer_mut().set_style(body, app.theme.behind());
     }
     match &app.ui.overlay {
-        Some(Overlay::Log) => log::render(frame, over(body), app),
+        Some(Overlay::Log) => log::render(canvas, over(body), app),
         Some(overlay) => {
             if let Some(sheet) = sheet_of(app, overlay, sheet::inner_width(body)) {
-                sheet::render(frame, body, app, &sheet);
+                sheet::render(canvas, body, app, &sheet);
             }
         }
         None => {}
@@ -97,12 +118,12 @@ fn outer(area: Rect) -> [Rect; 3] {
     Layout::vertical([Constraint::Length(1), Constraint::Min(0), Constraint::Length(1)]).areas(area)
 }
 
-fn panes(frame: &mut Frame<'_>, body: Rect, app: &App) {
+fn panes(canvas: &mut Canvas<'_>, body: Rect, app: &App) {
     if !app.is_wide() {
-        tabs::render(frame, Rect { height: 1.min(body.height), ..body }, app);
+        tabs::render(canvas, Rect { height: 1.min(body.height), ..body }, app);
     }
     for (pane, area) in pane_areas(body, app) {
-        render(frame, area, app, pane);
+        render(canvas, area, app, pane);
     }
 }
 
@@ -131,17 +152,34 @@ fn pane_areas(body: Rect, app: &App) -> Vec<(Pane, Rect)> {
     areas
 }
 
-fn render(frame: &mut Frame<'_>, area: Rect, app: &App, pane: Pane) {
+fn render(canvas: &mut Canvas<'_>, area: Rect, app: &App, pane: Pane) {
+    let width = usize::from(area.width);
+    let note = match pane {
+        Pane::Checklist => Line::default(),
+        Pane::Snapshots => snapshots::note(app, width),
+        Pane::Output => output::note(app, width),
+        Pane::Timeline => timeline::note(app, width),
+    };
+    pane_frame(canvas, area, app, pane, note);
+    fill(canvas, inside(area), app, pane);
+}
+
+fn fill(canvas: &mut Canvas<'_>, inside: Rect, app: &App, pane: Pane) {
     match pane {
-        Pane::Checklist => checklist::render(frame, area, app),
-        Pane::Snapshots => snapshots::render(frame, area, app),
-        Pane::Output => output::render(frame, area, app),
-        Pane::Timeline => timeline::render(frame, area, app),
+        Pane::Checklist => checklist::fill(canvas, inside, app),
+        Pane::Snapshots => snapshots::fill(canvas, inside, app),
+        Pane::Output => output::fill(canvas, inside, app),
+        Pane::Timeline => timeline::fill(canvas, inside, app),
     }
 }
 
-/// A pane's frame with its title and a note beside it; gives back what is inside.
-fn pane_frame(frame: &mut Frame<'_>, area: Rect, app: &App, pane: Pane, note: Line<'static>) -> Rect {
+/// What a pane's frame leaves of its area.
+fn inside(area: Rect) -> Rect {
+    area.inner(Margin::new(1, 1))
+}
+
+/// A pane's frame with its title and a note beside it.
+fn pane_frame(canvas: &mut Canvas<'_>, area: Rect, app: &App, pane: Pane, note: Line<'static>) {
     let focused = app.ui.pane == pane;
     let title = format!(" {} {} ", pane.number(), pane.title());
     let mut style = if focused { app.theme.active() } else { app.theme.dim() };
@@ -150,13 +188,12 @@ fn pane_frame(frame: &mut Frame<'_>, area: Rect, app: &App, pane: Pane, note: Li
         style = style.remove_modifier(Modifier::DIM);
         heading = heading.patch(app.theme.selected());
     }
-    border(frame.buffer_mut(), area, app.theme.border(), style);
+    border(canvas.buffer_mut(), area, app.theme.border(), style);
     let above = Rect { height: 1.min(area.height), ..area }.inner(Margin::new(1, 0));
     let title = Line::from(Span::styled(title, heading));
     let beside = text::cells(title.width() + 1).min(above.width);
-    put(frame, above, &[title]);
-    put(frame, Rect { x: above.x + beside, width: above.width - beside, ..above }, &[note]);
-    area.inner(Margin::new(1, 1))
+    put(canvas, above, &[title]);
+    put(canvas, Rect { x: above.x + beside, width: above.width - beside, ..above }, &[note]);
 }
 
 /// Draws around an area. Where a neighbour drew already lines are joined, and its words stay.
@@ -265,8 +302,8 @@ fn over(area: Rect) -> Rect {
 }
 
 /// Puts lines into an area, each cut at its right border.
-fn put(frame: &mut Frame<'_>, area: Rect, lines: &[Line<'_>]) {
-    let buffer = frame.buffer_mut();
+fn put(canvas: &mut Canvas<'_>, area: Rect, lines: &[Line<'_>]) {
+    let buffer = canvas.buffer_mut();
     for (y, line) in (area.top()..area.bottom()).zip(lines) {
         let mut x = area.left();
         for span in line {
@@ -286,8 +323,8 @@ fn put(frame: &mut Frame<'_>, area: Rect, lines: &[Line<'_>]) {
     }
 }
 
-fn clear(frame: &mut Frame<'_>, area: Rect) {
-    frame.render_widget(Clear, area);
+fn clear(canvas: &mut Canvas<'_>, area: Rect) {
+    canvas.render_widget(Clear, area);
 }
 
 /// A text with the letters of a match marked: by their style, and underlined where there is no colour.
@@ -317,12 +354,12 @@ fn window(at: usize, count: usize, height: usize) -> usize {
 }
 
 /// A theme with a ground of its own has it everywhere.
-fn ground(frame: &mut Frame<'_>, theme: Theme) {
+fn ground(canvas: &mut Canvas<'_>, theme: Theme) {
     let base = theme.base();
     if base == Style::new() {
         return;
     }
-    for cell in &mut frame.buffer_mut().content {
+    for cell in &mut canvas.buffer_mut().content {
         if let (Color::Reset, Some(ink)) = (cell.fg, base.fg) {
             cell.set_fg(ink);
         }
@@ -334,8 +371,8 @@ fn ground(frame: &mut Frame<'_>, theme: Theme) {
 
 /// The last line of defence: a cell never holds a byte that a terminal would take for an order, nor one that a terminal of
 /// ASCII cannot show, wherever the text came from.
-fn scrub(frame: &mut Frame<'_>, theme: Theme) {
-    for cell in &mut frame.buffer_mut().content {
+fn scrub(canvas: &mut Canvas<'_>, theme: Theme) {
+    for cell in &mut canvas.buffer_mut().content {
         // By far the most.
         if let [b' '..=b'~'] = cell.symbol().as_bytes() {
             continue;

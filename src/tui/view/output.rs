@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
@@ -16,16 +15,14 @@ use crate::tui::output::{Buffer, OutputLine};
 use crate::tui::seek;
 use crate::tui::text;
 
-use super::{series, window};
+use super::{Canvas, series, window};
 
 /// A program that prints nothing for so long is said to be silent.
 const SILENCE: i64 = 30;
 
-pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
+pub(super) fn fill(canvas: &mut Canvas<'_>, inside: Rect, app: &App) {
     let attempt = app.attempt();
     let buffer = attempt.and_then(|attempt| app.output.get(attempt.id));
-    let note = attempt.map_or_else(Line::default, |attempt| note(app, attempt, buffer, usize::from(area.width)));
-    let inside = super::pane_frame(frame, area, app, Pane::Output, note);
     let measured = attempt.and_then(|attempt| app.series.get(&attempt.step)).map(Vec::as_slice).unwrap_or_default();
     let room = usize::from(inside.width);
     let mut rows: Vec<Line<'_>> = measured.iter().map(|series| series::line(app, series, room)).collect();
@@ -36,7 +33,7 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
     }
     let strip = text::cells(rows.len()).min(inside.height / 2);
     let [strip, inside] = Layout::vertical([Constraint::Length(strip), Constraint::Min(0)]).areas(inside);
-    super::put(frame, strip, &rows);
+    super::put(canvas, strip, &rows);
     let Some(buffer) = buffer.filter(|buffer| !buffer.lines().is_empty()) else {
         let fault = attempt.and_then(|attempt| app.output.fault(attempt.id));
         let words = match attempt {
@@ -46,7 +43,7 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
             Some(attempt) if attempt.outcome.is_none() => "no output yet",
             Some(_) => "it printed nothing",
         };
-        super::put(frame, inside, &[Line::from(Span::styled(format!(" {words}"), app.theme.dim()))]);
+        super::put(canvas, inside, &[Line::from(Span::styled(format!(" {words}"), app.theme.dim()))]);
         return;
     };
     let (width, height) = (usize::from(inside.width), usize::from(inside.height));
@@ -54,11 +51,13 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
         LongLines::Wrapped => wrapped(app, buffer, width, height),
         LongLines::From(column) => cut(app, buffer, column, (width, height)),
     };
-    super::put(frame, inside, &seen);
+    super::put(canvas, inside, &seen);
 }
 
 /// Whose output it is, how it is followed, and what is searched for in it.
-fn note(app: &App, attempt: &Attempt, buffer: Option<&Buffer>, width: usize) -> Line<'static> {
+pub(super) fn note(app: &App, width: usize) -> Line<'static> {
+    let Some(attempt) = app.attempt() else { return Line::default() };
+    let buffer = app.output.get(attempt.id);
     let (theme, dot) = (app.theme, app.theme.dot());
     let mut how = if app.ui.line.is_some() {
         let follows = format!("{} follows", app.key(UiAction::Follow));

@@ -1,6 +1,5 @@
 //! A framed text over the panes: a body that scrolls and a foot that stays.
 
-use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Position, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
@@ -8,6 +7,8 @@ use ratatui::widgets::Block;
 
 use crate::tui::app::App;
 use crate::tui::text;
+
+use super::Canvas;
 
 /// Text over the panes.
 #[derive(Debug, Default)]
@@ -54,12 +55,12 @@ pub(super) fn most_scroll(area: Rect, sheet: &Sheet) -> usize {
     sheet.body.len().saturating_sub(body_rows(area, sheet))
 }
 
-pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App, sheet: &Sheet) {
+pub(super) fn render(canvas: &mut Canvas<'_>, area: Rect, app: &App, sheet: &Sheet) {
     let rows = body_rows(area, sheet);
     let width = outer_width(area);
     let height = text::cells(rows + foot_rows(sheet) + 2).min(area.height);
     let place = Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height };
-    super::clear(frame, place);
+    super::clear(canvas, place);
     let style = if sheet.grave { app.theme.bad() } else { app.theme.active() };
     let most = most_scroll(area, sheet);
     let mut scroll = sheet.scroll.min(most);
@@ -77,7 +78,7 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App, sheet: &Sheet
         block = block.title_bottom(Line::from(Span::styled(more, app.theme.warning())).right_aligned());
     }
     let inside = block.inner(place);
-    frame.render_widget(block, place);
+    canvas.render_widget(block, place);
     let inside = Rect { x: inside.x + 1, width: inside.width.saturating_sub(2), ..inside };
     let [body, rule, foot] = Layout::vertical([
         Constraint::Length(text::cells(rows)),
@@ -86,28 +87,28 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App, sheet: &Sheet
     ])
     .areas(inside);
     let lines: Vec<Line<'_>> = sheet.body.iter().skip(scroll).take(rows).cloned().collect();
-    super::put(frame, body, &lines);
+    super::put(canvas, body, &lines);
     let line = app.theme.rule().repeat(usize::from(rule.width));
-    super::put(frame, rule, &[Line::from(Span::styled(line, app.theme.dim()))]);
-    super::put(frame, foot, &sheet.foot);
+    super::put(canvas, rule, &[Line::from(Span::styled(line, app.theme.dim()))]);
+    super::put(canvas, foot, &sheet.foot);
     if let Some((row, column)) = sheet.cursor
         && row >= scroll
         && row < scroll + rows
     {
-        put_cursor(frame, body, row - scroll, column);
+        put_cursor(canvas, body, row - scroll, column);
     }
     if let Some((row, column)) = sheet.foot_cursor {
-        put_cursor(frame, foot, row, column);
+        put_cursor(canvas, foot, row, column);
     }
 }
 
-fn put_cursor(frame: &mut Frame<'_>, area: Rect, row: usize, column: usize) {
+fn put_cursor(canvas: &mut Canvas<'_>, area: Rect, row: usize, column: usize) {
     let at = Position {
         x: area.x.saturating_add(text::cells(column)).min(area.right().saturating_sub(1)),
         y: area.y.saturating_add(text::cells(row)),
     };
     if area.contains(at) {
-        frame.set_cursor_position(at);
+        canvas.set_cursor_position(at);
     }
 }
 

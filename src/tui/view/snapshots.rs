@@ -1,7 +1,6 @@
 //! The dumps, newest first, with the onset drawn where it lies among them.
 
 use jiff::Timestamp;
-use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
@@ -14,12 +13,10 @@ use crate::tui::dumps::Sort;
 use crate::tui::fuzzy::Fuzzy;
 use crate::tui::text;
 
-use super::window;
+use super::{Canvas, window};
 
-pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
+pub(super) fn fill(canvas: &mut Canvas<'_>, inside: Rect, app: &App) {
     let dumps = &app.dumps;
-    let note = if dumps.is_listed() { note(app, usize::from(area.width)) } else { Line::default() };
-    let inside = super::pane_frame(frame, area, app, Pane::Snapshots, note);
     if !dumps.is_listed() {
         let words = app.listing_fault.clone().unwrap_or_else(|| {
             let chooses = |step: &Step| matches!(step.action, Action::ChooseSnapshot { .. });
@@ -30,15 +27,15 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
                 _ => "listing the dumps".to_owned(),
             }
         });
-        say(frame, inside, app, &words);
+        say(canvas, inside, app, &words);
         return;
     }
     if dumps.count() == 0 {
-        say(frame, inside, app, &format!("there are no dumps in {}", dumps.place()));
+        say(canvas, inside, app, &format!("there are no dumps in {}", dumps.place()));
         return;
     }
     if dumps.shown() == 0 && !dumps.filter().is_empty() {
-        say(frame, inside, app, &format!("nothing matches {}; {} shows all", dumps.filter(), app.key(UiAction::Back)));
+        say(canvas, inside, app, &format!("nothing matches {}; {} shows all", dumps.filter(), app.key(UiAction::Back)));
         return;
     }
     let width = usize::from(inside.width);
@@ -66,7 +63,7 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
         let glance = Glance { selected: marked, chosen: chosen == Some(dump.key.as_str()), dated };
         seen.push(row_line(app, dump, &columns, glance, fuzzy.as_mut()));
     }
-    super::put(frame, inside, &seen);
+    super::put(canvas, inside, &seen);
 }
 
 /// The onset is a line among the rows: its place and when it was.
@@ -94,18 +91,21 @@ pub(super) fn row_at(app: &App, inside: Rect, line: usize) -> Option<usize> {
     (place < app.dumps.shown()).then_some(place)
 }
 
-fn say(frame: &mut Frame<'_>, area: Rect, app: &App, words: &str) {
+fn say(canvas: &mut Canvas<'_>, area: Rect, app: &App, words: &str) {
     let width = usize::from(area.width.saturating_sub(2));
     let lines: Vec<Line<'_>> = text::wrap(words, width)
         .into_iter()
         .map(|line| Line::from(Span::styled(format!(" {line}"), app.theme.dim())))
         .collect();
-    super::put(frame, area, &lines);
+    super::put(canvas, area, &lines);
 }
 
 /// Where they are, how many, and what of them is shown.
-fn note(app: &App, width: usize) -> Line<'static> {
+pub(super) fn note(app: &App, width: usize) -> Line<'static> {
     let (dumps, theme) = (&app.dumps, app.theme);
+    if !dumps.is_listed() {
+        return Line::default();
+    }
     let mut said = match dumps.missing() {
         Some((_, listed)) => format!("{listed} of {} listed ", dumps.count()),
         None if app.onset().is_none() => format!("{} of {} readable ", dumps.eligible(), dumps.count()),

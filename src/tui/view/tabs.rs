@@ -1,13 +1,14 @@
 //! ` 1 Checklist  2 Snapshots  3 Output  4 Timeline`, where one pane is on screen at a time.
 
-use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use crate::tui::app::{App, Pane};
 use crate::tui::text;
 
-pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
+use super::Canvas;
+
+pub(super) fn render(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
     let mut line = Line::default();
     for pane in Pane::ALL {
         let name = name(app, area.width, pane);
@@ -18,7 +19,7 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
     if app.ui.zoom {
         line.push_span(Span::styled("zoomed", app.theme.dim()));
     }
-    super::put(frame, area, &[line]);
+    super::put(canvas, area, &[line]);
 }
 
 fn name(app: &App, columns: u16, pane: Pane) -> String {

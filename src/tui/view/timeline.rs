@@ -1,6 +1,5 @@
 //! What happened, in UTC or in the person's own time, with what people wrote and where it was sent.
 
-use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
@@ -11,11 +10,12 @@ use crate::tui::app::{App, Pane};
 use crate::tui::history;
 use crate::tui::text;
 
+use super::Canvas;
+
 /// Columns before an entry's words: the cursor, the time, the mark.
 const INDENT: usize = 13;
 
-pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
-    let inside = super::pane_frame(frame, area, app, Pane::Timeline, note(app, usize::from(area.width)));
+pub(super) fn fill(canvas: &mut Canvas<'_>, inside: Rect, app: &App) {
     let Some(state) = &app.state else { return };
     let (height, width) = (usize::from(inside.height), usize::from(inside.width));
     let Some(selected) = history::selected(app) else {
@@ -24,7 +24,7 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
             width,
             app.theme.ellipsis(),
         );
-        super::put(frame, inside, &[Line::from(Span::styled(words, app.theme.dim()))]);
+        super::put(canvas, inside, &[Line::from(Span::styled(words, app.theme.dim()))]);
         return;
     };
     // Rows are built from the selected entry outwards until the pane is full: a long history costs nothing.
@@ -55,11 +55,11 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, app: &App) {
     let cut = lines.len().saturating_sub(room);
     let mut seen: Vec<Line<'_>> = lines.split_off(cut);
     seen.extend(below);
-    super::put(frame, inside, &seen);
+    super::put(canvas, inside, &seen);
 }
 
 /// What the pane's title says besides: whose time, which entries, what is not sent.
-fn note(app: &App, width: usize) -> Line<'static> {
+pub(super) fn note(app: &App, width: usize) -> Line<'static> {
     let mut parts = Vec::new();
     if app.ui.local {
         parts.push((format!("time of {}", history::zone_name(&app.zone)), app.theme.active()));

@@ -1,0 +1,137 @@
+//! Puts frames on a terminal, as the difference to what it shows already; all of one, or the parts that a key changes.
+//!
+//! ratatui's own terminal draws every frame anew and compares all of it. After a pause most of the time from a key to its frame
+//! is fetching that memory, and a move of the cursor changes a fraction of it.
+
+use std::io::{self, Write};
+
+use crossterm::queue;
+use crossterm::style::ResetColor;
+use crossterm::terminal::{Clear, ClearType};
+use ratatui::backend::{Backend as _, CrosstermBackend};
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Position, Rect};
+
+use super::view::Canvas;
+
+/// A terminal that frames are drawn on.
+#[derive(Debug)]
+pub(super) struct Painter<W: Write> {
+    backend: CrosstermBackend<W>,
+    /// What the terminal shows.
+    shown: Buffer,
+    /// What the next frame is drawn on.
+    next: Buffer,
+    /// Where the cursor stands; none while it is hidden.
+    cursor: Option<Position>,
+}
+
+impl<W: Write> Painter<W> {
+    /// Of a terminal that shows nothing, and no cursor.
+    pub(super) fn new(terminal: W, area: Rect) -> Self {
+        let backend = CrosstermBackend::new(terminal);
+        Self { backend, shown: Buffer::empty(area), next: Buffer::empty(area), cursor: None }
+    }
+
+    /// Where anything else goes that the terminal is told.
+    pub(super) fn writer(&mut self) -> &mut CrosstermBackend<W> {
+        &mut self.backend
+    }
+
+    /// What is drawn on: all of the terminal.
+    pub(super) fn area(&self) -> Rect {
+        self.shown.area
+    }
+
+    /// What the terminal shows in a place.
+    #[cfg(test)]
+    pub(super) fn shown(&self, at: Position) -> Option<&ratatui::buffer::Cell> {
+        self.shown.cell(at)
+    }
+
+    /// Takes a new size over. The terminal may have moved what it showed, so all of it is drawn again.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub(super) fn resize(&mut self, area: Rect) -> io::Result<()> {
+        self.shown = Buffer::empty(area);
+        self.next = Buffer::empty(area);
+        self.clear()
+    }
+
+    /// Makes the next drawing draw everything.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub(super) fn clear(&mut self) -> io::Result<()> {
+        queue!(self.backend, ResetColor, Clear(ClearType::All))?;
+        self.shown.reset();
+        // Whoever had the terminal meanwhile may have left its cursor visible.
+        self.cursor = None;
+        self.backend.hide_cursor()
+    }
+
+    /// Draws a whole frame.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub(super) fn draw(&mut self, draw: impl FnOnce(&mut Canvas<'_>)) -> io::Result<()> {
+        self.next.reset();
+        let mut canvas = Canvas::new(&mut self.next);
+        draw(&mut canvas);
+        let cursor = canvas.cursor();
+        let mut changes = self.shown.diff_iter(&self.next).peekable();
+        let changed = changes.peek().is_some();
+        if changed {
+            self.backend.draw(changes)?;
+        }
+        std::mem::swap(&mut self.shown, &mut self.next);
+        self.point(cursor, changed)
+    }
+
+    /// Draws parts of a frame, and leaves all else and the cursor as they are.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub(super) fn draw_parts(&mut self, parts: &[Rect], draw: impl Fn(&mut Canvas<'_>)) -> io::Result<()> {
+        let drawn = parts.iter().map(|area| {
+            let area = area.intersection(self.shown.area);
+            let mut part = Buffer::empty(area);
+            draw(&mut Canvas::new(&mut part));
+            (self.cut(area), part)
+        });
+        let drawn: Vec<(Buffer, Buffer)> = drawn.collect();
+        let mut changes = drawn.iter().flat_map(|(before, part)| before.diff_iter(part)).peekable();
+        if changes.peek().is_some() {
+            self.backend.draw(changes)?;
+        }
+        for (_, part) in drawn {
+            for (at, cell) in part.area.positions().zip(part.content) {
+                if let Some(shown) = self.shown.cell_mut(at) {
+                    *shown = cell;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is shown in a part of the screen.
+    fn cut(&self, area: Rect) -> Buffer {
+        let cells = area.positions().filter_map(|at| self.shown.cell(at).cloned());
+        Buffer { area, content: cells.collect() }
+    }
+
+    /// Puts the cursor where it is wanted; drawing has moved it.
+    fn point(&mut self, cursor: Option<Position>, moved: bool) -> io::Result<()> {
+        match cursor {
+            Some(at) if moved || self.cursor != cursor => {
+                self.backend.show_cursor()?;
+                self.backend.set_cursor_position(at)?;
+            }
+            None if self.cursor.is_some() => self.backend.hide_cursor()?,
+            _ => {}
+        }
+        self.cursor = cursor;
+        Ok(())
+    }
+}
