@@ -12,7 +12,7 @@ use crate::incident::{
 use crate::runbook::{Phase, Step, StepId};
 
 use super::action::UiAction;
-use super::card::Card;
+use super::card::{Card, Sight};
 use super::checklist::{Folding, Place, Row};
 use super::dumps::Dumps;
 use super::keymap::Keymap;
@@ -23,6 +23,7 @@ use super::overlay::Overlay;
 use super::pace::Pace;
 use super::seek::Search;
 use super::theme::Theme;
+use super::view;
 
 /// The smallest screen that anything is shown on.
 pub(super) const SMALLEST: (u16, u16) = (40, 10);
@@ -313,13 +314,11 @@ impl App {
         }
     }
 
-    /// The digest of a plan that the next drawing shows for the first time.
+    /// What the next drawing shows of a plan for the first time.
     #[must_use]
-    pub fn unshown(&self) -> Option<crate::incident::Digest> {
-        if self.is_too_small() {
-            return None;
-        }
-        self.card().and_then(Card::unshown).cloned()
+    pub fn unshown(&self) -> Option<Sight> {
+        let sight = view::sight(self)?;
+        self.card().is_some_and(|card| card.is_new(&sight)).then_some(sight)
     }
 
     /// Which phases are folded.

@@ -1,7 +1,10 @@
 //! The plan card: the only place where a person consents to something.
 //!
-//! Consent counts for a plan that was on screen: [`Card::shown`] is set by the loop after a flushed draw and after
-//! everything typed before that has been read, and taken back whenever another plan arrives.
+//! Consent counts for a plan that was on screen: a [`Sight`] is told by the loop after a frame is out and after everything
+//! typed before that has been read. [`Card::shown`] and [`Card::seen`] come from nothing else, and are taken back whenever
+//! another plan arrives.
+
+use std::ops::Range;
 
 use crate::incident::{Ask, Digest, Inputs, Plan, Problem};
 use crate::runbook::{Step, StepId};
@@ -24,6 +27,16 @@ pub(super) enum Stage {
     Failed(Problem),
     /// The engine said no, in its words.
     Refused(String),
+}
+
+/// What one frame shows of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sight {
+    pub(super) digest: Digest,
+    /// The screen's columns and rows: on another one the plan is broken into other rows.
+    pub(super) size: (u16, u16),
+    /// Rows of the plan.
+    pub(super) rows: Range<usize>,
 }
 
 /// A card about one step's plan.
@@ -99,10 +112,27 @@ impl Card {
         self.plan = Some((plan, digest));
     }
 
-    /// The digest that waits to be shown.
-    pub(super) fn unshown(&self) -> Option<&Digest> {
-        let (_, digest) = self.plan.as_ref()?;
-        (self.stage == Stage::Review && self.shown.as_ref() != Some(digest)).then_some(digest)
+    /// Takes what a frame has shown, on a screen of this size; of another plan, or out of the order of reading, it counts for
+    /// nothing.
+    pub(super) fn saw(&mut self, sight: Sight, size: (u16, u16)) {
+        if self.stage != Stage::Review || self.plan.as_ref().is_none_or(|(_, digest)| *digest != sight.digest) {
+            return;
+        }
+        self.shown = Some(sight.digest);
+        if sight.size == size && sight.rows.start <= self.seen {
+            self.seen = self.seen.max(sight.rows.end);
+        }
+    }
+
+    /// What was on screen is there no more.
+    pub(super) fn unseen(&mut self) {
+        self.shown = None;
+        self.seen = 0;
+    }
+
+    /// A frame with this would show something for the first time.
+    pub(super) fn is_new(&self, sight: &Sight) -> bool {
+        !self.is_shown() || (sight.rows.start <= self.seen && sight.rows.end > self.seen)
     }
 
     /// The plan on screen may be approved by a key that comes now.

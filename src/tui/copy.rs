@@ -54,6 +54,32 @@ pub(super) async fn to_tmux(text: String) -> Result<(), String> {
     Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
 }
 
+/// A copy that was begun.
+pub(super) enum Copying {
+    /// It was made, in words.
+    Done(String),
+    /// tmux has to be asked.
+    ByTmux { part: String, less: String },
+}
+
+impl Copying {
+    pub(super) async fn end(self) -> Result<String, String> {
+        match self {
+            Self::Done(words) => Ok(words),
+            Self::ByTmux { part, less } => to_tmux(part).await.map(|()| format!("copied by tmux{less}")),
+        }
+    }
+}
+
+/// What became of a file and a copy, in one sentence; bad where either went wrong.
+pub(super) fn both(written: Result<String, String>, copied: Option<Result<String, String>>) -> Result<String, String> {
+    match (written, copied) {
+        (written, None) => written,
+        (Ok(written), Some(Ok(copied))) => Ok(format!("{copied}; {written}")),
+        (Ok(one) | Err(one), Some(Ok(other) | Err(other))) => Err(format!("{other}; {one}")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 
-use crate::incident::Digest;
+use super::card::Sight;
 
 /// What the keyboard says.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,8 +14,8 @@ pub(super) enum Input {
     Paste(String),
     /// The mouse, which was asked for.
     Mouse(MouseEvent),
-    /// Everything that was typed before a frame was out has been taken: of the plan with this digest in that frame.
-    Marked(Digest),
+    /// Everything that was typed before a frame was out has been taken, and what that frame shows of a plan.
+    Marked(Sight),
     /// The terminal is gone.
     Gone,
 }
@@ -133,6 +133,10 @@ fn character(bytes: &[u8]) -> Next {
         Some(0xf0..0xf5) => 4,
         _ => return Next::Skip(1),
     };
+    // What does not go on is no character: a key behind it must not wait for the next one, which may be typed much later.
+    if bytes.iter().take(length).skip(1).any(|byte| byte & 0xc0 != 0x80) {
+        return Next::Skip(1);
+    }
     let Some(one) = bytes.get(..length) else { return Next::Wait };
     match std::str::from_utf8(one).ok().and_then(|text| text.chars().next()) {
         Some(c) => {
@@ -272,6 +276,16 @@ mod tests {
         assert_eq!(parse(b"\x03"), [Input::Key(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL))]);
         assert_eq!(parse(b"\x1b[1;5C"), [Input::Key(KeyEvent::new(KeyCode::Right, KeyModifiers::CONTROL))]);
         assert_eq!(parse(b"\x1b[?1;2c\xffx"), [key(KeyCode::Char('x'))]);
+    }
+
+    #[test]
+    fn a_key_behind_half_a_character_does_not_wait_for_another() {
+        for half in [&b"\xe2"[..], b"\xc3", b"\xf0\x9f", b"\x1b\xe2"] {
+            let mut parser = Parser::default();
+            parser.feed(half);
+            parser.feed(b"y");
+            assert_eq!(parser.take().collect::<Vec<Input>>(), [key(KeyCode::Char('y'))], "{half:?}");
+        }
     }
 
     #[test]

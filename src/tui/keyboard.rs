@@ -9,13 +9,14 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::OFlags;
 use rustix::io::retry_on_intr;
 use tokio::net::unix::pipe;
 use tokio::time::Instant;
 
-use crate::incident::Digest;
-
+use super::card::Sight;
 use super::input::{Input, Parser};
+use super::terminal;
 
 /// How long the rest of an escape sequence may take, so that a lone Esc is told from one.
 const REST: Duration = Duration::from_millis(25);
@@ -44,6 +45,7 @@ impl Keyboard {
     /// # Errors
     /// The system cannot tell when it can be read.
     pub(super) fn new(tty: OwnedFd) -> io::Result<Self> {
+        let tty = terminal::unwaiting(&tty, OFlags::RDONLY).unwrap_or(tty);
         let tty = pipe::Receiver::from_owned_fd_unchecked(tty)?;
         Ok(Self { tty, parser: Parser::default(), read: VecDeque::new(), whole_at: None })
     }
@@ -82,7 +84,7 @@ impl Keyboard {
 
     /// Puts [`Input::Marked`] behind everything that was typed so far. Says whether it did: not to a terminal that goes on and
     /// on.
-    pub(super) fn mark(&mut self, digest: Digest) -> bool {
+    pub(super) fn mark(&mut self, sight: Sight) -> bool {
         // Whatever the terminal holds by now was typed before the mark.
         for _ in 0..MOST_READS {
             let mut buffer = [0; READ];
@@ -90,7 +92,7 @@ impl Keyboard {
             match self.understand(read, &buffer) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.read.push_back(Input::Marked(digest));
+                    self.read.push_back(Input::Marked(sight));
                     return true;
                 }
                 // The next look at the terminal says that it is gone.
@@ -113,7 +115,7 @@ impl Keyboard {
 /// # Errors
 /// There is nothing, of the kind `WouldBlock`; or the terminal hung up or ended.
 fn read(tty: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
-    // Asked right before: the terminal is shared with the shell, which counts on its reads waiting.
+    // Asked right before: one that is not ours to open waits for its bytes.
     let mut one = [PollFd::from_borrowed_fd(tty, PollFlags::IN)];
     retry_on_intr(|| rustix::event::poll(&mut one, Some(&AT_ONCE)))?;
     let [one] = one.map(|one| one.revents());
@@ -134,6 +136,11 @@ mod tests {
     use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
     use super::*;
+    use crate::incident::Digest;
+
+    fn sight() -> Sight {
+        Sight { digest: Digest::of(b"plan"), size: (80, 24), rows: 0..20 }
+    }
 
     /// A keyboard and the end that types on it.
     fn keyboard() -> (Keyboard, OwnedFd) {
@@ -155,15 +162,15 @@ mod tests {
     async fn a_mark_comes_after_every_key_typed_before_it_and_a_dead_terminal_is_told() {
         let (mut keyboard, ours) = keyboard();
         rustix::io::write(&ours, b"yy").expect("typed");
-        assert!(keyboard.mark(Digest::of(b"plan")));
+        assert!(keyboard.mark(sight()));
         rustix::io::write(&ours, b"y").expect("typed");
         assert_eq!(keyboard.next().await, key(KeyCode::Char('y')));
         assert_eq!(keyboard.next().await, key(KeyCode::Char('y')));
-        assert_eq!(keyboard.next().await, Input::Marked(Digest::of(b"plan")));
+        assert_eq!(keyboard.next().await, Input::Marked(sight()));
         assert_eq!(keyboard.next().await, key(KeyCode::Char('y')));
         drop(ours);
         assert_eq!(keyboard.next().await, Input::Gone);
-        assert!(!keyboard.mark(Digest::of(b"plan")), "nobody has seen anything");
+        assert!(!keyboard.mark(sight()), "nobody has seen anything");
         assert_eq!(keyboard.next().await, Input::Gone);
     }
 
@@ -171,9 +178,10 @@ mod tests {
     async fn a_terminal_that_a_program_fills_is_not_waited_for() {
         let (mut keyboard, ours) = keyboard();
         rustix::net::sockopt::set_socket_send_buffer_size(&ours, 8 * MOST_READS * READ).expect("room");
-        assert_eq!(rustix::io::write(&ours, &[b'k'; (MOST_READS + 1) * READ]), Ok((MOST_READS + 1) * READ));
-        assert!(!keyboard.mark(Digest::of(b"plan")));
-        assert!(keyboard.mark(Digest::of(b"plan")), "it came to rest");
+        let filled = vec![b'k'; (MOST_READS + 1) * READ];
+        assert_eq!(rustix::io::write(&ours, &filled), Ok(filled.len()));
+        assert!(!keyboard.mark(sight()));
+        assert!(keyboard.mark(sight()), "it came to rest");
     }
 
     #[tokio::test]
@@ -182,9 +190,9 @@ mod tests {
         rustix::io::write(&ours, b"\x1b").expect("typed");
         assert_eq!(keyboard.next().await, key(KeyCode::Esc));
         rustix::io::write(&ours, b"\x1b[").expect("the first half");
-        assert!(keyboard.mark(Digest::of(b"plan")));
+        assert!(keyboard.mark(sight()));
         rustix::io::write(&ours, b"A").expect("the other");
-        assert_eq!(keyboard.next().await, Input::Marked(Digest::of(b"plan")));
+        assert_eq!(keyboard.next().await, Input::Marked(sight()));
         assert_eq!(keyboard.next().await, key(KeyCode::Up));
     }
 }

@@ -56,6 +56,7 @@ mod view;
 mod writer;
 
 pub use app::App;
+pub use card::Sight;
 pub use dumps::Ranking;
 pub use frame::frame_text;
 pub use keymap::{Binding, Keymap, KeymapError};

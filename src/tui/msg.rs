@@ -2,9 +2,10 @@
 
 use crossterm::event::{KeyEvent, MouseEvent};
 
-use crate::incident::{AttemptId, Digest, LogLevel};
+use crate::incident::{AttemptId, LogLevel};
 use crate::wire::{FromEngine, ToEngine};
 
+use super::card::Sight;
 use super::dumps::Ranking;
 
 /// Something that happened to the cockpit.
@@ -24,8 +25,8 @@ pub enum Msg {
     Tick,
     /// The process was continued after a stop.
     Resumed,
-    /// The plan with this digest was drawn and flushed, and every key typed before that was read.
-    Shown(Digest),
+    /// A frame with this of a plan is out, and every key typed before that was read.
+    Shown(Sight),
     /// A copy was made, in words, or why not.
     Copied(Result<String, String>),
     /// The page for whoever takes over, as it would be written now.

@@ -12,7 +12,8 @@ use ratatui::backend::{Backend as _, CrosstermBackend};
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 
-use super::view::Canvas;
+use super::app::App;
+use super::view::{self, Canvas};
 
 /// A terminal that frames are drawn on.
 #[derive(Debug)]
@@ -24,13 +25,15 @@ pub(super) struct Painter<W: Write> {
     next: Buffer,
     /// Where the cursor stands; none while it is hidden.
     cursor: Option<Position>,
+    /// Where the last whole frame has what a move is seen by; none where something lay over it.
+    bare: Option<[Rect; 2]>,
 }
 
 impl<W: Write> Painter<W> {
     /// Of a terminal that shows nothing, and no cursor.
     pub(super) fn new(terminal: W, area: Rect) -> Self {
         let backend = CrosstermBackend::new(terminal);
-        Self { backend, shown: Buffer::empty(area), next: Buffer::empty(area), cursor: None }
+        Self { backend, shown: Buffer::empty(area), next: Buffer::empty(area), cursor: None, bare: None }
     }
 
     /// Where anything else goes that the terminal is told.
@@ -38,25 +41,10 @@ impl<W: Write> Painter<W> {
         &mut self.backend
     }
 
-    /// What is drawn on: all of the terminal.
-    pub(super) fn area(&self) -> Rect {
-        self.shown.area
-    }
-
     /// What the terminal shows in a place.
     #[cfg(test)]
     pub(super) fn shown(&self, at: Position) -> Option<&ratatui::buffer::Cell> {
         self.shown.cell(at)
-    }
-
-    /// Takes a new size over. The terminal may have moved what it showed, so all of it is drawn again.
-    ///
-    /// # Errors
-    /// The terminal is gone.
-    pub(super) fn resize(&mut self, area: Rect) -> io::Result<()> {
-        self.shown = Buffer::empty(area);
-        self.next = Buffer::empty(area);
-        self.clear()
     }
 
     /// Makes the next drawing draw everything.
@@ -66,6 +54,7 @@ impl<W: Write> Painter<W> {
     pub(super) fn clear(&mut self) -> io::Result<()> {
         queue!(self.backend, ResetColor, Clear(ClearType::All))?;
         self.shown.reset();
+        self.bare = None;
         // Whoever had the terminal meanwhile may have left its cursor visible.
         self.cursor = None;
         self.backend.hide_cursor()
@@ -75,32 +64,43 @@ impl<W: Write> Painter<W> {
     ///
     /// # Errors
     /// The terminal is gone.
-    pub(super) fn draw(&mut self, draw: impl FnOnce(&mut Canvas<'_>)) -> io::Result<()> {
+    pub(super) fn draw(&mut self, app: &App) -> io::Result<()> {
+        let area = Rect::new(0, 0, app.size.0, app.size.1);
+        if area != self.shown.area {
+            // The terminal may have moved what it showed.
+            self.shown = Buffer::empty(area);
+            self.next = Buffer::empty(area);
+            self.clear()?;
+        }
         self.next.reset();
         let mut canvas = Canvas::new(&mut self.next);
-        draw(&mut canvas);
+        view::draw(&mut canvas, app);
         let cursor = canvas.cursor();
         let mut changes = self.shown.diff_iter(&self.next).peekable();
-        let changed = changes.peek().is_some();
-        if changed {
+        let draws = changes.peek().is_some();
+        if draws {
             self.backend.draw(changes)?;
         }
         std::mem::swap(&mut self.shown, &mut self.next);
-        self.point(cursor, changed)
+        self.bare = app.ui.overlay.is_none().then(|| view::under_the_eye(app));
+        self.point(cursor, draws)
     }
 
-    /// Draws parts of a frame, and leaves all else and the cursor as they are.
+    /// Draws what a move of the cursor is seen by. Where the last whole frame had something else there, as an overlay that is
+    /// gone by now, it draws a whole one; says whether it did.
     ///
     /// # Errors
     /// The terminal is gone.
-    pub(super) fn draw_parts(&mut self, parts: &[Rect], draw: impl Fn(&mut Canvas<'_>)) -> io::Result<()> {
-        let drawn = parts.iter().map(|area| {
-            let area = area.intersection(self.shown.area);
+    pub(super) fn draw_move(&mut self, app: &App) -> io::Result<bool> {
+        let parts = view::under_the_eye(app);
+        if app.ui.overlay.is_some() || self.bare != Some(parts) {
+            return self.draw(app).map(|()| true);
+        }
+        let drawn = parts.map(|area| {
             let mut part = Buffer::empty(area);
-            draw(&mut Canvas::new(&mut part));
+            view::draw_part(&mut Canvas::new(&mut part), app);
             (self.cut(area), part)
         });
-        let drawn: Vec<(Buffer, Buffer)> = drawn.collect();
         let mut changes = drawn.iter().flat_map(|(before, part)| before.diff_iter(part)).peekable();
         if changes.peek().is_some() {
             self.backend.draw(changes)?;
@@ -112,7 +112,7 @@ impl<W: Write> Painter<W> {
                 }
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// What is shown in a part of the screen.

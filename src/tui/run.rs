@@ -13,11 +13,12 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::export;
-use crate::incident::{Digest, EventKind, LogLevel, Notice};
+use crate::incident::{EventKind, LogLevel, Notice};
 use crate::wire::{FromEngine, Link, ToClient};
 
 use super::app::App;
-use super::copy::{self, Way};
+use super::card::Sight;
+use super::copy::{self, Copying, Way, both};
 use super::dumps::Ranking;
 use super::file;
 use super::input::Input;
@@ -124,10 +125,12 @@ struct Cockpit {
     done: mpsc::UnboundedSender<Msg>,
     /// A frame is on its way out.
     going_out: bool,
-    /// The digest of the plan in that frame, if it was not on screen before.
-    in_it: Option<Digest>,
-    /// The digest that is marked among what was typed.
-    marked: Option<Digest>,
+    /// A move was drawn after the last whole frame.
+    moved: bool,
+    /// What of a plan in that frame was not on screen before.
+    in_it: Option<Sight>,
+    /// What is marked among what was typed.
+    marked: Option<Sight>,
     exit: Option<Exit>,
     /// The last ranking that was asked for; earlier ones need not go on.
     ranking: Arc<AtomicU64>,
@@ -181,6 +184,7 @@ pub async fn run(
         options,
         done: finished,
         going_out: false,
+        moved: false,
         in_it: None,
         marked: None,
         exit: None,
@@ -199,17 +203,14 @@ impl Cockpit {
         let mut drawn = Instant::now();
         loop {
             // While a frame is on its way to a terminal that reads slowly, what changes is not drawn but comes with the next.
-            if !self.going_out && due == Due::Move {
-                if self.draw_move().is_err() {
-                    return Exit::TerminalGone;
+            if !self.going_out && (due >= Due::Move || (due == Due::Soon && drawn.elapsed() >= FRAME)) {
+                // One move after the other must not keep the rest off the screen.
+                let only_move = due == Due::Move && !(self.moved && drawn.elapsed() >= FRAME);
+                match self.draw(only_move) {
+                    Ok(true) => (due, drawn) = (Due::Nothing, Instant::now()),
+                    Ok(false) => due = Due::Soon,
+                    Err(_) => return Exit::TerminalGone,
                 }
-                due = Due::Soon;
-            } else if !self.going_out && (due == Due::Now || (due == Due::Soon && drawn.elapsed() >= FRAME)) {
-                if self.draw().is_err() {
-                    return Exit::TerminalGone;
-                }
-                drawn = Instant::now();
-                due = Due::Nothing;
             }
             let next = tokio::select! {
                 biased;
@@ -234,21 +235,16 @@ impl Cockpit {
         }
     }
 
-    fn draw(&mut self) -> io::Result<()> {
+    /// Draws everything, or what a move is seen by; says whether it was everything.
+    fn draw(&mut self, only_move: bool) -> io::Result<bool> {
         // Its own thread would look for events a hundred times a second.
         tui_logger::move_events();
-        self.screen.draw(&self.app)?;
+        let whole =
+            if only_move { self.screen.draw_move(&self.app)? } else { self.screen.draw(&self.app).map(|()| true)? };
         self.going_out = true;
-        self.in_it = self.app.unshown();
-        Ok(())
-    }
-
-    /// Nothing lies over the panes then, so no plan comes on screen.
-    fn draw_move(&mut self) -> io::Result<()> {
-        self.screen.draw_move(&self.app)?;
-        self.going_out = true;
-        self.in_it = None;
-        Ok(())
+        self.moved = !whole;
+        self.in_it = self.app.unshown().filter(|_| whole);
+        Ok(whole)
     }
 
     /// The last frame is out. A plan in it is on screen now; what was typed before this moment must not count as consent
@@ -258,7 +254,7 @@ impl Cockpit {
         let unshown = self.in_it.take();
         if unshown.is_some() && unshown != self.marked {
             // One that could not be marked is with its next frame.
-            self.marked = unshown.filter(|digest| self.keyboard.mark(digest.clone()));
+            self.marked = unshown.filter(|sight| self.keyboard.mark(sight.clone()));
         }
         Due::Nothing
     }
@@ -271,10 +267,10 @@ impl Cockpit {
                 Input::Key(key) => Msg::Key(key),
                 Input::Paste(text) => Msg::Paste(text),
                 Input::Mouse(event) => Msg::Mouse(event),
-                Input::Marked(digest) => {
+                Input::Marked(sight) => {
                     // A plan that comes back to the screen later is marked again.
                     self.marked = None;
-                    Msg::Shown(digest)
+                    Msg::Shown(sight)
                 }
                 Input::Gone => {
                     self.exit = Some(Exit::TerminalGone);
@@ -319,11 +315,16 @@ impl Cockpit {
     }
 
     fn resized(&mut self) -> Due {
+        // Also where it is as large as before by now: the terminal has cut what did not fit meanwhile.
+        if self.screen.clear().is_err() {
+            self.exit = Some(Exit::TerminalGone);
+        }
         let (columns, rows) = terminal::size();
         self.take(Msg::Resize(columns, rows), Due::Soon)
     }
 
     fn resumed(&mut self) -> Due {
+        self.in_it = None;
         if self.screen.resume().is_err() {
             self.exit = Some(Exit::TerminalGone);
         }
@@ -374,9 +375,11 @@ impl Cockpit {
                 LogLevel::Debug => tracing::debug!(target: "engine", "{text}"),
             },
             Out::Suspend => {
+                self.in_it = None;
                 if self.screen.suspend().is_err() {
                     self.exit = Some(Exit::TerminalGone);
                 }
+                // What was on screen before is seen no more.
                 let (columns, rows) = terminal::size();
                 self.take(Msg::Resize(columns, rows), Due::Now);
             }
@@ -452,32 +455,6 @@ impl Cockpit {
             // Without a cockpit nobody waits for the answer.
             let _ = done.send(Msg::Exported(both(written, copied)));
         });
-    }
-}
-
-/// A copy that was begun.
-enum Copying {
-    /// It was made, in words.
-    Done(String),
-    /// tmux has to be asked.
-    ByTmux { part: String, less: String },
-}
-
-impl Copying {
-    async fn end(self) -> Result<String, String> {
-        match self {
-            Self::Done(words) => Ok(words),
-            Self::ByTmux { part, less } => copy::to_tmux(part).await.map(|()| format!("copied by tmux{less}")),
-        }
-    }
-}
-
-/// What became of a file and a copy, in one sentence; bad where either went wrong.
-fn both(written: Result<String, String>, copied: Option<Result<String, String>>) -> Result<String, String> {
-    match (written, copied) {
-        (written, None) => written,
-        (Ok(written), Some(Ok(copied))) => Ok(format!("{copied}; {written}")),
-        (Ok(one) | Err(one), Some(Ok(other) | Err(other))) => Err(format!("{other}; {one}")),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The terminal: taken over, given back whatever happens, written to once a frame and never waited for.
 
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
@@ -14,10 +14,10 @@ use crossterm::terminal::{
 };
 use crossterm::{cursor, queue};
 use ratatui::layout::Rect;
+use rustix::fs::{Mode, OFlags};
 
 use super::app::App;
 use super::painter::Painter;
-use super::view;
 use super::writer::Writer;
 
 /// A whole frame is shorter than this.
@@ -81,6 +81,8 @@ impl Screen {
         // The system tells of every other size by a signal: the terminal is not asked for it with each frame.
         let mut painter = Painter::new(collector.clone(), area_of(size()));
         take_over(painter.writer(), mouse)?;
+        // Not every terminal has a second screen to begin with an empty one.
+        painter.clear()?;
         Ok(Self { painter, collector, writer, mouse, title: String::new() })
     }
 
@@ -110,24 +112,19 @@ impl Screen {
             queue!(self.painter.writer(), SetTitle(&title))?;
             self.title = title;
         }
-        let area = area_of(app.size);
-        if area != self.painter.area() {
-            self.painter.resize(area)?;
-        }
-        self.painter.draw(|canvas| view::draw(canvas, app))?;
+        self.painter.draw(app)?;
         self.let_out()
     }
 
-    /// Draws what a move of the cursor is seen by, in one write. The rest has to be drawn right after.
+    /// Draws what a move of the cursor is seen by, in one write; says whether it drew everything. If not, the rest has to be
+    /// drawn right after.
     ///
     /// # Errors
     /// The terminal is gone.
-    pub(super) fn draw_move(&mut self, app: &App) -> io::Result<()> {
-        if area_of(app.size) != self.painter.area() {
-            return self.draw(app);
-        }
-        self.painter.draw_parts(&view::under_the_eye(app), |canvas| view::draw_part(canvas, app))?;
-        self.let_out()
+    pub(super) fn draw_move(&mut self, app: &App) -> io::Result<bool> {
+        let whole = self.painter.draw_move(app)?;
+        self.let_out()?;
+        Ok(whole)
     }
 
     /// Gives what was drawn to the terminal, marked so that it is shown at once.
@@ -233,6 +230,17 @@ pub(super) fn input() -> io::Result<OwnedFd> {
         return stdin.as_fd().try_clone_to_owned();
     }
     std::fs::File::open("/dev/tty").map(OwnedFd::from)
+}
+
+/// Another description of the same terminal, of which neither reading nor writing waits: the one that was given is shared with
+/// the shell, which counts on its waiting. None where it is no terminal, or not ours to open.
+pub(super) fn unwaiting(terminal: &OwnedFd, access: OFlags) -> Option<OwnedFd> {
+    if !rustix::termios::isatty(terminal) {
+        return None;
+    }
+    let path = format!("/proc/self/fd/{}", terminal.as_raw_fd());
+    let flags = access | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).ok()
 }
 
 fn area_of((columns, rows): (u16, u16)) -> Rect {

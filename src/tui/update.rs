@@ -42,21 +42,25 @@ fn taken(app: &mut App, msg: Msg) -> Vec<Out> {
         Msg::Resize(columns, rows) => {
             app.size = (columns, rows);
             if let Some(card) = app.card_mut() {
-                card.seen = 0;
+                card.unseen();
             }
             view::clamp_scroll(app);
             Vec::new()
         }
         Msg::FromEngine(from) => heard::heard(app, from),
         Msg::Tick => Vec::new(),
-        Msg::Resumed => vec![Out::Redraw],
-        Msg::Shown(digest) => {
-            if let Some(card) = app.card_mut()
-                && card.unshown() == Some(&digest)
-            {
-                card.shown = Some(digest);
+        Msg::Resumed => {
+            // Whatever was on screen, somebody else had it since.
+            if let Some(card) = app.card_mut() {
+                card.unseen();
             }
-            view::clamp_scroll(app);
+            vec![Out::Redraw]
+        }
+        Msg::Shown(sight) => {
+            let size = app.size;
+            if let Some(card) = app.card_mut() {
+                card.saw(sight, size);
+            }
             Vec::new()
         }
         Msg::Ranked(number, rows) => {

@@ -3,11 +3,14 @@
 //! are listened to all the while.
 
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
+use rustix::fs::OFlags;
 use tokio::sync::Notify;
+
+use super::terminal;
 
 /// The thread's end that gives.
 #[derive(Debug)]
@@ -49,7 +52,7 @@ impl Writer {
         let (frames, given) = mpsc::channel::<Vec<u8>>();
         let shared = Arc::new(Shared::default());
         let ours = Arc::clone(&shared);
-        let at_once = unwaiting(&terminal);
+        let at_once = terminal::unwaiting(&terminal, OFlags::WRONLY);
         std::thread::Builder::new().name("screen".to_owned()).spawn(move || {
             for frame in given {
                 let written = write_all(&terminal, &frame);
@@ -110,18 +113,6 @@ impl Writer {
         let work = self.shared.work();
         drop(self.shared.done.wait_timeout_while(work, limit, |work| work.left > 0 && work.failed.is_none()));
     }
-}
-
-/// Another description of the same terminal, whose writes do not wait: the one that was given is shared with the shell, which
-/// counts on its waiting.
-fn unwaiting(terminal: &OwnedFd) -> Option<OwnedFd> {
-    use rustix::fs::{Mode, OFlags};
-    if !rustix::termios::isatty(terminal) {
-        return None;
-    }
-    let path = format!("/proc/self/fd/{}", terminal.as_raw_fd());
-    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    rustix::fs::open(path, flags, Mode::empty()).ok()
 }
 
 /// Writes what is taken without waiting; how much that was.

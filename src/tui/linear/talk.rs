@@ -291,13 +291,19 @@ impl Talk {
         }
     }
 
+    /// All of a plan is read out, so all of it counts as seen.
+    fn shown(&mut self, now: Timestamp) -> Vec<Out> {
+        let sight = self.app.unshown();
+        sight.map(|sight| update(&mut self.app, Msg::Shown(sight), now)).unwrap_or_default()
+    }
+
     fn on_plan(&mut self, card: &Card, line: &str, now: Timestamp) -> Vec<Out> {
         let Some((plan, digest)) = &card.plan else { return Vec::new() };
         let step = self.app.state.as_ref().and_then(|state| state.runbook.step(&card.step));
         let by_name = card::takes_name(plan, step);
         if line == "i" && !plan.asks.is_empty() {
             // A card that takes a name has the letter in it; Tab goes to the answers of every card.
-            let mut outs = update(&mut self.app, Msg::Shown(digest.clone()), now);
+            let mut outs = self.shown(now);
             outs.extend(hand::press(&mut self.app, KeyCode::Tab, now));
             if let Some(form) = hand::form(&mut self.app) {
                 form.focus = 0;
@@ -316,7 +322,7 @@ impl Talk {
                 self.say(format!("Nothing was done: the letters behind it are those of what was read out. {ask}"));
                 return Vec::new();
             }
-            let mut outs = update(&mut self.app, Msg::Shown(digest.clone()), now);
+            let mut outs = self.shown(now);
             for letter in yes.chars() {
                 outs.extend(hand::press(&mut self.app, KeyCode::Char(letter), now));
             }

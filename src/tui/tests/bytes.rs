@@ -8,7 +8,6 @@ use crate::incident::{AttemptId, Notice};
 use crate::tui::msg::Msg;
 use crate::tui::painter::Painter;
 use crate::tui::update::update;
-use crate::tui::view;
 
 /// What goes around a frame, so that a terminal shows it at once: `ESC [ ? 2026 h` and `l`.
 const FRAME: usize = 16;
@@ -34,7 +33,7 @@ fn a_step_of_progress_is_a_few_hundred_bytes_at_most() {
                 left: Some((300 - second, 540 - second)),
                 stalled: None,
             });
-            painter.draw(|canvas| view::draw(canvas, &story.app)).expect("a frame");
+            painter.draw(&story.app).expect("a frame");
             costs.push(bytes.take().len() + FRAME);
         }
         // The first frames draw everything, and the line of the throughput when there is one.

@@ -4,7 +4,7 @@ use super::histories::{Story, answered, plan, with_questions};
 use super::{approval, approvals, commands, press, show};
 use crate::incident::{Command, EventKind, IncidentId, Inputs, Notice, Precedent, Problem, Refusal};
 use crate::runbook::StepId;
-use crate::tui::card::Stage;
+use crate::tui::card::{Sight, Stage};
 use crate::tui::frame::frame_text;
 use crate::tui::msg::{Msg, Out};
 use crate::tui::update::update;
@@ -160,7 +160,8 @@ fn a_plan_that_comes_late_does_not_open_a_closed_card() {
     story.planned(&plan("declare.incident"));
     assert!(story.app.ui.overlay.is_none());
     let now = story.clock;
-    update(&mut story.app, Msg::Shown(plan("declare.incident").digest()), now);
+    let sight = Sight { digest: plan("declare.incident").digest(), size: story.app.size, rows: 0..100 };
+    update(&mut story.app, Msg::Shown(sight), now);
     assert!(press(&mut story.app, "y").is_empty());
 }
 

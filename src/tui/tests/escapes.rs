@@ -16,7 +16,6 @@ use crate::tui::msg::Msg;
 use crate::tui::painter::Painter;
 use crate::tui::theme::{Look, Theme};
 use crate::tui::update::update;
-use crate::tui::view;
 use crate::wire::FromEngine;
 
 /// Text that a terminal obeys, and any bytes.
@@ -63,7 +62,7 @@ fn drawn(story: &Story) -> Vec<u8> {
     let (columns, rows) = story.app.size;
     let bytes = Bytes::default();
     let mut painter = Painter::new(bytes.clone(), Rect::new(0, 0, columns, rows));
-    painter.draw(|canvas| view::draw(canvas, &story.app)).expect("a frame");
+    painter.draw(&story.app).expect("a frame");
     bytes.take()
 }
 

@@ -5,6 +5,7 @@ use super::{press, show};
 use crate::incident::{AttemptId, EventKind, Notice};
 use crate::runbook::StepId;
 use crate::tui::app::App;
+use crate::tui::card::Card;
 use crate::tui::frame::{drawn, frame_text};
 use crate::tui::msg::Msg;
 use crate::tui::theme::{Look, Theme};
@@ -17,8 +18,11 @@ const SIZES: [(u16, u16); 3] = [(120, 32), (80, 24), (40, 10)];
 fn look(name: &str, app: &mut App) {
     let mut frames = String::new();
     for (columns, rows) in SIZES {
-        let now = app.now;
+        let (now, read) = (app.now, app.card().is_some_and(Card::is_shown));
         update(app, Msg::Resize(columns, rows), now);
+        if read {
+            show(app);
+        }
         let size = format!("── {columns}x{rows}\n");
         frames.push_str(&size);
         frames.push_str(&frame_text(app, columns, rows));

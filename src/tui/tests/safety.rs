@@ -3,9 +3,11 @@
 use super::histories::{Story, plan};
 use super::{approval, approvals, press, show};
 use crate::incident::{AttemptId, Digest, EventKind, Plan};
+use crate::tui::card::Sight;
 use crate::tui::frame::frame_text;
 use crate::tui::msg::Msg;
 use crate::tui::update::update;
+use crate::tui::view;
 use crate::wire::FromEngine;
 
 /// A card that takes a `y`, and one that takes a name; the plan is there and not shown yet.
@@ -111,7 +113,8 @@ fn a_plan_that_changed_must_be_read_again() {
     let frame = frame_text(&story.app, 120, 32);
     assert!(frame.contains("The plan changed while it was on screen. Read it again."), "{frame}");
     // The drawing of the old plan does not count for the new one.
-    tell(&mut story, Msg::Shown(old.digest()));
+    let sight = Sight { digest: old.digest(), size: story.app.size, rows: 0..100 };
+    tell(&mut story, Msg::Shown(sight));
     assert!(approvals(&press(&mut story.app, "y")).is_empty());
     show(&mut story.app);
     assert_eq!(approvals(&press(&mut story.app, "y")), [approval(&new, None)]);
@@ -129,7 +132,8 @@ fn the_same_plan_again_changes_nothing() {
 #[test]
 fn an_invented_drawing_counts_for_nothing() {
     let (mut story, _) = confirming();
-    tell(&mut story, Msg::Shown(Digest::of(b"something else")));
+    let sight = Sight { digest: Digest::of(b"something else"), size: story.app.size, rows: 0..100 };
+    tell(&mut story, Msg::Shown(sight));
     assert!(approvals(&press(&mut story.app, "y")).is_empty());
 }
 
@@ -155,8 +159,37 @@ fn what_will_happen_must_have_been_on_screen() {
     assert!(approvals(&press(&mut story.app, "y")).is_empty());
     assert!(frame_text(&story.app, 120, 32).contains("read on first (j)"));
     // Jumping to the end leaves the middle unseen.
-    assert!(approvals(&press(&mut story.app, "Gy")).is_empty());
-    assert_eq!(approvals(&press(&mut story.app, "g<c-d><c-d><c-d><c-d><c-d>y")), [approval(&plan, None)]);
+    press(&mut story.app, "G");
+    show(&mut story.app);
+    assert!(approvals(&press(&mut story.app, "y")).is_empty());
+    // Nor is anything seen of pages that were turned before a frame of them was out.
+    assert!(approvals(&press(&mut story.app, "g<c-d><c-d><c-d><c-d><c-d>y")).is_empty());
+    press(&mut story.app, "g<c-d>");
+    let mut pages = 0;
+    while story.app.card().is_some_and(|card| view::is_unread(&story.app, card)) {
+        assert!(approvals(&press(&mut story.app, "y")).is_empty());
+        show(&mut story.app);
+        press(&mut story.app, "<c-d>");
+        pages += 1;
+    }
+    assert!(pages > 2, "{pages}");
+    assert_eq!(approvals(&press(&mut story.app, "y")), [approval(&plan, None)]);
+}
+
+#[test]
+fn after_a_resize_or_a_stop_the_plan_must_come_on_screen_again() {
+    for message in [Msg::Resize(100, 30), Msg::Resumed] {
+        let (mut story, plan) = confirming();
+        show(&mut story.app);
+        let before = Sight { digest: plan.digest(), size: (20, 20), rows: 0..100 };
+        tell(&mut story, message);
+        assert!(approvals(&press(&mut story.app, "y")).is_empty());
+        // A frame of another size says nothing about the rows of this one.
+        tell(&mut story, Msg::Shown(before));
+        assert!(approvals(&press(&mut story.app, "y")).is_empty());
+        show(&mut story.app);
+        assert_eq!(approvals(&press(&mut story.app, "y")), [approval(&plan, None)]);
+    }
 }
 
 /// The hint names a key, and it is one: no letter of a name is taken before everything was on screen.

@@ -1,6 +1,6 @@
 //! What lies under a place on the screen.
 
-use ratatui::layout::{Position, Rect};
+use ratatui::layout::Position;
 
 use crate::tui::app::{App, Pane};
 

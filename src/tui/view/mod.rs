@@ -45,7 +45,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Clear;
 
 use super::app::{App, Pane, SMALLEST};
-use super::card::Card;
+use super::card::{Card, Sight, Stage};
 use super::overlay::Overlay;
 use super::text;
 use super::theme::Theme;
@@ -266,13 +266,9 @@ pub(super) fn clamp_scroll(app: &mut App) {
     let body = under_alarm(app);
     let Some(sheet) = sheet_of(app, overlay, sheet::inner_width(body)) else { return };
     let most = sheet::most_scroll(body, &sheet);
-    let rows = sheet::body_rows(body, &sheet);
     match &mut app.ui.overlay {
         Some(Overlay::Card(card)) => {
             card.scroll = card.scroll.min(most);
-            if card.is_shown() && card.scroll <= card.seen {
-                card.seen = card.seen.max(card.scroll + rows);
-            }
         }
         Some(overlay) => {
             if let Some(scroll) = overlay.scroll() {
@@ -281,6 +277,16 @@ pub(super) fn clamp_scroll(app: &mut App) {
         }
         None => {}
     }
+}
+
+/// What a frame shows of the plan that is to be read; none where there is none.
+pub(super) fn sight(app: &App) -> Option<Sight> {
+    let card = app.card().filter(|card| card.stage == Stage::Review && !app.is_too_small())?;
+    let (_, digest) = card.plan.as_ref()?;
+    let body = under_alarm(app);
+    let sheet = card::sheet(app, card, sheet::inner_width(body));
+    let from = card.scroll.min(sheet::most_scroll(body, &sheet));
+    Some(Sight { digest: digest.clone(), size: app.size, rows: from..from + sheet::body_rows(body, &sheet) })
 }
 
 /// The area between header and footer, less what an alarm takes.

@@ -33,21 +33,21 @@ impl Glass {
         Self { painter, bytes, screen }
     }
 
-    /// Draws what the loop would after a message; `moves` where that only moved the cursor.
-    pub(super) fn follow(&mut self, app: &App, moves: bool) -> Result<(), TestCaseError> {
+    /// Draws what the loop would after a message; `moves` where that only moved the cursor, and nothing where it is not due yet.
+    pub(super) fn follow(&mut self, app: &App, moves: bool, due: bool) -> Result<(), TestCaseError> {
         let area = Rect::new(0, 0, app.size.0, app.size.1);
         let (whole, cursor) = drawn(app, app.size.0, app.size.1);
-        if area != self.painter.area() {
-            self.painter.resize(area).expect("a drawing");
-            self.screen.screen_mut().set_size(cells(area.height), cells(area.width));
-        } else if moves {
-            let parts = view::under_the_eye(app);
-            self.painter.draw_parts(&parts, |canvas| view::draw_part(canvas, app)).expect("a drawing");
-            for part in parts {
+        self.screen.screen_mut().set_size(cells(area.height), cells(area.width));
+        if moves {
+            self.painter.draw_move(app).expect("a drawing");
+            for part in view::under_the_eye(app) {
                 self.shows(app, &whole, part)?;
             }
         }
-        self.painter.draw(|canvas| view::draw(canvas, app)).expect("a drawing");
+        if !due {
+            return Ok(());
+        }
+        self.painter.draw(app).expect("a drawing");
         self.shows(app, &whole, area)?;
         let screen = self.screen.screen();
         prop_assert_eq!(screen.hide_cursor(), cursor.is_none());
