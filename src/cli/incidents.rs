@@ -176,7 +176,9 @@ pub(super) fn bare(common: &Common) -> Result<Exit> {
         return open_cockpit(&home, &only.id.clone(), common, false, &taste);
     }
     if open.is_empty() && common.read_only {
-        outln!("No incident is open, and --read-only starts none. `relight list --all` shows those that were.");
+        outln!(
+            "No incident is open, and --read-only starts none. `relight list` shows drills, `relight list --all` those that were."
+        );
         return Ok(Exit::Done);
     }
     if open.is_empty() {

@@ -33,6 +33,9 @@ pub struct PastAttempt {
     pub may_have_acted: bool,
 }
 
+/// What stands in a text for something that nobody knows.
+const UNKNOWN: &str = "not known yet";
+
 /// So many of the first and of the last attempts of a step are handed to its worker: whoever asks and approves waits for it.
 const PAST: usize = 50;
 
@@ -178,7 +181,7 @@ impl Knowledge {
         });
         match (back.flatten(), self.rto_deadline) {
             (Some(back), _) => format!("over, writes run again since {}", clock(back)),
-            (None, None) => "not known yet".to_owned(),
+            (None, None) => UNKNOWN.to_owned(),
             (None, Some(deadline)) if deadline > self.now => format!("until about {} (target)", clock(deadline)),
             (None, Some(deadline)) => format!("longer than the target, which passed at {}", clock(deadline)),
         }
@@ -188,7 +191,8 @@ impl Knowledge {
     ///
     /// Variables: `database`, `incident`, `environment`, `onset`, `snapshot_time`, `snapshot_key`, `loses`, `done`,
     /// `phase`, `restored`, `serving` (restored, perhaps with foreign keys that are still to be checked), `unvalidated`
-    /// (how many of those), `expected_downtime`, `last_failure`. Unknown ones are empty.
+    /// (how many of those), `expected_downtime`, `last_failure`. Unknown ones are false in a condition, and in a text "not known
+    /// yet".
     ///
     /// # Errors
     /// The template engine's words.
@@ -217,13 +221,30 @@ impl Knowledge {
             expected_downtime => self.expected_downtime(),
             last_failure => &self.last_failure,
         };
-        minijinja::Environment::new().render_str(template, values).map_err(|error| error.to_string())
+        let mut templates = minijinja::Environment::new();
+        // Read out on a telephone, an empty place would be no word, and the engine's own word for nothing a wrong one.
+        templates.set_formatter(|out, state, value| {
+            if value.is_none() || value.is_undefined() {
+                return out.write_str(UNKNOWN).map_err(minijinja::Error::from);
+            }
+            minijinja::escape_formatter(out, state, value)
+        });
+        templates.render_str(template, values).map_err(|error| error.to_string())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_known_is_said_so_and_is_false() {
+        let id = IncidentId::new("INC-1").expect("an id");
+        let known = Knowledge::at_first(id, "test", "db", Timestamp::UNIX_EPOCH);
+        let text =
+            "{{ snapshot_key }}, {{ last_failure }}, {{ no_such_word }}{% if onset %} since {{ onset }}{% endif %}.";
+        assert_eq!(known.fill(text).expect("a text"), "not known yet, not known yet, not known yet.");
+    }
 
     #[test]
     fn the_downtime_is_over_when_writes_run_again_and_not_before() {

@@ -14,6 +14,7 @@ use super::movement;
 use super::msg::Out;
 use super::overlay::Overlay;
 use super::perform;
+use super::text;
 
 /// Archives that stay opened.
 const OPENED: usize = 8;
@@ -130,13 +131,21 @@ pub(super) fn choose(app: &mut App) -> Vec<Out> {
         app.warn(why);
         return Vec::new();
     }
-    let chooses = |step: &&Step| matches!(step.action, Action::ChooseSnapshot { .. }) && state.is_ready(step);
-    let selected = app.step().filter(|step| chooses(step));
-    let Some(step) = selected.or_else(|| state.runbook.steps().find(chooses)) else {
-        app.warn(format!(
-            "no step that chooses a snapshot is open: it waits for the backups check, or is done ({} opens it)",
-            app.key(UiAction::Retry)
-        ));
+    let chooses = |step: &&Step| matches!(step.action, Action::ChooseSnapshot { .. });
+    let is_open = |step: &&Step| chooses(step) && state.is_ready(step);
+    let selected = app.step().filter(is_open);
+    // A choice of another kind, as that of an older snapshot when the first one was no good, is made on purpose or not at all.
+    let Some(step) = selected.or_else(|| state.runbook.steps().filter(is_open).find(|step| !step.optional)) else {
+        let done = state.runbook.steps().filter(chooses).find(|step| state.status(&step.id).is_met());
+        let why = match done {
+            Some(step) => format!(
+                "a snapshot is chosen: for another, {} in the checklist on {}",
+                app.key(UiAction::Retry),
+                text::clean(&step.title)
+            ),
+            None => "the step that chooses a snapshot waits for others: see the checklist".to_owned(),
+        };
+        app.warn(why);
         return Vec::new();
     };
     let mut inputs = Inputs::from([("snapshot".to_owned(), row.key.clone())]);

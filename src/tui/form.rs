@@ -188,6 +188,7 @@ fn answer(field: &mut Field, key: KeyEvent) {
                 _ => {}
             }
         }
+        AskKind::YesNo if key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) => {}
         AskKind::YesNo => match key.code {
             KeyCode::Char('y' | 'Y') => field.editor = Editor::line("yes"),
             KeyCode::Char('n' | 'N') => field.editor = Editor::line("no"),

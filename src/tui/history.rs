@@ -56,6 +56,12 @@ pub(super) fn zone_name(zone: &TimeZone) -> &str {
     zone.iana_name().unwrap_or("this host")
 }
 
+/// The zone is UTC under one of its names.
+pub(super) fn is_utc(zone: &TimeZone) -> bool {
+    *zone == TimeZone::UTC
+        || zone.iana_name().is_some_and(|name| matches!(name, "UTC" | "Etc/UTC" | "Etc/UCT" | "Zulu"))
+}
+
 /// An entry's words, as a line begins with them.
 pub(super) fn words(entry: &TimelineEntry) -> String {
     let who = if entry.level == Level::Note { format!("{}: ", entry.actor) } else { String::new() };

@@ -346,6 +346,11 @@ fn stop(app: &mut App) {
 }
 
 fn on_step(app: &mut App, purpose: impl Fn(StepId) -> Purpose) {
+    // What is typed on for a card that is gone must not settle a step that nobody looks at.
+    if app.ui.pane != Pane::Checklist {
+        app.warn(format!("select the step in the checklist first ({})", app.key(UiAction::Checklist)));
+        return;
+    }
     let (Some(state), Some(step)) = (&app.state, app.step()) else {
         app.warn("select a step first");
         return;
@@ -451,7 +456,7 @@ fn local_time(app: &mut App) {
     app.ui.local = !app.ui.local;
     if !app.ui.local {
         app.say("the timeline is in UTC");
-    } else if app.zone == jiff::tz::TimeZone::UTC {
+    } else if history::is_utc(&app.zone) {
         app.warn("this host's time is UTC: start relight with TZ=Europe/Berlin, or where you are, to see yours");
     } else {
         let words = format!("the timeline is in the time of {}", history::zone_name(&app.zone));

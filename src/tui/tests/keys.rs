@@ -107,6 +107,42 @@ fn a_snapshot_is_chosen_where_it_is_listed() {
     assert_eq!(queries(&press(&mut story.app, "r")), [Query::Snapshots]);
 }
 
+/// The step that chooses an older one when the first was no good is always open: `a` on a row must not mean that one by itself.
+#[test]
+fn a_second_choice_is_made_on_purpose() {
+    let mut story = Story::restoring("drill");
+    story.listed();
+    assert!(commands(&press(&mut story.app, "2gjja")).is_empty());
+    let frame = frame_text(&story.app, 120, 32);
+    assert!(frame.contains("a snapshot is chosen: for another, r in the checklist on "), "{frame}");
+    let outs = press(&mut story.app, "1/rollback.older-snapshot<enter>2a");
+    let Some(Command::Prepare { step, .. }) = commands(&outs).into_iter().next() else { panic!("no plan: {outs:?}") };
+    assert_eq!(step, StepId::new("rollback.older-snapshot"));
+}
+
+/// What somebody types on for a card that is gone, `40m ago`, settles nothing.
+#[test]
+fn a_step_is_skipped_or_done_by_hand_only_where_it_is_looked_at() {
+    for keys in ["4m", "2s", "40m ago<enter>", "3s"] {
+        let mut story = Story::restoring("drill");
+        story.fail(AttemptId(19));
+        assert!(commands(&press(&mut story.app, keys)).is_empty(), "{keys}");
+        assert!(story.app.ui.overlay.is_none(), "{keys}");
+    }
+}
+
+#[test]
+fn a_phase_is_folded_and_unfolded() {
+    let mut story = Story::restoring("drill");
+    let shows = |story: &Story| frame_text(&story.app, 120, 32).contains("Stop writes");
+    press(&mut story.app, "/restore.stop-writes<enter>");
+    assert!(shows(&story));
+    press(&mut story.app, " ");
+    assert!(!shows(&story));
+    press(&mut story.app, " ");
+    assert!(shows(&story));
+}
+
 #[test]
 fn a_doubt_is_settled_with_a_reason() {
     for (keys, happened) in [("ahsaw it<enter>", true), ("<enter>nsaw it<enter>", false)] {

@@ -135,6 +135,11 @@ impl Theme {
         }
     }
 
+    /// Lines are read out, and what is typed is one.
+    pub(super) fn is_read_out(self) -> bool {
+        self.words
+    }
+
     /// Nothing beyond ASCII is drawn.
     pub(super) fn is_ascii(self) -> bool {
         self.ascii
@@ -212,7 +217,7 @@ impl Theme {
             StepStatus::Pending if ready => (self.name("open:", "○", "o"), Style::new()),
             StepStatus::Pending => (self.name("waits:", "·", "."), self.dim()),
             StepStatus::Running(_) => (self.name("at work:", "▶", ">"), self.active()),
-            StepStatus::Succeeded(_) => (self.name("done:", "✓", "x"), self.good()),
+            StepStatus::Succeeded(_) => (self.name("done:", "✓", "v"), self.good()),
             StepStatus::Failed(_) => (self.name("failed:", "✗", "!"), self.bad()),
             StepStatus::Stopped(_) => (self.name("stopped:", "■", "#"), self.warning()),
             StepStatus::InDoubt(_) => (self.name("in doubt:", "?", "?"), self.warning().add_modifier(Modifier::BOLD)),
@@ -224,7 +229,7 @@ impl Theme {
     /// A finding's glyph and style.
     pub(super) fn gravity(self, gravity: Gravity) -> (&'static str, Style) {
         match gravity {
-            Gravity::Good => (self.name("good:", "✓", "x"), self.good()),
+            Gravity::Good => (self.name("good:", "✓", "v"), self.good()),
             Gravity::Warning => (self.name("warning:", "▲", "^"), self.warning()),
             Gravity::Blocking => (self.name("bad:", "✗", "!"), self.bad()),
         }
@@ -233,7 +238,7 @@ impl Theme {
     /// How far a message got: its glyph and style.
     pub(super) fn sending(self, how: Sending) -> (&'static str, Style) {
         match how {
-            Sending::Sent => (self.pick("✓", "x"), self.dim()),
+            Sending::Sent => (self.pick("✓", "v"), self.dim()),
             Sending::Planned => (self.pick("·", "."), self.dim()),
             Sending::Unsent => (self.pick("○", "o"), self.warning()),
             Sending::InDoubt => ("?", self.warning().add_modifier(Modifier::BOLD)),

@@ -131,7 +131,7 @@ fn review(app: &App, card: &Card, step: Option<&Step>, width: usize) -> Sheet {
     }
     if !plan.commands.is_empty() {
         // On a card that takes a name, c is a letter of it.
-        let copies = if takes_name(plan, step) { "Ctrl-T" } else { "c" };
+        let copies = if takes_name(plan, step) && !theme.is_read_out() { "Ctrl-T" } else { "c" };
         body.extend(heading(&format!("The same by hand ({copies} copies)"), app));
         for command in &plan.commands {
             body.extend(hang("$", theme.dim(), command, theme.dim(), width));

@@ -72,6 +72,9 @@ pub(super) fn note(app: &App, width: usize) -> Line<'static> {
         let why = app.outbox_waits.as_deref().map_or_else(String::new, |why| format!(": {why}"));
         parts.push((format!("{unsent} unsent{why}"), app.theme.warning()));
     }
+    if app.ui.entry.is_some() {
+        parts.push((format!("paused, {} follows", app.key(UiAction::Follow)), app.theme.dim()));
+    }
     let mut room = width.saturating_sub(17);
     let mut line = Line::default();
     for (words, style) in parts {

@@ -122,6 +122,23 @@ impl Worker for ChooseSnapshot {
     }
 }
 
+/// Another step chose another snapshot, and what restores from that one goes on doing so.
+fn other_choice(cx: &Context, key: &str) -> Option<Finding> {
+    let (step, other, taken_at) = cx.knowledge.facts.iter().rev().find_map(|known| match &known.fact {
+        Fact::Snapshot { object, taken_at } if known.standing && known.step != cx.step => {
+            Some((&known.step, &object.key, *taken_at))
+        }
+        _ => None,
+    })?;
+    (other != key).then(|| {
+        Finding::warning(format!(
+            "{step} chose another one, {other}, taken {}. What restores from {step} goes on with that; what is said of this \
+             incident (loss, messages, report) is of the choice made last.",
+            clock(taken_at)
+        ))
+    })
+}
+
 /// Fills a plan whose onset is known: what can be chosen, what is proposed or was chosen, and what that means.
 fn choose(cx: &Context, judged: &Judged, onset: Timestamp, wanted: Option<&str>, plan: &mut Plan) {
     let known = &cx.knowledge;
@@ -171,6 +188,7 @@ fn choose(cx: &Context, judged: &Judged, onset: Timestamp, wanted: Option<&str>,
         plan.findings.push(Finding::blocking(what));
         return;
     };
+    plan.findings.extend(other_choice(cx, &chosen.listed.key));
     match &chosen.verdict {
         Verdict::Rejected { detail, .. } => {
             plan.findings.push(Finding::blocking(format!("{} cannot be restored: {detail}", chosen.listed.key)));
