@@ -31,6 +31,11 @@ use super::update::update;
 
 /// Background changes are drawn at most this often; input is drawn at once.
 const FRAME: Duration = Duration::from_millis(33);
+/// After a move was drawn, everything else waits for so long: the terminal is about to show the move, on the same processor
+/// perhaps.
+const AFTER_MOVE: Duration = Duration::from_millis(5);
+/// However many moves follow each other, everything is drawn at least so often.
+const AT_LEAST: Duration = Duration::from_millis(100);
 /// Messages that are taken from the engine before keys are looked at again.
 const BATCH: usize = 256;
 
@@ -125,8 +130,8 @@ struct Cockpit {
     done: mpsc::UnboundedSender<Msg>,
     /// A frame is on its way out.
     going_out: bool,
-    /// A move was drawn after the last whole frame.
-    moved: bool,
+    /// When moves were drawn first and last since the last whole frame.
+    moved: Option<(Instant, Instant)>,
     /// What of a plan in that frame was not on screen before.
     in_it: Option<Sight>,
     /// What is marked among what was typed.
@@ -184,7 +189,7 @@ pub async fn run(
         options,
         done: finished,
         going_out: false,
-        moved: false,
+        moved: None,
         in_it: None,
         marked: None,
         exit: None,
@@ -203,15 +208,15 @@ impl Cockpit {
         let mut drawn = Instant::now();
         loop {
             // While a frame is on its way to a terminal that reads slowly, what changes is not drawn but comes with the next.
-            if !self.going_out && (due >= Due::Move || (due == Due::Soon && drawn.elapsed() >= FRAME)) {
-                // One move after the other must not keep the rest off the screen.
-                let only_move = due == Due::Move && !(self.moved && drawn.elapsed() >= FRAME);
-                match self.draw(only_move) {
+            if !self.going_out && (due >= Due::Move || (due == Due::Soon && Instant::now() >= self.soon(drawn))) {
+                let waits_long = self.moved.is_some_and(|(first, _)| first.elapsed() >= AT_LEAST);
+                match self.draw(due == Due::Move && !waits_long) {
                     Ok(true) => (due, drawn) = (Due::Nothing, Instant::now()),
                     Ok(false) => due = Due::Soon,
                     Err(_) => return Exit::TerminalGone,
                 }
             }
+            let soon = self.soon(drawn);
             let next = tokio::select! {
                 biased;
                 _ = sources.term.recv() => return Exit::TerminalGone,
@@ -226,13 +231,19 @@ impl Cockpit {
                 Some(message) = sources.done.recv() => self.take(message, Due::Now),
                 from = self.link.rx.recv(), if self.app.lost.is_none() => self.heard(from),
                 _ = clock.tick() => self.take(Msg::Tick, Due::Soon),
-                () = tokio::time::sleep_until(drawn + FRAME), if due == Due::Soon && !self.going_out => Due::Soon,
+                () = tokio::time::sleep_until(soon), if due == Due::Soon && !self.going_out => Due::Soon,
             };
             if let Some(exit) = self.exit.take() {
                 return exit;
             }
             due = due.max(next);
         }
+    }
+
+    /// When everything is drawn that can wait.
+    fn soon(&self, drawn: Instant) -> Instant {
+        let after_frame = drawn + FRAME;
+        self.moved.map_or(after_frame, |(_, last)| after_frame.max(last + AFTER_MOVE))
     }
 
     /// Draws everything, or what a move is seen by; says whether it was everything.
@@ -242,7 +253,8 @@ impl Cockpit {
         let whole =
             if only_move { self.screen.draw_move(&self.app)? } else { self.screen.draw(&self.app).map(|()| true)? };
         self.going_out = true;
-        self.moved = !whole;
+        let now = Instant::now();
+        self.moved = (!whole).then(|| (self.moved.map_or(now, |(first, _)| first), now));
         self.in_it = self.app.unshown().filter(|_| whole);
         Ok(whole)
     }

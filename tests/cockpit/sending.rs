@@ -50,6 +50,10 @@ fn drafts_notes_and_exports_by_keys() {
 
     // The draft is edited where it stands; the plan that is approved says what was written, and so does Slack.
     let status = StepId::new("communicate.status");
+    // The step waits for what is in the journal by now, of which the cockpit hears a little later.
+    terminal.until("the cursor on the next step", |screen| {
+        screen.lines().any(|line| line.contains("\u{203a}") && line.contains("Executive bridge")).then_some(())
+    });
     terminal.keys("1/Post to #status\r");
     terminal.until("the cursor on the message", |screen| {
         screen.lines().any(|line| line.contains("\u{203a}") && line.contains("Post to #status")).then_some(())

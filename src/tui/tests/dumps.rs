@@ -47,6 +47,16 @@ fn a_filter_shows_what_matches_as_it_is_typed_and_esc_shows_all_again() {
 }
 
 #[test]
+fn a_wide_screen_says_which_version_of_an_object_is_listed() {
+    let mut story = story();
+    let now = story.clock;
+    update(&mut story.app, Msg::Resize(200, 50), now);
+    let frame = frame_text(&story.app, 200, 50);
+    assert!(frame.contains("VERSION") && frame.contains("3sL4kqtJlcp…"), "{frame}");
+    assert!(frame.lines().any(|line| line.contains("3sL4kqtJlcp…  newest eligible")), "{frame}");
+}
+
+#[test]
 fn the_onset_lies_among_them_by_time_and_nowhere_else() {
     let mut story = story();
     let frame = frame_text(&story.app, 80, 24);

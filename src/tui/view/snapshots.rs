@@ -139,6 +139,8 @@ struct Columns {
     size: bool,
     /// What is usual, and the storage class.
     wide: bool,
+    /// Columns of the object's version; none where there is no room.
+    version: usize,
     verdict: usize,
 }
 
@@ -147,14 +149,15 @@ impl Columns {
         let age = width >= 66;
         let size = width >= 54;
         let wide = width >= 108;
+        let version = if width >= 126 { 12 } else { 0 };
         let column = |there: bool, cells: usize| if there { cells } else { 0 };
-        let taken = 3 + 11 + 9 + column(age, 9) + column(size, 12) + column(wide, 8 + 18) + 2;
-        Self { age, size, wide, verdict: width.saturating_sub(taken) }
+        let taken = 3 + 11 + 9 + column(age, 9) + column(size, 12) + column(wide, 8 + 18) + column(version > 0, version + 2) + 2;
+        Self { age, size, wide, version, verdict: width.saturating_sub(taken) }
     }
 
     /// What stands before the verdict.
-    fn cells(&self, app: &App, cells: [&str; 6]) -> String {
-        let [taken, age, size, share, loses, class] = cells;
+    fn cells(&self, app: &App, cells: [&str; 7]) -> String {
+        let [taken, age, size, share, loses, class, version] = cells;
         let mark = app.theme.ellipsis();
         let mut line = text::left(taken, 11, mark);
         if self.age {
@@ -171,11 +174,15 @@ impl Columns {
         if self.wide {
             line.push_str(&text::left(class, 18, mark));
         }
+        if self.version > 0 {
+            line.push_str(&text::left(version, self.version, mark));
+            line.push_str("  ");
+        }
         line
     }
 
     fn heading(&self, app: &App) -> Line<'static> {
-        let words = self.cells(app, ["TAKEN (UTC)", "AGE", "SIZE", "USUAL", "LOSES", "CLASS"]);
+        let words = self.cells(app, ["TAKEN (UTC)", "AGE", "SIZE", "USUAL", "LOSES", "CLASS", "VERSION"]);
         let verdict = text::fit("VERDICT", self.verdict, "");
         Line::from(Span::styled(format!("   {words}{verdict}"), app.theme.dim()))
     }
@@ -231,6 +238,7 @@ fn row_line(
             },
             &loses,
             row.storage_class.as_deref().unwrap_or("usual"),
+            row.version_id.as_deref().unwrap_or(theme.dash()),
         ],
     );
     let words = if row.eligible { Style::new() } else { theme.dim() };
