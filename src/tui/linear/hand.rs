@@ -3,12 +3,15 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use jiff::Timestamp;
 
+use crate::incident::Level;
 use crate::tui::action::UiAction;
-use crate::tui::app::App;
+use crate::tui::app::{App, Pane};
 use crate::tui::card::{Card, Stage};
 use crate::tui::checklist::Row;
+use crate::tui::draft::Draft;
 use crate::tui::form::Form;
 use crate::tui::msg::{Msg, Out};
+use crate::tui::overlay::Overlay;
 use crate::tui::perform;
 use crate::tui::update::update;
 
@@ -18,6 +21,27 @@ pub(super) fn act(app: &mut App, action: UiAction, now: Timestamp) -> Vec<Out> {
     app.ui.toast = None;
     let mut outs = perform::perform(app, action);
     outs.extend(update(app, Msg::Tick, now));
+    outs
+}
+
+/// Asks what the last note should say; a line replaces what it said.
+pub(super) fn correct_last(app: &mut App, now: Timestamp) -> Vec<Out> {
+    let notes = app.state.iter().flat_map(|state| state.timeline.iter().rev());
+    let last = notes.filter(|entry| entry.level == Level::Note).map(|entry| entry.seq).next();
+    let before = (app.ui.pane, app.ui.entry);
+    (app.ui.pane, app.ui.entry) = (Pane::Timeline, last.or(app.ui.entry));
+    let outs = act(app, UiAction::Correct, now);
+    (app.ui.pane, app.ui.entry) = before;
+    outs
+}
+
+/// Answers what is asked with a line. It stands for all of the text: nobody can edit here what a note said before.
+pub(super) fn answer(app: &mut App, line: String, now: Timestamp) -> Vec<Out> {
+    if let Some(Overlay::Prompt(prompt)) = &mut app.ui.overlay {
+        prompt.draft = Draft::new("");
+    }
+    let mut outs = update(app, Msg::Paste(line), now);
+    outs.extend(press(app, KeyCode::Enter, now));
     outs
 }
 

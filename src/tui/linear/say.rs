@@ -13,7 +13,7 @@ use crate::tui::view;
 const USUAL: usize = 20;
 
 /// What can be typed, in the order of help.
-pub(super) const OFFERED: [UiAction; 19] = [
+pub(super) const OFFERED: [UiAction; 20] = [
     UiAction::Approve,
     UiAction::Details,
     UiAction::Retry,
@@ -23,6 +23,7 @@ pub(super) const OFFERED: [UiAction; 19] = [
     UiAction::Stop,
     UiAction::Unblock,
     UiAction::Note,
+    UiAction::Correct,
     UiAction::Checklist,
     UiAction::Snapshots,
     UiAction::Output,

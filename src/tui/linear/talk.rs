@@ -205,9 +205,7 @@ impl Talk {
             }
             Overlay::Prompt(_) if line.is_empty() => "",
             Overlay::Prompt(_) => {
-                let mut outs = update(&mut self.app, Msg::Paste(line.to_owned()), now);
-                outs.extend(hand::press(&mut self.app, KeyCode::Enter, now));
-                return outs;
+                return hand::answer(&mut self.app, line.to_owned(), now);
             }
             Overlay::Confirm(_) | Overlay::Handover { .. } => match self.consents(line) {
                 Some(true) => "y",
@@ -370,11 +368,13 @@ impl Talk {
             UiAction::Snapshots => self.lines.extend(say::snapshots(&self.app)),
             UiAction::Output => self.lines.extend(say::output(&self.app, &rest)),
             UiAction::Timeline => self.lines.extend(say::timeline(&self.app, &rest)),
-            UiAction::Note if !rest.is_empty() => {
-                let mut outs = hand::act(&mut self.app, action, now);
-                if self.app.ui.overlay.is_some() {
-                    outs.extend(update(&mut self.app, Msg::Paste(rest), now));
-                    outs.extend(hand::press(&mut self.app, KeyCode::Enter, now));
+            UiAction::Note | UiAction::Correct => {
+                let mut outs = match action {
+                    UiAction::Correct => hand::correct_last(&mut self.app, now),
+                    _ => hand::act(&mut self.app, action, now),
+                };
+                if self.app.ui.overlay.is_some() && !rest.is_empty() {
+                    outs.extend(hand::answer(&mut self.app, rest, now));
                 }
                 return outs;
             }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::histories::{Story, answered, plan, with_questions};
 use super::{approval, approvals, commands};
-use crate::incident::{Command, Inputs, Notice, Plan};
+use crate::incident::{Command, EventKind, Inputs, Notice, Plan};
 use crate::runbook::StepId;
 use crate::tui::app::App;
 use crate::tui::linear::talk::Talk;
@@ -174,6 +174,27 @@ fn questions_are_asked_one_after_the_other() {
     let made = answered(&inputs);
     lines.planned(&made);
     assert_eq!(approvals(&lines.typed(&format!("y {}", letters(&made)))), [approval(&made, None)]);
+}
+
+#[test]
+fn the_last_note_is_corrected() {
+    let mut lines = Lines::declaring();
+    assert!(commands(&lines.typed("C it was the pump")).is_empty());
+    assert!(lines.said("only notes can be corrected"), "{:?}", lines.heard);
+    let mut story = Story::themed("production", Theme::in_words());
+    story.checked();
+    story.event(EventKind::Noted { text: "the disk was full".to_owned() });
+    let seq = story.app.state.as_ref().map_or(0, |state| state.seq);
+    let mut lines = Lines::of(story);
+    let corrected = [Command::Correct { note: seq, text: "the disk is gone".to_owned() }];
+    assert_eq!(commands(&lines.typed("C the disk is gone")), corrected);
+    let mut story = Story::themed("production", Theme::in_words());
+    story.checked();
+    story.event(EventKind::Noted { text: "the disk was full".to_owned() });
+    let mut lines = Lines::of(story);
+    lines.typed("C");
+    assert!(lines.said("the disk was full"), "{:?}", lines.heard);
+    assert_eq!(commands(&lines.typed("the disk is gone")), corrected);
 }
 
 #[test]

@@ -151,7 +151,14 @@ impl Columns {
         let wide = width >= 108;
         let version = if width >= 126 { 12 } else { 0 };
         let column = |there: bool, cells: usize| if there { cells } else { 0 };
-        let taken = 3 + 11 + 9 + column(age, 9) + column(size, 12) + column(wide, 8 + 18) + column(version > 0, version + 2) + 2;
+        let taken = 3
+            + 11
+            + 9
+            + column(age, 9)
+            + column(size, 12)
+            + column(wide, 8 + 18)
+            + column(version > 0, version + 2)
+            + 2;
         Self { age, size, wide, version, verdict: width.saturating_sub(taken) }
     }
 
