@@ -200,7 +200,10 @@ impl UiAction {
 
     fn words(self) -> (&'static str, &'static str) {
         match self {
-            Self::Approve => ("approve", "show what the step would do now; y on that card approves it"),
+            Self::Approve => (
+                "approve",
+                "show what the step would do now, in Snapshots what choosing the row means; y on that card approves it",
+            ),
             Self::Retry => ("retry", "open a step again, and what rests on it; in Snapshots: list again"),
             Self::Skip => ("skip", "leave the step out; asks why"),
             Self::ByHand => ("by hand", "the step was done outside relight; asks what was done"),

@@ -13,7 +13,7 @@ use crate::runbook::{Phase, Step, StepId};
 
 use super::action::UiAction;
 use super::card::{Card, Sight};
-use super::checklist::{Folding, Place, Row};
+use super::checklist::{Calls, Folding, Place, Row};
 use super::dumps::Dumps;
 use super::keymap::Keymap;
 use super::log::LogView;
@@ -142,8 +142,8 @@ pub struct App {
     pub(super) zone: TimeZone,
     pub(super) size: (u16, u16),
     pub(super) state: Option<State>,
-    /// The step to look at, see [`current`](super::checklist::current): worked out with each event, because each key asks for it many times.
-    pub(super) current: Option<StepId>,
+    /// What of the incident calls for a look.
+    pub(super) calls: Calls,
     pub(super) caught_up: bool,
     /// Why the engine is gone.
     pub(super) lost: Option<String>,
@@ -195,7 +195,7 @@ impl App {
             zone: TimeZone::UTC,
             size,
             state: None,
-            current: None,
+            calls: Calls::default(),
             caught_up: false,
             lost: None,
             alarm: None,
@@ -250,7 +250,7 @@ impl App {
     /// How things stand, in a word, for whoever sees no more than a window's title.
     pub(super) fn title(&self) -> String {
         let Some(state) = &self.state else { return "relight".to_owned() };
-        let needs = match self.current.as_ref().map(|step| state.status(step)) {
+        let needs = match self.calls.current.as_ref().map(|step| state.status(step)) {
             _ if state.closed_at.is_some() => "closed",
             _ if self.lost.is_some() => "engine lost",
             Some(StepStatus::Failed(_) | StepStatus::Stopped(_) | StepStatus::InDoubt(_)) => "failed, needs you",
@@ -323,7 +323,7 @@ impl App {
 
     /// Which phases are folded.
     pub(super) fn folding(&self) -> Option<Folding<'_>> {
-        self.state.as_ref().map(|state| Folding::of(state, &self.ui.folds, self.current.as_ref()))
+        self.state.as_ref().map(|state| Folding::of(state, &self.ui.folds, &self.calls))
     }
 
     /// The selected row of the checklist.

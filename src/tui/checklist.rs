@@ -63,7 +63,7 @@ fn phase_of<'a>(state: &'a State, id: &StepId) -> Option<&'a Phase> {
 }
 
 /// The step that a person should look at: one that ended badly, else one at work, else the first that can be begun.
-pub(super) fn current(state: &State) -> Option<&Step> {
+fn current(state: &State) -> Option<&Step> {
     let (mut running, mut ready, mut open) = (None, None, None);
     for step in state.runbook.steps() {
         let status = state.status(&step.id);
@@ -87,22 +87,46 @@ pub(super) fn current(state: &State) -> Option<&Step> {
     running.or(ready).or(open)
 }
 
+/// What of an incident calls for a look by itself. It is worked out with each event, because each key asks for it many times.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Calls {
+    /// The step to look at, see [`current`].
+    pub(super) current: Option<StepId>,
+    /// Phases with that step, or with one that is at work or went wrong, by their ids.
+    phases: Vec<String>,
+}
+
+impl Calls {
+    pub(super) fn of(state: &State) -> Self {
+        let current = current(state).map(|step| &step.id);
+        let lively = |step: &Step| {
+            matches!(
+                state.status(&step.id),
+                StepStatus::Running(_) | StepStatus::InDoubt(_) | StepStatus::Failed(_) | StepStatus::Stopped(_)
+            )
+        };
+        let calls = |phase: &&Phase| phase.steps.iter().any(|step| Some(&step.id) == current || lively(step));
+        let phases = state.runbook.phases.iter().filter(calls).map(|phase| phase.id.clone()).collect();
+        Self { current: current.cloned(), phases }
+    }
+}
+
 /// Which phases are folded, for as long as nothing happens.
 pub(super) struct Folding<'a> {
     state: &'a State,
     /// What the person said.
     folds: &'a BTreeMap<String, bool>,
-    current: Option<&'a StepId>,
+    calls: &'a Calls,
 }
 
 impl<'a> Folding<'a> {
-    /// As `folds` says, else by where `current` lies, see [`current`].
-    pub(super) fn of(state: &'a State, folds: &'a BTreeMap<String, bool>, current: Option<&'a StepId>) -> Self {
-        Self { state, folds, current }
+    /// As `folds` says; where the person has not said, what calls for a look is open.
+    pub(super) fn of(state: &'a State, folds: &'a BTreeMap<String, bool>, calls: &'a Calls) -> Self {
+        Self { state, folds, calls }
     }
 
     pub(super) fn holds(&self, phase: &Phase) -> bool {
-        self.folds.get(&phase.id).copied().unwrap_or_else(|| self.folds_by_itself(phase))
+        self.folds.get(&phase.id).copied().unwrap_or_else(|| !self.calls.phases.contains(&phase.id))
     }
 
     /// The rows that are shown, top to bottom.
@@ -129,19 +153,8 @@ impl<'a> Folding<'a> {
             Some(Place::Step(id)) => shown(id),
             None => None,
         };
-        let current = || self.current.and_then(shown).filter(|row| matches!(row, Row::Step(_)));
+        let current = || self.calls.current.as_ref().and_then(shown).filter(|row| matches!(row, Row::Step(_)));
         chosen.or_else(current).or_else(|| phases.first().map(Row::Phase))
-    }
-
-    /// Where the person has not said, what is at work or went wrong is open, and the step to look at.
-    fn folds_by_itself(&self, phase: &Phase) -> bool {
-        let lively = |step: &Step| {
-            matches!(
-                self.state.status(&step.id),
-                StepStatus::Running(_) | StepStatus::InDoubt(_) | StepStatus::Failed(_) | StepStatus::Stopped(_)
-            )
-        };
-        !phase.steps.iter().any(|step| Some(&step.id) == self.current || lively(step))
     }
 }
 

@@ -10,7 +10,7 @@ use super::action::UiAction;
 use super::app::{App, Asked, Progress};
 use super::browse;
 use super::card::{Card, Stage};
-use super::checklist;
+use super::checklist::Calls;
 use super::msg::Out;
 use super::overlay::{Overlay, Prompt};
 use super::pace::Pace;
@@ -106,7 +106,7 @@ fn happened(app: &mut App, event: &Event) -> Vec<Out> {
         app.alarm = Some(format!("this screen cannot be trusted any more: {error}. Detach and attach again"));
         return Vec::new();
     }
-    app.current = app.state.as_ref().and_then(checklist::current).map(|step| step.id.clone());
+    app.calls = app.state.as_ref().map(Calls::of).unwrap_or_default();
     match &event.kind {
         EventKind::Approved { attempt, plan, .. } => {
             app.plans.remove(&plan.step);

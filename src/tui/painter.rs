@@ -99,7 +99,7 @@ impl<W: Write> Painter<W> {
         let drawn = parts.map(|area| {
             let mut part = Buffer::empty(area);
             view::draw_part(&mut Canvas::new(&mut part), app);
-            (self.cut(area), part)
+            (self.take_out(area), part)
         });
         let mut changes = drawn.iter().flat_map(|(before, part)| before.diff_iter(part)).peekable();
         if changes.peek().is_some() {
@@ -115,9 +115,9 @@ impl<W: Write> Painter<W> {
         Ok(false)
     }
 
-    /// What is shown in a part of the screen.
-    fn cut(&self, area: Rect) -> Buffer {
-        let cells = area.positions().filter_map(|at| self.shown.cell(at).cloned());
+    /// What is shown in a part of the screen, for the moment until it is known what is shown next.
+    fn take_out(&mut self, area: Rect) -> Buffer {
+        let cells = area.positions().filter_map(|at| self.shown.cell_mut(at).map(std::mem::take));
         Buffer { area, content: cells.collect() }
     }
 

@@ -248,10 +248,14 @@ impl Cockpit {
 
     /// Draws everything, or what a move is seen by; says whether it was everything.
     fn draw(&mut self, only_move: bool) -> io::Result<bool> {
-        // Its own thread would look for events a hundred times a second.
-        tui_logger::move_events();
-        let whole =
-            if only_move { self.screen.draw_move(&self.app)? } else { self.screen.draw(&self.app).map(|()| true)? };
+        let whole = if only_move {
+            self.screen.draw_move(&self.app)?
+        } else {
+            // Its own thread would look for events a hundred times a second.
+            tui_logger::move_events();
+            self.screen.draw(&self.app)?;
+            true
+        };
         self.going_out = true;
         let now = Instant::now();
         self.moved = (!whole).then(|| (self.moved.map_or(now, |(first, _)| first), now));

@@ -86,7 +86,7 @@ pub(super) fn next(app: &App) -> Option<String> {
     if state.closed_at.is_some() {
         return Some(format!("{} is closed. {} leaves.", state.id, word(app, UiAction::Detach)));
     }
-    let step = state.runbook.step(app.current.as_ref()?)?;
+    let step = state.runbook.step(app.calls.current.as_ref()?)?;
     let begin = match state.status(&step.id) {
         StepStatus::Running(_) => return None,
         StepStatus::InDoubt(_) => "says what is known, and takes your word",

@@ -36,7 +36,7 @@ pub(super) fn row_at(app: &App, inside: Rect, line: usize) -> Option<usize> {
 
 /// Every line with the number of its row, and which line is the selected row's.
 fn lines(app: &App, state: &State, width: usize) -> (Vec<(Line<'static>, usize)>, usize) {
-    let folding = Folding::of(state, &app.ui.folds, app.current.as_ref());
+    let folding = Folding::of(state, &app.ui.folds, &app.calls);
     let selected = folding.selected(app.ui.row.as_ref());
     let mut lines = Vec::new();
     let mut at = 0;

@@ -75,8 +75,9 @@ pub(super) fn under_the_eye(app: &App) -> [Rect; 2] {
 
 /// Draws one of the parts that [`under_the_eye`] names, as [`draw`] would.
 pub(super) fn draw_part(canvas: &mut Canvas<'_>, app: &App) {
-    let (area, [_, foot]) = (canvas.area(), under_the_eye(app));
-    if area == foot {
+    let area = canvas.area();
+    // Below the keys is nothing.
+    if area.bottom() == app.size.1 {
         footer::render(canvas, area, app);
     } else {
         fill(canvas, area, app, app.ui.pane);
