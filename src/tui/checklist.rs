@@ -164,26 +164,31 @@ pub(super) fn all_rows(state: &State) -> impl Iterator<Item = Row<'_>> {
     phases.flat_map(|phase| std::iter::once(Row::Phase(phase)).chain(phase.steps.iter().map(Row::Step)))
 }
 
-/// A phase in one status: the gravest of its steps.
-pub(super) fn phase_status(state: &State, phase: &Phase) -> (StepStatus, bool) {
-    let first = |wanted: fn(&StepStatus) -> bool| {
-        phase.steps.iter().map(|step| state.status(&step.id)).find(|status| wanted(status)).cloned()
-    };
+/// How a phase stands, of its steps.
+pub(super) struct PhaseStanding<'a> {
+    /// The gravest status of its steps.
+    pub(super) status: &'a StepStatus,
+    /// One of its steps can be begun.
+    pub(super) ready: bool,
+    /// Steps that are met, of those that count.
+    pub(super) done: (usize, usize),
+    /// None of its steps has to be done.
+    pub(super) optional: bool,
+}
+
+pub(super) fn phase_standing<'a>(state: &'a State, phase: &Phase) -> PhaseStanding<'a> {
+    let statuses: Vec<&StepStatus> = phase.steps.iter().map(|step| state.status(&step.id)).collect();
+    let optional = phase.steps.iter().all(|step| step.optional);
+    let counted = || phase.steps.iter().zip(&statuses).filter(|(step, _)| optional || !step.optional);
+    let done = (counted().filter(|(_, status)| status.is_met()).count(), counted().count());
+    let first = |wanted: fn(&StepStatus) -> bool| statuses.iter().copied().find(|status| wanted(status));
     let grave = first(|status| matches!(status, StepStatus::InDoubt(_)))
         .or_else(|| first(|status| matches!(status, StepStatus::Failed(_))))
         .or_else(|| first(|status| matches!(status, StepStatus::Running(_))))
         .or_else(|| first(|status| matches!(status, StepStatus::Stopped(_))));
-    let (done, total) = done(state, phase);
-    let all = (total > 0 && done == total).then(|| first(StepStatus::is_met)).flatten();
+    let all = (done.1 > 0 && done.0 == done.1).then(|| first(StepStatus::is_met)).flatten();
     let ready = phase.steps.iter().any(|step| state.is_ready(step));
-    (grave.or(all).unwrap_or(StepStatus::Pending), ready)
-}
-
-/// Steps that are met, of those that count.
-pub(super) fn done(state: &State, phase: &Phase) -> (usize, usize) {
-    let optional = phase.steps.iter().all(|step| step.optional);
-    let counted = || phase.steps.iter().filter(|step| optional || !step.optional);
-    (counted().filter(|step| state.status(&step.id).is_met()).count(), counted().count())
+    PhaseStanding { status: grave.or(all).unwrap_or(&StepStatus::Pending), ready, done, optional }
 }
 
 /// Steps of a phase that only read and can be begun.

@@ -9,7 +9,7 @@ use crossterm::queue;
 use crossterm::style::ResetColor;
 use crossterm::terminal::{Clear, ClearType};
 use ratatui::backend::{Backend as _, CrosstermBackend};
-use ratatui::buffer::Buffer;
+use ratatui::buffer::{Buffer, Cell};
 use ratatui::layout::{Position, Rect};
 
 use super::app::App;
@@ -43,7 +43,7 @@ impl<W: Write> Painter<W> {
 
     /// What the terminal shows in a place.
     #[cfg(test)]
-    pub(super) fn shown(&self, at: Position) -> Option<&ratatui::buffer::Cell> {
+    pub(super) fn shown(&self, at: Position) -> Option<&Cell> {
         self.shown.cell(at)
     }
 
@@ -96,29 +96,32 @@ impl<W: Write> Painter<W> {
         if app.ui.overlay.is_some() || self.bare != Some(parts) {
             return self.draw(app).map(|()| true);
         }
-        let drawn = parts.map(|area| {
+        let mut changed = Vec::new();
+        for area in parts {
             let mut part = Buffer::empty(area);
             view::draw_part(&mut Canvas::new(&mut part), app);
-            (self.take_out(area), part)
-        });
-        let mut changes = drawn.iter().flat_map(|(before, part)| before.diff_iter(part)).peekable();
-        if changes.peek().is_some() {
-            self.backend.draw(changes)?;
+            let rows = part.area.rows().zip(part.content.chunks(usize::from(area.width).max(1)));
+            changed.extend(rows.filter_map(|(row, cells)| {
+                let shown = self.row(row)?;
+                let buffer = |cells: &[Cell]| Buffer { area: row, content: cells.to_vec() };
+                (*shown != *cells).then(|| (buffer(shown), buffer(cells)))
+            }));
         }
-        for (_, part) in drawn {
-            for (at, cell) in part.area.positions().zip(part.content) {
-                if let Some(shown) = self.shown.cell_mut(at) {
-                    *shown = cell;
-                }
+        if !changed.is_empty() {
+            self.backend.draw(changed.iter().flat_map(|(before, row)| before.diff_iter(row)))?;
+        }
+        for (_, row) in changed {
+            if let Some(shown) = self.row(row.area) {
+                shown.clone_from_slice(&row.content);
             }
         }
         Ok(false)
     }
 
-    /// What is shown in a part of the screen, for the moment until it is known what is shown next.
-    fn take_out(&mut self, area: Rect) -> Buffer {
-        let cells = area.positions().filter_map(|at| self.shown.cell_mut(at).map(std::mem::take));
-        Buffer { area, content: cells.collect() }
+    /// What is shown in a part of one row.
+    fn row(&mut self, row: Rect) -> Option<&mut [Cell]> {
+        let from = usize::from(row.y) * usize::from(self.shown.area.width) + usize::from(row.x);
+        self.shown.content.get_mut(from..from + usize::from(row.width))
     }
 
     /// Puts the cursor where it is wanted; drawing has moved it.

@@ -132,7 +132,7 @@ pub(super) fn checklist(app: &App) -> Vec<String> {
     let Some(state) = &app.state else { return Vec::new() };
     let mut lines = Vec::new();
     for phase in &state.runbook.phases {
-        let (done, total) = checklist::done(state, phase);
+        let (done, total) = checklist::phase_standing(state, phase).done;
         lines.push(format!("{}: {done} of {total} ({})", text::clean(&phase.title), phase.id));
         lines.extend(phase.steps.iter().map(|step| step_line(app, state, step)));
     }

@@ -10,7 +10,7 @@ use ratatui::text::{Line, Span};
 use crate::incident::{AttemptId, State, StepStatus, duration_text};
 use crate::runbook::{Approval, Phase, Step};
 use crate::tui::app::{App, Pane, Progress};
-use crate::tui::checklist::{self, Folding, Row};
+use crate::tui::checklist::{self, Folding, PhaseStanding, Row};
 use crate::tui::text;
 
 use super::{Canvas, window};
@@ -88,10 +88,8 @@ fn row(before: (&str, Style), words: &str, style: Style, after: &str, width: usi
 }
 
 fn phase_line(app: &App, folding: &Folding<'_>, state: &State, phase: &Phase, width: usize) -> Line<'static> {
-    let (status, ready) = checklist::phase_status(state, phase);
-    let (glyph, glyph_style) = app.theme.step(&status, ready);
-    let optional = phase.steps.iter().all(|step| step.optional);
-    let (done, total) = checklist::done(state, phase);
+    let PhaseStanding { status, ready, done: (done, total), optional } = checklist::phase_standing(state, phase);
+    let (glyph, glyph_style) = app.theme.step(status, ready);
     let fold = app.theme.folded(folding.holds(phase));
     let style = if optional || status.is_met() { app.theme.dim() } else { app.theme.strong() };
     let after = if optional { "optional".to_owned() } else { format!("{done}/{total}") };
