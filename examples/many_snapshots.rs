@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         usual: Some(4_499_000_000),
         eligible: true,
         proposed: number == 3,
+        doubtful: false,
         verdict: "eligible".to_owned(),
         detail: "eligible: its content has not been read yet.".to_owned(),
         tables: Vec::new(),

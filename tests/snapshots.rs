@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use relight::archive::{ArchiveError, End, EndState, Header, Toc, TocSummary, verify_end};
 use relight::snapshots::{
-    Evidence, Flag, Inspected, Judge, Listed, Reason, Snapshot, Verdict, duration_text, judge, loses, propose,
+    Evidence, Flag, Inspected, Judge, Listed, Reason, Snapshot, Standing, Verdict, duration_text, judge, loses, propose,
 };
 
 const GIB: u64 = 1 << 30;
@@ -111,7 +111,7 @@ fn the_newest_before_the_onset_is_proposed() {
     );
     let proposal = propose(&judged).expect("a proposal");
     assert_eq!((proposal.taken_at, proposal.taken_from), (at("2026-11-23T06:00:01Z"), Evidence::Header));
-    assert_eq!(proposal.verdict, Verdict::Eligible { newest: true, notes: Vec::new() });
+    assert_eq!(proposal.verdict, Verdict::Eligible { standing: Standing::Newest, notes: Vec::new() });
     assert_eq!(judged.iter().filter(|s| s.verdict.short() == "eligible").count(), 2);
 
     let lost = loses(proposal, None, at("2026-11-23T09:12:00Z"));
@@ -149,6 +149,9 @@ fn a_header_that_may_be_of_another_zone_does_not_carry_a_dump_across_the_onset()
     let judged = judge(std::slice::from_ref(&item), &inspected, Some(onset()), &cx());
     assert_eq!(rejected(&judged[0]).0, Reason::UnclearTime);
     assert_eq!(judged[0].flags, [Flag::ZoneSuspect { minutes: -300 }]);
+    assert_eq!(judged[0].short(), "before or after onset?; zone?");
+    let undated = judge(std::slice::from_ref(&item), &inspected, None, &cx());
+    assert_eq!(undated[0].short(), "readable; zone?; onset unknown");
 
     // The same with seven minutes of dumping between start and upload, which no multiple of 15 min shows.
     let late = listed("x", 4 * GIB, "2026-11-23T09:02:10Z");
@@ -207,7 +210,7 @@ fn what_has_not_been_read_goes_by_name_and_upload() {
     assert_eq!((unread.taken_at, unread.taken_from), (at("2026-11-23T07:00:00Z"), Evidence::FileName));
     assert_eq!((unread.flags.as_slice(), unread.is_eligible()), ([Flag::Unread].as_slice(), true));
     let across = beside(&listed("2026-11-23T0840Z", 4 * GIB, "2026-11-23T08:55:00Z"), None, &cx());
-    assert_eq!(rejected(&across), (Reason::UnclearTime, "uploaded after onset, not read"));
+    assert_eq!(rejected(&across), (Reason::UnclearTime, "uploaded late, not read"));
     let nameless = beside(&listed("latest", 4 * GIB, "2026-11-23T08:55:00Z"), None, &cx());
     assert_eq!(rejected(&nameless).0, Reason::AfterOnset);
 }
@@ -244,6 +247,12 @@ fn unfit_objects_are_rejected_with_their_reason() {
 
     let small = beside(&listed("x", 12 * 1024 * 1024, time), Some(good("2026-11-23T07:00:00")), &cx());
     assert_eq!(rejected(&small), (Reason::OddSize, "0.3 % of usual size"));
+
+    let large = beside(&listed("x", 16 * GIB, time), Some(good("2026-11-23T07:00:00")), &cx());
+    assert_eq!((large.is_doubtful(), large.short().as_str()), (true, "newest eligible; size?"));
+    assert!(large.verdict.long().contains("16.0 GiB long where its neighbours are about 4.00 GiB"), "{large:?}");
+    let usual = beside(&listed("x", 5 * GIB, time), Some(good("2026-11-23T07:00:00")), &cx());
+    assert_eq!((usual.is_doubtful(), usual.short().as_str()), (false, "newest eligible"));
 
     let unread = beside(&listed("x", 4 * GIB, time), failing(ArchiveError::NeedMore { at_least: 9 }), &cx());
     assert_eq!(unread.flags, [Flag::Unread]);

@@ -32,7 +32,10 @@ pub struct SnapshotRow {
     pub eligible: bool,
     /// It is the one that is proposed.
     pub proposed: bool,
-    /// Why, or why not: fits a column of 34 characters.
+    /// Something about it should be looked into first; `verdict` names it, `detail` says it.
+    #[serde(default)]
+    pub doubtful: bool,
+    /// Why, or why not, in a column's width.
     pub verdict: String,
     /// The same in full sentences.
     pub detail: String,

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::taken::{Lags, Taken, lag, weigh};
 use super::unfit::{Rejection, reject, unfit};
-use super::{Evidence, Flag, Inspected, Listed, Reason, Snapshot, Verdict, duration_text, size_text};
+use super::{Evidence, Flag, Inspected, Listed, Reason, Snapshot, Standing, Verdict, duration_text, size_text};
 use crate::archive::{ArchiveError, Header};
 
 /// How many dumps before and after one tell its usual size.
@@ -22,8 +22,8 @@ pub struct Judge {
     pub server_major: u32,
     /// The present.
     pub now: Timestamp,
-    /// A dump smaller than this share of the median of its neighbours is rejected; 0.5 is a good value, 0 turns the rule
-    /// off.
+    /// A dump smaller than this share of the median of its neighbours is rejected, and one larger by the same factor is
+    /// flagged; 0.5 is a good value, 0 turns both rules off.
     pub size_tolerance: f64,
     /// The database that the dumps should be of; `None` takes any.
     pub database: Option<String>,
@@ -63,7 +63,7 @@ pub fn judge(
         .collect();
     cases.sort_by(|a, b| b.taken.at.cmp(&a.taken.at).then_with(|| a.listed.cmp(b.listed)));
 
-    let mut newest_given = onset.is_none();
+    let mut standing = if onset.is_some() { Standing::Newest } else { Standing::Undated };
     (0..cases.len())
         .filter_map(|index| {
             let case = cases.get(index)?;
@@ -72,9 +72,12 @@ pub fn judge(
             let verdict = if let Some((reason, short, detail)) = rejected {
                 Verdict::Rejected { reason, short, detail }
             } else {
-                let newest = !newest_given;
-                newest_given = true;
-                Verdict::Eligible { newest, notes: flags.iter().map(Flag::text).collect() }
+                let notes = flags.iter().map(Flag::text).collect();
+                let verdict = Verdict::Eligible { standing, notes };
+                if standing == Standing::Newest {
+                    standing = Standing::Older;
+                }
+                verdict
             };
             Some(Snapshot {
                 listed: case.listed.clone(),
@@ -92,7 +95,7 @@ pub fn judge(
 /// The newest eligible snapshot before the onset; `None` where there is none, or no onset is known.
 #[must_use]
 pub fn propose(snapshots: &[Snapshot]) -> Option<&Snapshot> {
-    snapshots.iter().find(|snapshot| matches!(snapshot.verdict, Verdict::Eligible { newest: true, .. }))
+    snapshots.iter().find(|snapshot| matches!(snapshot.verdict, Verdict::Eligible { standing: Standing::Newest, .. }))
 }
 
 /// One dump and what is known of it.
@@ -119,6 +122,7 @@ impl Case<'_> {
             Some(Inspected { end: None, .. }) => flags.push(Flag::EndUnverified),
             Some(_) => {}
         }
+        flags.extend(self.far_larger(usual, cx));
         if let Some(header) = self.header() {
             let newer = |major: Option<u32>, than: u32| major.filter(|major| *major > than);
             flags.extend(
@@ -149,6 +153,14 @@ impl Case<'_> {
         })
     }
 
+    /// Too little of a dump cannot be restored from; too much of it is for a person to explain.
+    #[expect(clippy::cast_precision_loss, reason = "only whether it is several times as large matters")]
+    fn far_larger(&self, usual: Option<u64>, cx: &Judge) -> Option<Flag> {
+        let usual = usual.filter(|usual| *usual > 0)?;
+        let size = self.listed.size;
+        (size as f64 * cx.size_tolerance > usual as f64).then_some(Flag::FarLarger { size, usual })
+    }
+
     fn too_late(&self, onset: Timestamp, flags: &mut Vec<Flag>) -> Option<Rejection> {
         let Taken { at, by, from, doubtful, .. } = self.taken;
         if by <= onset {
@@ -173,13 +185,13 @@ impl Case<'_> {
                  name its time zone, and nothing proves that the dump host runs in UTC, so the data may hold the damage. If \
                  you know the host's zone, configure it; otherwise choose an older one."
             );
-            return Some(reject(Reason::UnclearTime, "before or after onset unclear", &detail));
+            return Some(reject(Reason::UnclearTime, "before or after onset?", &detail));
         }
         let detail = format!(
             "Its upload is dated {after} after the onset, and only its name tells another time ({at}). Its header would \
              decide; read it, or choose an older one."
         );
-        Some(reject(Reason::UnclearTime, "uploaded after onset, not read", &detail))
+        Some(reject(Reason::UnclearTime, "uploaded late, not read", &detail))
     }
 }
 

@@ -151,6 +151,13 @@ pub enum Flag {
     },
     /// Its tables are `INSERT` statements, which restore slowly.
     Inserts,
+    /// It is far larger than its neighbours.
+    FarLarger {
+        /// Its bytes.
+        size: u64,
+        /// Those of its neighbours.
+        usual: u64,
+    },
 }
 
 impl Flag {
@@ -184,6 +191,20 @@ impl Flag {
                 format!("it comes from PostgreSQL {server}, newer than the server here")
             }
             Self::Inserts => "it holds INSERT statements and restores slowly".to_owned(),
+            Self::FarLarger { size, usual } => format!(
+                "it is {} long where its neighbours are about {}: see by its tables what it holds before it is restored",
+                size_text(*size),
+                size_text(*usual)
+            ),
+        }
+    }
+
+    /// What of the snapshot it puts in doubt, in one word for a column; none where it only informs.
+    fn doubts(&self) -> Option<&'static str> {
+        match self {
+            Self::ZoneSuspect { .. } | Self::HeaderAfterUpload { .. } => Some("zone"),
+            Self::FarLarger { .. } => Some("size"),
+            _ => None,
         }
     }
 }
@@ -217,14 +238,26 @@ pub enum Reason {
     Unreadable,
 }
 
+/// Where a snapshot stands among those that may be the restore point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// It is the newest from before the onset.
+    Newest,
+    /// A newer one from before the onset may as well.
+    Older,
+    /// As long as the onset is unknown nobody can say which are from before it.
+    Undated,
+}
+
 /// Whether a snapshot may be the restore point.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verdict", rename_all = "snake_case")]
 pub enum Verdict {
     /// It may.
     Eligible {
-        /// Whether it is the newest that may. Nothing is, as long as the onset is unknown.
-        newest: bool,
+        /// Where it stands among those that may.
+        standing: Standing,
         /// What a person should know beforehand, as sentences.
         notes: Vec<String>,
     },
@@ -244,8 +277,9 @@ impl Verdict {
     #[must_use]
     pub fn short(&self) -> &str {
         match self {
-            Self::Eligible { newest: true, .. } => "newest eligible",
-            Self::Eligible { newest: false, .. } => "eligible",
+            Self::Eligible { standing: Standing::Newest, .. } => "newest eligible",
+            Self::Eligible { standing: Standing::Older, .. } => "eligible",
+            Self::Eligible { standing: Standing::Undated, .. } => "readable; onset unknown",
             Self::Rejected { short, .. } => short,
         }
     }
@@ -285,6 +319,25 @@ impl Snapshot {
     #[must_use]
     pub fn is_eligible(&self) -> bool {
         matches!(self.verdict, Verdict::Eligible { .. })
+    }
+
+    /// Something about it should be looked into before it is relied on, though it decides nothing.
+    #[must_use]
+    pub fn is_doubtful(&self) -> bool {
+        self.flags.iter().any(|flag| flag.doubts().is_some())
+    }
+
+    /// The verdict with what is in doubt, for a column: `newest eligible; zone?`.
+    #[must_use]
+    pub fn short(&self) -> String {
+        let mut doubts: Vec<&str> = self.flags.iter().filter_map(Flag::doubts).collect();
+        doubts.dedup();
+        let doubts = if doubts.is_empty() { String::new() } else { format!("; {}?", doubts.join(", ")) };
+        // The column cuts what comes last.
+        match self.verdict.short().split_once("; ") {
+            Some((first, rest)) => format!("{first}{doubts}; {rest}"),
+            None => format!("{}{doubts}", self.verdict.short()),
+        }
     }
 }
 

@@ -172,6 +172,11 @@ impl UiAction {
         }
     }
 
+    /// It moves the cursor of a pane, and nothing else.
+    pub(super) fn moves(self) -> bool {
+        matches!(self, Self::Up | Self::Down | Self::PageUp | Self::PageDown | Self::Top | Self::Bottom)
+    }
+
     /// It asks the engine to do something, which nobody may who only looks on.
     pub(super) fn acts(self) -> bool {
         matches!(

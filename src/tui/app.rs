@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use ratatui::layout::Rect;
 
 use crate::incident::{
     Actor, Attempt, AttemptId, Contents, Escalation, Fact, Inputs, Person, Plan, Precedent, Seal, Series, SnapshotRow,
@@ -281,18 +282,17 @@ impl App {
     /// The message is a key that moves the cursor of the focused pane, with nothing over the panes.
     pub(super) fn only_moves(&self, message: &Msg) -> bool {
         let Msg::Key(key) = message else { return false };
-        let moves = |action: UiAction| {
-            matches!(
-                action,
-                UiAction::Up
-                    | UiAction::Down
-                    | UiAction::PageUp
-                    | UiAction::PageDown
-                    | UiAction::Top
-                    | UiAction::Bottom
-            )
-        };
-        self.ui.overlay.is_none() && !self.is_too_small() && self.keymap.action(*key).is_some_and(moves)
+        self.ui.overlay.is_none() && !self.is_too_small() && self.keymap.action(*key).is_some_and(UiAction::moves)
+    }
+
+    /// Nothing lies over the panes.
+    pub(super) fn is_bare(&self) -> bool {
+        self.ui.overlay.is_none() && self.ui.toast.is_none()
+    }
+
+    /// The screen.
+    pub(super) fn area(&self) -> Rect {
+        Rect::new(0, 0, self.size.0, self.size.1)
     }
 
     /// All four panes are on screen.

@@ -27,15 +27,13 @@ pub enum Msg {
     Resumed,
     /// A frame with this of a plan is out, and every key typed before that was read.
     Shown(Sight),
-    /// A copy was made, in words, or why not.
-    Copied(Result<String, String>),
     /// The page for whoever takes over, as it would be written now.
     Handover(String),
     /// Something that must be known before the first step.
     Warning(String),
     /// The ranking of this number is done: which rows are shown, in order.
     Ranked(u64, Vec<u32>),
-    /// An export was copied and written, in words with the file's path, or why not.
+    /// A text was copied and written, in words with the file's path, or why not.
     Exported(Result<String, String>),
 }
 
@@ -44,7 +42,7 @@ pub enum Msg {
 pub enum Out {
     /// Tell the engine.
     Send(ToEngine),
-    /// Put text on the clipboard of the person's own terminal.
+    /// Put text on the clipboard of the person's own terminal and into a file, and answer with [`Msg::Exported`].
     Copy(String),
     /// Write the page for whoever takes over and answer with [`Msg::Handover`].
     Handover,

@@ -65,7 +65,7 @@ impl<W: Write> Painter<W> {
     /// # Errors
     /// The terminal is gone.
     pub(super) fn draw(&mut self, app: &App) -> io::Result<()> {
-        let area = Rect::new(0, 0, app.size.0, app.size.1);
+        let area = app.area();
         if area != self.shown.area {
             // The terminal may have moved what it showed.
             self.shown = Buffer::empty(area);
@@ -82,7 +82,7 @@ impl<W: Write> Painter<W> {
             self.backend.draw(changes)?;
         }
         std::mem::swap(&mut self.shown, &mut self.next);
-        self.bare = app.ui.overlay.is_none().then(|| view::under_the_eye(app));
+        self.bare = app.is_bare().then(|| view::under_the_eye(app));
         self.point(cursor, draws)
     }
 
@@ -93,7 +93,7 @@ impl<W: Write> Painter<W> {
     /// The terminal is gone.
     pub(super) fn draw_move(&mut self, app: &App) -> io::Result<bool> {
         let parts = view::under_the_eye(app);
-        if app.ui.overlay.is_some() || self.bare != Some(parts) {
+        if !app.is_bare() || self.bare != Some(parts) {
             return self.draw(app).map(|()| true);
         }
         let mut changed = Vec::new();

@@ -365,7 +365,15 @@ impl Cockpit {
                     self.take(Msg::FromEngine(FromEngine::Lost(why.to_owned())), Due::Now);
                 }
             }
-            Out::Copy(text) => self.copy(&text),
+            Out::Copy(text) => {
+                // A clipboard may not take it, and the next copy replaces it.
+                let name = self
+                    .app
+                    .state
+                    .as_ref()
+                    .map_or_else(|| "relight-copied.txt".to_owned(), |state| format!("{}-copied.txt", state.id));
+                self.export(Some(&text), name, format!("{text}\n"));
+            }
             Out::Export { copy, name, text } => self.export(copy.as_deref(), name, text),
             Out::Rank(ranking) => self.rank(ranking),
             Out::Save { attempt, name } => {
@@ -424,21 +432,6 @@ impl Cockpit {
                 let _ = done.send(Msg::Ranked(number, rows));
             }
         });
-    }
-
-    fn copy(&mut self, text: &str) {
-        match self.begin_copy(text) {
-            Copying::Done(words) => {
-                self.take(Msg::Copied(Ok(words)), Due::Now);
-            }
-            by_tmux @ Copying::ByTmux { .. } => {
-                let done = self.done.clone();
-                tokio::spawn(async move {
-                    // Without a cockpit nobody waits for the answer.
-                    let _ = done.send(Msg::Copied(by_tmux.end().await));
-                });
-            }
-        }
     }
 
     /// Copies what can be copied at once.

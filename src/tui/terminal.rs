@@ -79,7 +79,8 @@ impl Screen {
         let writer = Writer::start(io::stdout().as_fd().try_clone_to_owned()?)?;
         let collector = Collector(Arc::new(Mutex::new(Vec::with_capacity(BUFFER))));
         // The system tells of every other size by a signal: the terminal is not asked for it with each frame.
-        let mut painter = Painter::new(collector.clone(), area_of(size()));
+        let (columns, rows) = size();
+        let mut painter = Painter::new(collector.clone(), Rect::new(0, 0, columns, rows));
         take_over(painter.writer(), mouse)?;
         // Not every terminal has a second screen to begin with an empty one.
         painter.clear()?;
@@ -241,10 +242,6 @@ pub(super) fn unwaiting(terminal: &OwnedFd, access: OFlags) -> Option<OwnedFd> {
     let path = format!("/proc/self/fd/{}", terminal.as_raw_fd());
     let flags = access | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty()).ok()
-}
-
-fn area_of((columns, rows): (u16, u16)) -> Rect {
-    Rect::new(0, 0, columns, rows)
 }
 
 /// Columns and rows of the terminal.

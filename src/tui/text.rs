@@ -35,6 +35,23 @@ pub(super) fn fit(text: &str, columns: usize, ellipsis: &str) -> String {
     cut
 }
 
+/// The text, cut in its middle to `columns`: a path's last part tells more than what leads there.
+pub(super) fn fit_ends(text: &str, columns: usize, ellipsis: &str) -> String {
+    let text = clean(text);
+    let room = columns.saturating_sub(width(ellipsis));
+    if width(&text) <= columns || room < 2 {
+        return fit(&text, columns, ellipsis);
+    }
+    let mut used = 0;
+    let fits = |c: &(usize, char)| {
+        used += c.1.width().unwrap_or(0);
+        used <= room / 2
+    };
+    let end = text.char_indices().rev().take_while(fits).last().map_or(text.len(), |(at, _)| at);
+    let (begin, end) = (fit(&text, room - room / 2, ""), text.get(end..).unwrap_or_default());
+    format!("{begin}{ellipsis}{end}")
+}
+
 /// The text in exactly `columns`, at their left.
 pub(super) fn left(text: &str, columns: usize, ellipsis: &str) -> String {
     let mut text = fit(text, columns, ellipsis);

@@ -79,14 +79,6 @@ fn taken(app: &mut App, msg: Msg) -> Vec<Out> {
             }
             Vec::new()
         }
-        Msg::Copied(Ok(how)) => {
-            app.say(how);
-            Vec::new()
-        }
-        Msg::Copied(Err(why)) => {
-            app.warn(why);
-            Vec::new()
-        }
         Msg::Exported(result) => {
             let bad = result.is_err();
             let toast = Toast { text: result.unwrap_or_else(|why| why), bad };

@@ -30,6 +30,11 @@ fn a_copy_inside_tmux_is_made_by_tmux() {
     let read = |name: &str| std::fs::read_to_string(folder.join(name)).expect("tmux was run");
     assert_eq!(read("words"), "load-buffer -w -\n");
     assert!(read("text").contains("opened by"), "{}", read("text"));
+    let file = person.incident_folder().expect("an incident").join("exports");
+    let name = file.parent().and_then(|folder| folder.file_name()).expect("a name").to_string_lossy().into_owned();
+    let file = file.join(format!("{name}-copied.txt"));
+    terminal.until_shown(&format!("{name}-copied.txt"));
+    assert_eq!(std::fs::read_to_string(&file).expect("the copy"), format!("{}\n", read("text")));
     std::fs::write(folder.join("no"), "").expect("written");
     terminal.keys("c");
     terminal.until_shown("not copied: tmux load-buffer failed: no server running");

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use relight::incident::{Fact, Gravity, Plan};
-use relight::runbook::StepId;
+use relight::runbook::{StepId, TargetRef};
 use relight::workers::postgres::{DropKept, RestoreBeside, SwapBack, SwapDatabase};
+use relight::workers::snapshot::ChooseSnapshot;
 use relight::workers::{Cancel, Probe, Worker};
 use serde_json::json;
 use tokio_postgres::NoTls;
@@ -164,6 +165,20 @@ async fn an_older_snapshot_is_swapped_in_over_the_first_and_all_of_them_are_kept
     let older = world.put("postgres/older.dump", &world.pg_dump("financecopilot", &[])).await;
     assert_ne!(older, object);
     let old_step = "rollback.older-snapshot";
+    // Its card says that what rests on the first choice goes on with that.
+    world.answer("onset", &jiff::Timestamp::now().to_string());
+    for (key, warns) in [(&older.key, true), (&object.key, false)] {
+        world.answer("snapshot", key);
+        let choose = ChooseSnapshot { from: TargetRef::S3("backups".to_owned()), database: database() };
+        let plan = world.plan(old_step, &choose).await.unwrap();
+        let warned = texts(&plan, Gravity::Warning).iter().any(|line| {
+            line.contains(&format!("select.snapshot chose another one, {}", object.key))
+                && line.contains("goes on with that")
+        });
+        assert_eq!(warned, warns, "{key}: {plan:?}");
+    }
+    world.answer("onset", "");
+    world.answer("snapshot", "");
     world.know(old_step, Fact::Snapshot { object: older, taken_at: "2026-11-23T03:00:00Z".parse().unwrap() });
     let restore = RestoreBeside { database: database(), from: StepId::new(old_step), rehearsal: false };
     let second = name_of(&world.done("rollback.restore-older", &restore).await.facts);

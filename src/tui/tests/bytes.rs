@@ -1,7 +1,5 @@
 //! What a change on screen costs on a slow link.
 
-use ratatui::layout::Rect;
-
 use super::escapes::Bytes;
 use super::histories::Story;
 use crate::incident::{AttemptId, Notice};
@@ -20,7 +18,7 @@ fn a_step_of_progress_is_a_few_hundred_bytes_at_most() {
         let now = story.app.now;
         update(&mut story.app, Msg::Resize(columns, rows), now);
         let bytes = Bytes::default();
-        let mut painter = Painter::new(bytes.clone(), Rect::new(0, 0, columns, rows));
+        let mut painter = Painter::new(bytes.clone(), story.app.area());
         let mut costs = Vec::new();
         for second in 0..60 {
             story.wait(1);

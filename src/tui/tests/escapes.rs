@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
-use ratatui::layout::Rect;
 
 use super::histories::Story;
 use super::press;
@@ -59,9 +58,8 @@ impl Write for Bytes {
 
 /// The bytes with which the real backend draws this frame.
 fn drawn(story: &Story) -> Vec<u8> {
-    let (columns, rows) = story.app.size;
     let bytes = Bytes::default();
-    let mut painter = Painter::new(bytes.clone(), Rect::new(0, 0, columns, rows));
+    let mut painter = Painter::new(bytes.clone(), story.app.area());
     painter.draw(&story.app).expect("a frame");
     bytes.take()
 }

@@ -309,3 +309,29 @@ fn a_screen_that_is_too_small_says_so() {
     assert_eq!(frame_text(&story.app, 1, 1).chars().count(), 2);
     assert_eq!(frame_text(&story.app, 0, 0), "");
 }
+
+#[test]
+fn a_message_longer_than_a_row_is_shown_whole_but_never_over_a_card() {
+    let mut story = Story::restoring("drill");
+    let path = format!("/home/ana/.local/state/relight/incidents/{}/INC-7F3K-copied.txt", "folder/".repeat(9));
+    let said = || Msg::Exported(Ok(format!("copied by tmux; written to {path}")));
+    let now = story.app.now;
+    update(&mut story.app, said(), now);
+    let rows: Vec<String> = frame_text(&story.app, 80, 24).lines().map(str::to_owned).collect();
+    let said_whole: String = rows[21..].iter().map(|row| row.trim()).collect();
+    assert!(said_whole.contains(&path), "{rows:#?}");
+    assert!(rows[20].starts_with('│'), "the pane is above it: {rows:#?}");
+    press(&mut story.app, "j");
+    assert!(
+        frame_text(&story.app, 80, 24).lines().nth(22).is_some_and(|row| row.starts_with('└')),
+        "a key takes it away"
+    );
+    press(&mut story.app, "?");
+    let before = frame_text(&story.app, 80, 24);
+    let now = story.app.now;
+    update(&mut story.app, said(), now);
+    let after = frame_text(&story.app, 80, 24);
+    assert!(before.lines().take(23).eq(after.lines().take(23)), "{after}");
+    let row = after.lines().last().expect("rows");
+    assert!(row.contains("copied by tmux; written to /") && row.ends_with("/INC-7F3K-copied.txt"), "{row}");
+}

@@ -346,6 +346,7 @@ pub(super) fn listing() -> Listing {
         usual: Some(4_488_000_000),
         eligible,
         proposed,
+        doubtful: verdict.ends_with('?'),
         verdict: verdict.to_owned(),
         detail: format!("Verdict: {verdict}. The archive's table of contents lists every table of the database."),
         tables: vec![("public.transactions".to_owned(), 3_100_000_000), ("public.accounts".to_owned(), 80_000_000)],
@@ -353,7 +354,7 @@ pub(super) fn listing() -> Listing {
     let rows = vec![
         row("financecopilot-20261123T0900Z", "2026-11-23T09:00:00Z", 4_520_000_000, false, false, "taken after onset"),
         row("financecopilot-20261123T0600Z", "2026-11-23T06:00:00Z", 4_499_000_000, true, true, "newest eligible"),
-        row("financecopilot-20261123T0300Z", "2026-11-23T03:00:00Z", 4_488_000_000, true, false, "eligible"),
+        row("financecopilot-20261123T0300Z", "2026-11-23T03:00:00Z", 4_488_000_000, true, false, "eligible; zone?"),
         row("financecopilot-20261122T2100Z", "2026-11-22T21:00:00Z", 12_288, false, false, "0.0 % of usual size"),
         row("financecopilot-20261122T1500Z", "2026-11-22T15:00:00Z", 0, false, false, "empty"),
     ];

@@ -70,6 +70,12 @@ fn local_time_is_told_from_utc() {
     press(&mut story.app, "t");
     assert!(frame_text(&story.app, 120, 32).contains("this host's time is UTC"));
     press(&mut story.app, "t");
+    for (name, is_utc) in [("Etc/UTC", true), ("Zulu", true), ("Africa/Abidjan", false)] {
+        story.app.zone = jiff::tz::TimeZone::get(name).expect("the zone database");
+        press(&mut story.app, "t");
+        assert_eq!(frame_text(&story.app, 120, 32).contains("this host's time is UTC"), is_utc, "{name}");
+        press(&mut story.app, "t");
+    }
     story.app.zone = jiff::tz::TimeZone::fixed(jiff::tz::offset(16 - 24));
     press(&mut story.app, "gt");
     let frame = frame_text(&story.app, 120, 32);

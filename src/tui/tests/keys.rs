@@ -42,6 +42,9 @@ fn a_waiting_step_says_what_it_waits_for() {
     press(&mut story.app, "/restore.swap<enter>");
     assert!(press(&mut story.app, "a").is_empty());
     assert!(frame_text(&story.app, 120, 32).contains("Swap waits for: Prove the tables"));
+    press(&mut story.app, "1");
+    let keys = frame_text(&story.app, 120, 32).lines().last().map(str::to_owned).expect("rows");
+    assert!(keys.starts_with(" s skip  m by hand "), "{keys}");
 }
 
 #[test]
@@ -168,6 +171,9 @@ fn what_is_still_asked_is_not_settled_and_what_runs_of_it_is_stopped() {
     press(&mut story.app, "x");
     assert_eq!(commands(&press(&mut story.app, "y")), [Command::Stop { attempt: AttemptId(19) }]);
     press(&mut story.app, "<esc>x");
+    assert!(press(&mut story.app, "<a-y>").is_empty(), "that is no y");
+    assert!(frame_text(&story.app, 120, 32).contains("cancelled; nothing was done"));
+    press(&mut story.app, "x");
     assert_eq!(commands(&press(&mut story.app, "y")), [Command::Stop { attempt: AttemptId(19) }]);
 }
 

@@ -44,9 +44,10 @@ fn press(app: &mut App, keys: &str) -> Vec<Out> {
                 "down" => (KeyCode::Down, KeyModifiers::NONE),
                 "left" => (KeyCode::Left, KeyModifiers::NONE),
                 "bs" => (KeyCode::Backspace, KeyModifiers::NONE),
-                control => {
-                    let c = control.strip_prefix("c-").and_then(|c| c.chars().next()).expect("a named key");
-                    (KeyCode::Char(c), KeyModifiers::CONTROL)
+                with => {
+                    let (modifier, c) = with.split_once('-').expect("a named key");
+                    let modifier = if modifier == "a" { KeyModifiers::ALT } else { KeyModifiers::CONTROL };
+                    (KeyCode::Char(c.chars().next().expect("a letter")), modifier)
                 }
             }
         } else {

@@ -2,15 +2,39 @@
 
 use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
+use ratatui::widgets::Clear;
 
 use crate::incident::{Level, StepStatus};
 use crate::tui::action::UiAction;
-use crate::tui::app::{App, Pane};
+use crate::tui::app::{App, Pane, Toast};
 use crate::tui::history;
 use crate::tui::overlay::Overlay;
 use crate::tui::text;
 
 use super::Canvas;
+
+/// Columns beside a message.
+const BESIDE: usize = 4;
+/// Rows that a message may take.
+const LONGEST: usize = 3;
+
+/// Where it is, if `row` is the last row of the screen: a message that is longer than a row lies over the panes, but not over
+/// anything that has to be read.
+pub(super) fn area(row: Rect, app: &App) -> Rect {
+    let Some(toast) = app.ui.toast.as_ref().filter(|_| app.ui.overlay.is_none()) else { return row };
+    let room = usize::from(row.width).saturating_sub(BESIDE);
+    let above = text::cells(text::wrap(&toast.text, room).len().clamp(1, LONGEST) - 1).min(row.y);
+    Rect { y: row.y - above, height: row.height + above, ..row }
+}
+
+fn message(app: &App, toast: &Toast, area: Rect) -> Vec<String> {
+    let (room, rows) = (usize::from(area.width).saturating_sub(BESIDE), usize::from(area.height));
+    let lines = text::wrap(&toast.text, room);
+    if rows <= 1 && lines.len() > 1 {
+        return vec![text::fit_ends(&toast.text, room, app.theme.ellipsis())];
+    }
+    lines.into_iter().take(rows).collect()
+}
 
 pub(super) fn render(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
     let columns = usize::from(area.width);
@@ -28,9 +52,11 @@ pub(super) fn render(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
         } else {
             (app.theme.bullet(), app.theme.active())
         };
-        let words = text::fit(&toast.text, columns.saturating_sub(4), app.theme.ellipsis());
-        let line = Line::from(vec![Span::styled(format!(" {glyph} "), style), Span::raw(words)]);
-        super::put(canvas, area, &[line]);
+        let mut before = Span::styled(format!(" {glyph} "), style);
+        let line = |words| Line::from(vec![std::mem::replace(&mut before, Span::raw("   ")), Span::raw(words)]);
+        let lines: Vec<Line<'_>> = message(app, toast, area).into_iter().map(line).collect();
+        canvas.render_widget(Clear, area);
+        super::put(canvas, area, &lines);
         return;
     }
     let mut line = Line::default();
@@ -70,6 +96,9 @@ fn hints(app: &App) -> Vec<UiAction> {
         Pane::Checklist => {
             if let Some(step) = app.step() {
                 match app.status(&step.id) {
+                    StepStatus::Pending if app.state.as_ref().is_some_and(|state| !state.is_ready(step)) => {
+                        hints.extend([UiAction::Skip, UiAction::ByHand]);
+                    }
                     StepStatus::Pending => hints.extend([UiAction::Approve, UiAction::Skip, UiAction::ByHand]),
                     StepStatus::Running(attempt) => {
                         if app.progress.get(&attempt).is_some_and(|progress| progress.stalled.is_some()) {

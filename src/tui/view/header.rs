@@ -1,4 +1,4 @@
-//! ` relight  INC-7F3K   PRODUCTION financecopilot   RTO 00:23:41 / 01:00:00 since onset   loses 3h02m   engine ●`
+//! ` relight  INC-7F3K   PRODUCTION financecopilot   RTO 00:23:41 / 1h since onset   loses 3h02m   engine ●`
 
 use jiff::{SignedDuration, Timestamp};
 use ratatui::layout::Rect;
@@ -12,7 +12,7 @@ use crate::tui::text;
 
 use super::Canvas;
 
-/// A part of the header; of those that do not fit, the ones with the highest rank are left out first.
+/// A part of the header; where not all fit, those with the lowest rank come first.
 struct Part {
     rank: u8,
     /// It belongs to the part before it.
@@ -25,34 +25,38 @@ fn part(rank: u8, words: impl Into<String>, style: Style) -> Part {
 }
 
 pub(super) fn render(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
-    let mut parts = parts(app);
-    let columns = usize::from(area.width);
-    let width = |parts: &[Part]| -> usize {
-        let words = |part: &Part| part.spans.iter().map(|(words, _)| text::width(words)).sum::<usize>();
-        parts.iter().enumerate().map(|(at, part)| words(part) + gap(at, part).len()).sum()
+    let parts = parts(app);
+    let cost = |part: &Part| {
+        part.spans.iter().map(|(words, _)| text::width(words)).sum::<usize>() + if part.glued { 1 } else { 2 }
     };
-    while width(&parts) > columns {
-        let Some(at) = (0..parts.len()).max_by_key(|at| parts.get(*at).map_or(0, |part| part.rank)) else { break };
-        if parts.get(at).is_none_or(|part| part.rank == 0) {
-            break;
-        }
-        parts.remove(at);
-    }
-    super::put(canvas, area, &[line_of(parts)]);
+    let mut ranked: Vec<&Part> = parts.iter().collect();
+    ranked.sort_by_key(|part| part.rank);
+    // The first one stands a column further left than the others.
+    let mut room = usize::from(area.width) + 1;
+    let kept: Vec<&Part> = ranked
+        .into_iter()
+        .filter(|part| {
+            let fits = part.rank == 0 || cost(part) <= room;
+            room = room.saturating_sub(if fits { cost(part) } else { 0 });
+            fits
+        })
+        .collect();
+    let shown = parts.iter().filter(|part| kept.iter().any(|kept| std::ptr::eq(*kept, *part)));
+    super::put(canvas, area, &[line_of(shown)]);
 }
 
 /// All of it, for whoever has no screen.
 pub(in crate::tui) fn words(app: &App) -> String {
-    let words = line_of(parts(app)).spans.iter().map(|span| span.content.as_ref()).collect::<String>();
+    let words = line_of(parts(app).iter()).spans.iter().map(|span| span.content.as_ref()).collect::<String>();
     words.trim().to_owned()
 }
 
-fn line_of(parts: Vec<Part>) -> Line<'static> {
+fn line_of<'a>(parts: impl Iterator<Item = &'a Part>) -> Line<'static> {
     let mut line = Line::default();
-    for (at, part) in parts.into_iter().enumerate() {
-        line.push_span(Span::raw(gap(at, &part)));
-        for (words, style) in part.spans {
-            line.push_span(Span::styled(words, style));
+    for (at, part) in parts.enumerate() {
+        line.push_span(Span::raw(gap(at, part)));
+        for (words, style) in &part.spans {
+            line.push_span(Span::styled(words.clone(), *style));
         }
     }
     line
@@ -74,7 +78,7 @@ fn parts(app: &App) -> Vec<Part> {
     parts.push(part(5, text::fit(&state.database, 32, theme.ellipsis()), Style::new()));
     parts.extend(clock(app, state));
     if let Some(taken_at) = state.snapshot_time() {
-        parts.push(part(4, format!("loses {}", duration_text(app.loses(taken_at))), theme.warning()));
+        parts.push(part(2, format!("loses {}", duration_text(app.loses(taken_at))), theme.warning()));
     }
     if let left @ 1.. = state.unvalidated().len() {
         let words = format!("serving, {left} {} unvalidated", if left == 1 { "constraint" } else { "constraints" });
@@ -132,7 +136,7 @@ fn clock(app: &App, state: &State) -> Vec<Part> {
     if over {
         parts.push(Part { glued: true, ..part(2, "OVER", theme.bad()) });
     }
-    parts.push(Part { glued: true, ..part(3, format!("/ {}", hours(state.rto)), theme.dim()) });
+    parts.push(Part { glued: true, ..part(3, format!("/ {}", duration_text(state.rto)), theme.dim()) });
     let label = if back.is_some() { "until service was back" } else { label };
     parts.push(Part { glued: true, ..part(rank, label, theme.dim()) });
     parts

@@ -67,7 +67,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, app: &App) {
 
 /// What a move of the cursor is seen by, while nothing lies over the panes: the focused pane and the keys.
 pub(super) fn under_the_eye(app: &App) -> [Rect; 2] {
-    let [_, _, foot] = outer(Rect::new(0, 0, app.size.0, app.size.1));
+    let [_, _, foot] = outer(app.area());
     // The focused pane is drawn last.
     let pane = pane_areas(under_alarm(app), app).pop().map_or(Rect::ZERO, |(_, area)| inside(area));
     [pane, foot]
@@ -96,9 +96,9 @@ fn everything(canvas: &mut Canvas<'_>, app: &App) {
     }
     let [head, body, foot] = outer(area);
     header::render(canvas, head, app);
-    footer::render(canvas, foot, app);
     let body = alarm::render(canvas, body, app);
     panes(canvas, body, app);
+    footer::render(canvas, footer::area(foot, app), app);
     if app.ui.overlay.as_ref().is_some_and(|overlay| !matches!(overlay, Overlay::Search(_))) {
         // What lies under a card steps back.
         canvas.buffer_mut().set_style(body, app.theme.behind());
@@ -292,7 +292,7 @@ pub(super) fn sight(app: &App) -> Option<Sight> {
 
 /// The area between header and footer, less what an alarm takes.
 fn under_alarm(app: &App) -> Rect {
-    let [_, body, _] = outer(Rect::new(0, 0, app.size.0, app.size.1));
+    let [_, body, _] = outer(app.area());
     let taken = alarm::rows(app).min(body.height);
     Rect { y: body.y + taken, height: body.height - taken, ..body }
 }

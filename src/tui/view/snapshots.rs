@@ -47,7 +47,7 @@ pub(super) fn fill(canvas: &mut Canvas<'_>, inside: Rect, app: &App) {
     let first = first_line(app, height);
     let mut fuzzy = (!dumps.filter().is_empty()).then(|| Fuzzy::new(dumps.filter()));
     let mut seen = vec![columns.heading(app)];
-    let (chosen, dated) = (app.chosen(), app.onset().is_some());
+    let chosen = app.chosen();
     // Only what is on screen is looked at, however many there are.
     for line in first..lines.min(first + height) {
         let place = match onset {
@@ -60,7 +60,7 @@ pub(super) fn fill(canvas: &mut Canvas<'_>, inside: Rect, app: &App) {
         };
         let Some((row, dump)) = dumps.at(place).and_then(|row| Some((row, dumps.get(row)?))) else { continue };
         let marked = selected == Some(row) && app.ui.pane == Pane::Snapshots;
-        let glance = Glance { selected: marked, chosen: chosen == Some(dump.key.as_str()), dated };
+        let glance = Glance { selected: marked, chosen: chosen == Some(dump.key.as_str()) };
         seen.push(row_line(app, dump, &columns, glance, fuzzy.as_mut()));
     }
     super::put(canvas, inside, &seen);
@@ -135,10 +135,12 @@ fn onset_line(app: &App, when: &str, width: usize) -> Line<'static> {
 }
 
 struct Columns {
-    age: bool,
     size: bool,
-    /// What is usual, and the storage class.
-    wide: bool,
+    /// The size against what is usual; it comes before the age, which what is lost says as well.
+    usual: bool,
+    age: bool,
+    /// The storage class.
+    class: bool,
     /// Columns of the object's version; none where there is no room.
     version: usize,
     verdict: usize,
@@ -146,20 +148,22 @@ struct Columns {
 
 impl Columns {
     fn for_width(width: usize) -> Self {
-        let age = width >= 66;
-        let size = width >= 54;
-        let wide = width >= 108;
+        let size = width >= 52;
+        let usual = width >= 60;
+        let age = width >= 74;
+        let class = width >= 108;
         let version = if width >= 126 { 12 } else { 0 };
         let column = |there: bool, cells: usize| if there { cells } else { 0 };
         let taken = 3
             + 11
-            + 9
-            + column(age, 9)
+            + 8
+            + column(age, 8)
             + column(size, 12)
-            + column(wide, 8 + 18)
+            + column(usual, 9)
+            + column(class, 18)
             + column(version > 0, version + 2)
             + 2;
-        Self { age, size, wide, version, verdict: width.saturating_sub(taken) }
+        Self { size, usual, age, class, version, verdict: width.saturating_sub(taken) }
     }
 
     /// What stands before the verdict.
@@ -168,17 +172,17 @@ impl Columns {
         let mark = app.theme.ellipsis();
         let mut line = text::left(taken, 11, mark);
         if self.age {
-            line.push_str(&text::right(age, 9, mark));
+            line.push_str(&text::right(age, 8, mark));
         }
         if self.size {
             line.push_str(&text::right(size, 12, mark));
         }
-        if self.wide {
-            line.push_str(&text::right(share, 8, mark));
+        if self.usual {
+            line.push_str(&text::right(share, 9, mark));
         }
-        line.push_str(&text::right(loses, 9, mark));
+        line.push_str(&text::right(loses, 8, mark));
         line.push_str("  ");
-        if self.wide {
+        if self.class {
             line.push_str(&text::left(class, 18, mark));
         }
         if self.version > 0 {
@@ -207,8 +211,6 @@ pub(super) fn share(row: &SnapshotRow) -> Option<String> {
 struct Glance {
     selected: bool,
     chosen: bool,
-    /// The onset is known.
-    dated: bool,
 }
 
 fn row_line(
@@ -249,9 +251,9 @@ fn row_line(
         ],
     );
     let words = if row.eligible { Style::new() } else { theme.dim() };
-    // Nobody can say which dump is from before a damage whose beginning is not known.
-    let verdict = if row.eligible && !glance.dated { "readable; onset unknown" } else { row.verdict.as_str() };
-    let verdict = text::left(verdict, columns.verdict, theme.ellipsis());
+    // Doubt stands out only where the dump could be chosen in spite of it.
+    let judged = if row.eligible && row.doubtful { theme.warning() } else { words };
+    let verdict = text::left(&row.verdict, columns.verdict, theme.ellipsis());
     if glance.selected {
         let line = format!("{}{glyph} {cells}{verdict}", theme.cursor());
         return Line::from(Span::styled(line, theme.selected()));
@@ -264,7 +266,7 @@ fn row_line(
             let name = row.key.rsplit('/').next().unwrap_or(&row.key);
             let cut = row.key.len() - name.len();
             if places.is_empty() {
-                line.extend(super::marked(app, &verdict, &fuzzy.places(&verdict), words));
+                line.extend(super::marked(app, &verdict, &fuzzy.places(&verdict), judged));
             } else {
                 let places: Vec<_> =
                     places.into_iter().filter(|at| at.start >= cut).map(|at| at.start - cut..at.end - cut).collect();
@@ -272,7 +274,7 @@ fn row_line(
                 line.extend(super::marked(app, &name, &places, words));
             }
         }
-        None => line.push_span(Span::styled(verdict, words)),
+        None => line.push_span(Span::styled(verdict, judged)),
     }
     line
 }

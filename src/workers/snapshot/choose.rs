@@ -8,7 +8,7 @@ use crate::incident::{
     Ask, AskKind, Choice, Fact, Finding, Notice, ObjectRef, Plan, TargetIdentity, clock, duration_text, loss, read_time,
 };
 use crate::runbook::TargetRef;
-use crate::snapshots::{Snapshot, Verdict, size_text};
+use crate::snapshots::{Snapshot, Standing, Verdict, size_text};
 use crate::workers::s3::Place;
 use crate::workers::{Context, Done, Io, Probe, Ran, Worker, WorkerError};
 
@@ -193,8 +193,8 @@ fn choose(cx: &Context, judged: &Judged, onset: Timestamp, wanted: Option<&str>,
         Verdict::Rejected { detail, .. } => {
             plan.findings.push(Finding::blocking(format!("{} cannot be restored: {detail}", chosen.listed.key)));
         }
-        Verdict::Eligible { notes, newest } => {
-            if !newest {
+        Verdict::Eligible { notes, standing } => {
+            if *standing == Standing::Older {
                 plan.findings.push(Finding::warning("A newer one from before the onset could be restored."));
             }
             let key = &chosen.listed.key;

@@ -203,7 +203,8 @@ impl Judged {
                 usual: snapshot.usual,
                 eligible: matches!(snapshot.verdict, Verdict::Eligible { .. }),
                 proposed: proposed.as_deref() == Some(snapshot.listed.id().as_str()),
-                verdict: snapshot.verdict.short().to_owned(),
+                doubtful: snapshot.is_doubtful(),
+                verdict: snapshot.short(),
                 detail: snapshot.verdict.long(),
                 tables: self.tables.get(&snapshot.listed.id()).cloned().unwrap_or_default(),
             })

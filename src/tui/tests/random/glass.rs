@@ -35,7 +35,7 @@ impl Glass {
 
     /// Draws what the loop would after a message; `moves` where that only moved the cursor, and nothing where it is not due yet.
     pub(super) fn follow(&mut self, app: &App, moves: bool, due: bool) -> Result<(), TestCaseError> {
-        let area = Rect::new(0, 0, app.size.0, app.size.1);
+        let area = app.area();
         let (whole, cursor) = drawn(app, app.size.0, app.size.1);
         self.screen.screen_mut().set_size(cells(area.height), cells(area.width));
         if moves {
