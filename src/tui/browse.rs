@@ -69,19 +69,28 @@ pub(super) fn compare(app: &mut App) -> Vec<Out> {
             Vec::new()
         }
         Some(marked) => {
-            let outs = open(app, &marked).into_iter().chain(open(app, &key)).collect();
             app.ui.marked = Some(marked.clone());
-            app.ui.overlay = Some(Overlay::Compare { keys: [marked, key], scroll: 0 });
-            outs
+            read_both(app, [marked, key])
         }
     }
 }
 
 /// Enter: everything about the selected one.
 pub(super) fn details(app: &mut App) -> Vec<Out> {
-    let Some(key) = app.snapshot().map(|row| row.key.clone()) else { return Vec::new() };
+    app.snapshot().map(|row| row.key.clone()).map_or_else(Vec::new, |key| read(app, key))
+}
+
+/// Shows everything about a dump, and what its archive holds once that is known.
+pub(super) fn read(app: &mut App, key: String) -> Vec<Out> {
     let outs = open(app, &key).into_iter().collect();
     app.ui.overlay = Some(Overlay::Snapshot { key, scroll: 0 });
+    outs
+}
+
+/// Shows two of them side by side.
+pub(super) fn read_both(app: &mut App, keys: [String; 2]) -> Vec<Out> {
+    let outs = keys.iter().filter_map(|key| open(app, key)).collect();
+    app.ui.overlay = Some(Overlay::Compare { keys, scroll: 0 });
     outs
 }
 

@@ -35,6 +35,11 @@ pub(super) fn copy_clean(folders: &[PathBuf], name: &str, log: &Path) -> Result<
     })
 }
 
+/// What became of a file, in words.
+pub(super) fn said(written: Result<PathBuf, String>) -> Result<String, String> {
+    written.map(|path| format!("written to {}", path.display()))
+}
+
 fn write_by(folders: &[PathBuf], name: &str, put: impl Fn(&mut File) -> io::Result<()>) -> Result<PathBuf, String> {
     let mut faults = Vec::new();
     for folder in folders {

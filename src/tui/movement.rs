@@ -5,7 +5,7 @@ use crate::runbook::Phase;
 
 use super::action::UiAction;
 use super::app::{App, Pane};
-use super::checklist::{self, Row};
+use super::checklist::{self, Place, Row};
 use super::history;
 use super::msg::Out;
 use super::perform;
@@ -156,13 +156,33 @@ pub(super) fn find(app: &mut App, forward: bool) {
     }
     let (at, count) = place(app);
     let shown = if app.ui.pane == Pane::Timeline { history::shown(app) } else { Vec::new() };
-    let found = (1..=count)
-        .map(|step| if forward { (at + step) % count } else { (at + count - step) % count })
-        .find(|row| row_text(app, *row, &shown).to_lowercase().contains(&needle));
-    match found {
-        Some(row) => select(app, row),
-        None => app.warn(format!("no match for {}", app.ui.needle)),
+    let matches: Vec<usize> =
+        (0..count).filter(|row| row_text(app, *row, &shown).to_lowercase().contains(&needle)).collect();
+    if let Some(row) = next_match(app, &matches, at, forward) {
+        select(app, row);
     }
+}
+
+/// The match behind or before a row, from the other end on where there is none; says which of how many it is.
+fn next_match(app: &mut App, matches: &[usize], at: usize, forward: bool) -> Option<usize> {
+    let needle = app.ui.needle.clone();
+    let (Some(first), Some(last)) = (matches.first(), matches.last()) else {
+        app.warn(format!("no match for {needle}"));
+        return None;
+    };
+    let found = if forward {
+        *matches.iter().find(|row| **row > at).unwrap_or(first)
+    } else {
+        *matches.iter().rev().find(|row| **row < at).unwrap_or(last)
+    };
+    let place = matches.iter().position(|row| *row == found).map_or(0, |place| place + 1);
+    match matches.len() {
+        // In the checklist the keys for what was found are worth more than a count.
+        _ if found != at && app.ui.pane == Pane::Checklist => {}
+        1 => app.say(format!("the only match for {needle}")),
+        count => app.say(format!("match {place} of {count} for {needle}")),
+    }
+    Some(found)
 }
 
 /// In the checklist, folded phases are searched too, and unfolded for what is found.
@@ -171,22 +191,27 @@ fn find_step(app: &mut App, needle: &str, forward: bool) {
     let rows: Vec<Row<'_>> = checklist::all_rows(state).collect();
     let selected = app.row();
     let at = rows.iter().position(|row| Some(*row) == selected).unwrap_or(0);
-    let count = rows.len();
-    let found = (1..=count)
-        .map(|step| if forward { (at + step) % count } else { (at + count - step) % count })
-        .filter_map(|at| rows.get(at))
-        .find(|row| row.text().to_lowercase().contains(needle))
-        .copied();
-    let Some(row) = found else {
-        app.warn(format!("no match for {}", app.ui.needle));
+    let matches: Vec<usize> = (0_usize..)
+        .zip(&rows)
+        .filter(|(_, row)| row.text().to_lowercase().contains(needle))
+        .map(|(place, _)| place)
+        .collect();
+    let folded = |phase: &&Phase| app.folding().is_some_and(|folding| folding.holds(phase));
+    // Where each match is, and the phase that has to be unfolded for it.
+    let places: Vec<(Place, Option<String>)> = matches
+        .iter()
+        .filter_map(|at| rows.get(*at))
+        .map(|row| match row {
+            Row::Step(_) => (row.place(), row.phase(state).filter(folded).map(|phase| phase.id.clone())),
+            Row::Phase(_) => (row.place(), None),
+        })
+        .collect();
+    let Some(found) = next_match(app, &matches, at, forward) else { return };
+    let Some((place, unfold)) = matches.iter().position(|row| *row == found).and_then(|at| places.into_iter().nth(at))
+    else {
         return;
     };
-    let folded = |phase: &&Phase| app.folding().is_some_and(|folding| folding.holds(phase));
-    let unfold = match row {
-        Row::Step(_) => row.phase(state).filter(folded).map(|phase| phase.id.clone()),
-        Row::Phase(_) => None,
-    };
-    app.ui.row = Some(row.place());
+    app.ui.row = Some(place);
     app.ui.folds.extend(unfold.map(|phase| (phase, false)));
     app.ui.attempt = None;
     app.ui.line = None;

@@ -382,9 +382,8 @@ impl Cockpit {
                 let done = self.done.clone();
                 tokio::task::spawn_blocking(move || {
                     let saved = file::copy_clean(&folders, &name, &log);
-                    let saved = saved.map(|path| format!("written to {}", path.display()));
                     // Without a cockpit nobody waits for the answer.
-                    let _ = done.send(Msg::Exported(saved));
+                    let _ = done.send(Msg::Exported(file::said(saved)));
                 });
             }
             Out::Handover => {
@@ -455,8 +454,7 @@ impl Cockpit {
         let (folders, done) = (self.options.export_dirs.clone(), self.done.clone());
         tokio::spawn(async move {
             let written = tokio::task::spawn_blocking(move || file::write(&folders, &name, &text)).await;
-            let written = written.map_err(|error| error.to_string()).and_then(|written| written);
-            let written = written.map(|path| format!("written to {}", path.display()));
+            let written = file::said(written.map_err(|error| error.to_string()).and_then(|written| written));
             let copied = match copying {
                 Some(copying) => Some(copying.end().await),
                 None => None,

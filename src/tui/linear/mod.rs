@@ -12,6 +12,7 @@
 //! A terminal that hands over whole lines cannot tell a key from a paste, nor what was typed before from what was typed after.
 //! So a consent carries the first letters of the plan's digest, which nobody can know who has not been shown the plan.
 
+mod dumps;
 mod hand;
 mod keyboard;
 mod put;
@@ -137,7 +138,16 @@ impl Conversation {
                 tokio::task::spawn_blocking(move || {
                     let written = file::write(&folders, &name, &text);
                     // Without a cockpit nobody waits for the answer.
-                    let _ = finished.send(Msg::Exported(written.map(|path| format!("written to {}", path.display()))));
+                    let _ = finished.send(Msg::Exported(file::said(written)));
+                });
+            }
+            Out::Save { attempt, name } => {
+                let (folders, finished) = (self.options.export_dirs.clone(), self.finished.clone());
+                let log = self.options.logs.join(format!("{attempt}.log"));
+                tokio::task::spawn_blocking(move || {
+                    let saved = file::copy_clean(&folders, &name, &log);
+                    // Without a cockpit nobody waits for the answer.
+                    let _ = finished.send(Msg::Exported(file::said(saved)));
                 });
             }
             Out::Detach => return Some(self.talk.app.left()),

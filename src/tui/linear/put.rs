@@ -11,7 +11,7 @@ use crate::tui::text;
 use crate::tui::view;
 
 use super::talk::Talk;
-use super::{hand, question};
+use super::{dumps, hand, question};
 
 /// Letters of a digest that a consent carries.
 const CODE: usize = 3;
@@ -19,7 +19,8 @@ const CODE: usize = 3;
 impl Talk {
     /// Puts to the person what the cockpit shows over its panes, where that is new.
     pub(super) fn put(&mut self, now: Timestamp) -> Vec<Out> {
-        let mark = self.app.ui.overlay.as_ref().and_then(mark);
+        let opening = dumps::is_opening(&self.app);
+        let mark = self.app.ui.overlay.as_ref().and_then(mark).map(|mark| format!("{opening} {mark}"));
         if mark == self.said.put {
             return Vec::new();
         }
@@ -31,6 +32,9 @@ impl Talk {
         };
         match overlay {
             Overlay::Card(card) => self.put_card(&card.clone()),
+            Overlay::Snapshot { .. } | Overlay::Compare { .. } if opening => {
+                self.say("Opening it. A dot alone closes this.");
+            }
             // A text is read out, and over.
             Overlay::Help { .. }
             | Overlay::Phases { .. }

@@ -1,6 +1,6 @@
 //! What is said, by the cockpit's own words: how things stand, steps, snapshots, output, history, what can be typed.
 
-use crate::incident::{State, StepStatus, duration_text};
+use crate::incident::{State, StepStatus};
 use crate::runbook::{Step, StepId};
 use crate::tui::action::UiAction;
 use crate::tui::app::App;
@@ -13,7 +13,7 @@ use crate::tui::view;
 const USUAL: usize = 20;
 
 /// What can be typed, in the order of help.
-pub(super) const OFFERED: [UiAction; 20] = [
+pub(super) const OFFERED: [UiAction; 24] = [
     UiAction::Approve,
     UiAction::Details,
     UiAction::Retry,
@@ -27,7 +27,11 @@ pub(super) const OFFERED: [UiAction; 20] = [
     UiAction::Checklist,
     UiAction::Snapshots,
     UiAction::Output,
+    UiAction::Save,
     UiAction::Timeline,
+    UiAction::Milestones,
+    UiAction::LocalTime,
+    UiAction::Phases,
     UiAction::Export,
     UiAction::Escalation,
     UiAction::Outbox,
@@ -49,6 +53,17 @@ pub(super) fn takes_step(action: UiAction) -> bool {
     matches!(action, A::Approve | A::Details | A::Retry | A::Skip | A::ByHand | A::Undo | A::Stop)
 }
 
+/// What may stand behind a command.
+fn behind(action: UiAction) -> &'static str {
+    match action {
+        _ if takes_step(action) => " [STEP]",
+        UiAction::Snapshots => " [WORDS, by size, by verdict, NUMBER (opens it), NUMBER NUMBER (compares them)]",
+        UiAction::Output | UiAction::Timeline => " [WORDS or how many lines]",
+        UiAction::Note | UiAction::Correct => " [WORDS]",
+        _ => "",
+    }
+}
+
 pub(super) fn help(app: &App) -> Vec<String> {
     let mut lines = vec![
         "Type a letter or its word, then Enter. Behind it may stand a step, by its number: a 12.".to_owned(),
@@ -57,7 +72,7 @@ pub(super) fn help(app: &App) -> Vec<String> {
     lines.extend(OFFERED.iter().map(|action| {
         let (word, name) = (word(app, *action), action.name());
         let names = if word == name { name.to_owned() } else { format!("{word} or {name}") };
-        let step = if takes_step(*action) { " [STEP]" } else { "" };
+        let step = behind(*action);
         format!("{names}{step}: {}", action.about())
     }));
     lines
@@ -89,6 +104,8 @@ pub(super) fn next(app: &App) -> Option<String> {
     let step = state.runbook.step(app.calls.current.as_ref()?)?;
     let begin = match state.status(&step.id) {
         StepStatus::Running(_) => return None,
+        // Who only looks on is not told what to type.
+        _ if app.watching.is_some() => return Some(format!("Next: {}.", step_line(app, state, step))),
         StepStatus::InDoubt(_) => "says what is known, and takes your word",
         StepStatus::Failed(_) | StepStatus::Stopped(_) => {
             let (retry, details) = (word(app, UiAction::Retry), word(app, UiAction::Details));
@@ -139,67 +156,48 @@ pub(super) fn checklist(app: &App) -> Vec<String> {
     lines
 }
 
-/// Dumps that are read out at once.
-const MOST_DUMPS: usize = 100;
-
-/// The newest dumps, and the onset among them.
-pub(super) fn snapshots(app: &App) -> Vec<String> {
-    let dumps = &app.dumps;
-    if !dumps.is_listed() {
-        return vec![app.listing_fault.clone().unwrap_or_else(|| "The snapshots are not listed yet.".to_owned())];
-    }
-    let onset = app.onset();
-    let mut lines = vec![format!("{}: {} dumps, newest first", text::clean(dumps.place()), dumps.count())];
-    let mut before = false;
-    for row in (0..dumps.shown().min(MOST_DUMPS)).filter_map(|place| dumps.get(dumps.at(place)?)) {
-        if let Some(onset) = onset.filter(|onset| row.taken_at < *onset && !before) {
-            before = true;
-            lines.push(format!("The damage began at {}.", crate::incident::clock(onset)));
-        }
-        let loses =
-            if row.eligible { format!(", loses {}", duration_text(app.loses(row.taken_at))) } else { String::new() };
-        let chosen = if app.chosen() == Some(row.key.as_str()) { ", chosen" } else { "" };
-        lines.push(format!(
-            "{}, {} ago, {}{loses}: {}{chosen} ({})",
-            crate::incident::clock(row.taken_at),
-            duration_text(app.now.duration_since(row.taken_at)),
-            text::bytes(row.size),
-            text::clean(&row.verdict),
-            text::clean(&row.key),
-        ));
-    }
-    let left = dumps.count().saturating_sub(MOST_DUMPS);
-    if left > 0 {
-        lines.push(format!("and {left} older ones"));
-    }
-    lines
-}
-
-/// The last lines that the attempt looked at has printed.
-pub(super) fn output(app: &App, count: &str) -> Vec<String> {
+/// What the attempt looked at has printed: its last lines, as many as `words` say, or those that contain them.
+pub(super) fn output(app: &App, words: &str) -> Vec<String> {
     let (Some(state), Some(attempt)) = (&app.state, app.attempt()) else { return vec!["Nothing ran yet.".to_owned()] };
     let mut lines = vec![format!("{}, attempt {}:", title(state, &attempt.step), attempt.id)];
     if let Some(buffer) = app.output.get(attempt.id) {
-        let all = buffer.lines();
-        lines.extend(all.iter().skip(all.len().saturating_sub(wanted(count))).map(|line| line.text.clone()));
+        let all: Vec<&str> = buffer.lines().iter().map(|line| line.text.as_str()).collect();
+        let found = wanted(&all, words, |line| line);
+        if !words.is_empty() && words.parse::<usize>().is_err() {
+            let save = word(app, UiAction::Save);
+            lines.push(format!(
+                "{} of the last {} lines contain {words}; {save} writes all of them to a file.",
+                found.len(),
+                all.len()
+            ));
+        }
+        lines.extend(found.into_iter().map(|line| (*line).to_owned()));
     } else {
         lines.push("It printed nothing so far.".to_owned());
     }
     lines
 }
 
-/// The last entries of the timeline.
-pub(super) fn timeline(app: &App, count: &str) -> Vec<String> {
+/// The timeline's last entries, as many as `words` say, or those that contain them.
+pub(super) fn timeline(app: &App, words: &str) -> Vec<String> {
     let Some(state) = &app.state else { return Vec::new() };
-    let entries = &state.timeline;
-    entries.iter().skip(entries.len().saturating_sub(wanted(count))).map(|entry| entry_line(app, entry)).collect()
+    let shown = state.timeline.iter().filter(|entry| history::is_shown(app, entry));
+    let lines: Vec<String> = shown.map(|entry| entry_line(app, entry)).collect();
+    let found: Vec<String> = wanted(&lines, words, String::as_str).into_iter().cloned().collect();
+    if found.is_empty() { vec![format!("No entry contains {words}.")] } else { found }
+}
+
+/// The last ones, as many as `words` say; all that contain them where they are no number.
+fn wanted<'a, T>(all: &'a [T], words: &str, text: impl Fn(&'a T) -> &'a str) -> Vec<&'a T> {
+    let count = if words.is_empty() { Some(USUAL) } else { words.parse().ok() };
+    if let Some(count) = count {
+        return all.iter().skip(all.len().saturating_sub(count)).collect();
+    }
+    let words = words.to_lowercase();
+    all.iter().filter(|one| text(*one).to_lowercase().contains(&words)).collect()
 }
 
 pub(super) fn entry_line(app: &App, entry: &crate::incident::TimelineEntry) -> String {
     let time = history::time(app, entry.at);
     text::clean(&format!("{} {}", time.trim_end(), history::words(entry))).into_owned()
-}
-
-fn wanted(count: &str) -> usize {
-    count.parse().unwrap_or(USUAL)
 }

@@ -16,7 +16,7 @@ use crate::tui::update::update;
 use crate::tui::view;
 
 use super::question::{self, Answered};
-use super::{hand, say};
+use super::{dumps, hand, say};
 
 /// A cockpit that speaks.
 pub(in crate::tui) struct Talk {
@@ -365,7 +365,11 @@ impl Talk {
         match action {
             UiAction::Help => self.lines.extend(say::help(&self.app)),
             UiAction::Checklist => self.lines.extend(say::checklist(&self.app)),
-            UiAction::Snapshots => self.lines.extend(say::snapshots(&self.app)),
+            UiAction::Snapshots => {
+                let (lines, outs) = dumps::tell(&mut self.app, &rest);
+                self.lines.extend(lines);
+                return outs;
+            }
             UiAction::Output => self.lines.extend(say::output(&self.app, &rest)),
             UiAction::Timeline => self.lines.extend(say::timeline(&self.app, &rest)),
             UiAction::Note | UiAction::Correct => {

@@ -272,21 +272,7 @@ impl Story {
 
     /// The engine has opened an archive that holds this many rows of every table.
     pub(super) fn opened(&mut self, name: &str, rows: u64) {
-        let table = |name: &str, bytes: u64, rows| TableContents { name: name.to_owned(), bytes, rows };
-        let contents = Contents {
-            key: format!("postgres/{name}.dump"),
-            version_id: None,
-            created: Some("2026-11-23 06:00:00".to_owned()),
-            database: Some("financecopilot".to_owned()),
-            server: Some("17.2".to_owned()),
-            pg_dump: Some("17.2".to_owned()),
-            compression: "gzip".to_owned(),
-            tables: vec![
-                table("public.transactions", 3_100_000_000 + rows, None),
-                table("public.accounts", 80_000_000, Some(1_204_311)),
-                table("public.settings", 900, Some(rows)),
-            ],
-        };
+        let contents = contents(name, rows);
         self.notice(Notice::Contents { key: contents.key.clone(), result: Ok(contents) });
     }
 
@@ -359,6 +345,25 @@ pub(super) fn listing() -> Listing {
         row("financecopilot-20261122T1500Z", "2026-11-22T15:00:00Z", 0, false, false, "empty"),
     ];
     Listing::new("s3://financecopilot-backups/postgres/".to_owned(), rows, Some(at("08:48:00")))
+}
+
+/// What an archive holds.
+pub(super) fn contents(name: &str, rows: u64) -> Contents {
+    let table = |name: &str, bytes: u64, rows| TableContents { name: name.to_owned(), bytes, rows };
+    Contents {
+        key: format!("postgres/{name}.dump"),
+        version_id: None,
+        created: Some("2026-11-23 06:00:00".to_owned()),
+        database: Some("financecopilot".to_owned()),
+        server: Some("17.2".to_owned()),
+        pg_dump: Some("17.2".to_owned()),
+        compression: "gzip".to_owned(),
+        tables: vec![
+            table("public.transactions", 3_100_000_000 + rows, None),
+            table("public.accounts", 80_000_000, Some(1_204_311)),
+            table("public.settings", 900, Some(rows)),
+        ],
+    }
 }
 
 /// A plan with something in every part.

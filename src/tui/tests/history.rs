@@ -65,6 +65,31 @@ fn milestones_alone_are_walked() {
 }
 
 #[test]
+fn a_search_says_which_of_how_many_matches_it_is_at() {
+    let mut story = told();
+    let matching = |story: &Story| {
+        let state = story.app.state.as_ref().expect("an incident");
+        state.timeline.iter().filter(|entry| history::words(entry).to_lowercase().contains("snapshot")).count()
+    };
+    press(&mut story.app, "4G/snapshot<enter>");
+    let count = matching(&story);
+    assert!(count > 1);
+    let said = |story: &Story, place: usize| {
+        frame_text(&story.app, 120, 32).contains(&format!("match {place} of {count} for snapshot"))
+    };
+    // The newest one first.
+    assert!(said(&story, count), "{}", frame_text(&story.app, 120, 32));
+    press(&mut story.app, "n");
+    assert!(said(&story, 1), "from the other end on");
+    press(&mut story.app, "N");
+    assert!(said(&story, count));
+    press(&mut story.app, "1/cache may<enter>");
+    assert!(!frame_text(&story.app, 120, 32).contains("match 1"), "the keys are shown");
+    press(&mut story.app, "n");
+    assert!(frame_text(&story.app, 120, 32).contains("the only match for cache may"));
+}
+
+#[test]
 fn local_time_is_told_from_utc() {
     let mut story = told();
     press(&mut story.app, "t");

@@ -182,7 +182,10 @@ fn telling_a_contact_is_recorded() {
     let mut story = Story::restoring("drill");
     story.fail(AttemptId(19));
     assert!(frame_text(&story.app, 120, 32).contains("E call"));
-    let outs = press(&mut story.app, "Etthey join in 5m<enter>");
+    press(&mut story.app, "Et");
+    let frame = frame_text(&story.app, 120, 32);
+    assert!(frame.contains("db-oncall@financecopilot.com") && frame.contains("failed:"), "what to say: {frame}");
+    let outs = press(&mut story.app, "they join in 5m<enter>");
     let told = Command::Escalate { role: "Database Reliability".to_owned(), note: "they join in 5m".to_owned() };
     assert_eq!(commands(&outs), [told]);
 }

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::histories::{Story, answered, plan, with_questions};
+use super::histories::{Story, answered, contents, plan, with_questions};
 use super::{approval, approvals, commands};
 use crate::incident::{Command, EventKind, Inputs, Notice, Plan};
 use crate::runbook::StepId;
@@ -246,6 +246,68 @@ fn what_can_be_typed_is_listed_and_what_is_no_command_does_nothing() {
     }
     lines.typed("details 11");
     assert!(lines.said("declare.incident") && lines.talk.app.ui.overlay.is_none(), "{:?}", lines.heard);
+}
+
+#[test]
+fn dumps_are_found_opened_and_compared_by_lines() {
+    let mut story = Story::themed("production", Theme::in_words());
+    story.checked();
+    story.listed();
+    let mut lines = Lines::of(story);
+    lines.typed("2");
+    assert!(lines.heard[1].starts_with("1: 2026-11-23 09:00"), "{:?}", lines.heard);
+    assert!(lines.said("3: ") && lines.said("eligible; zone?"), "{:?}", lines.heard);
+    lines.typed("2 usual");
+    assert!(lines.heard.len() == 2 && lines.heard[1].starts_with("4: "), "{:?}", lines.heard);
+    lines.typed("2 by size");
+    assert!(lines.heard.last().is_some_and(|line| line.starts_with("5: ")), "{:?}", lines.heard);
+    lines.typed("2 9");
+    assert!(lines.said("There is no snapshot 9."));
+
+    // It is read out when it is there.
+    let [newer, older] = ["financecopilot-20261123T0600Z", "financecopilot-20261123T0300Z"];
+    let asks = |outs: &[Out]| super::queries(outs);
+    let query = |name: &str| crate::incident::Query::Contents { key: format!("postgres/{name}.dump") };
+    assert_eq!(asks(&lines.typed("2 2")), [query(newer)]);
+    assert_eq!(lines.heard, ["Opening it. A dot alone closes this."]);
+    let come = |name: &str| {
+        let contents = contents(name, 12);
+        ToClient::Notice { notice: Notice::Contents { key: contents.key.clone(), result: Ok(contents) } }
+    };
+    lines.hears(come(newer));
+    assert!(lines.said("public.accounts") && lines.said("1,204,311"), "{:?}", lines.heard);
+    assert!(lines.heard.iter().all(|line| !line.contains("   ")), "no columns: {:?}", lines.heard);
+    assert!(lines.talk.app.ui.overlay.is_none());
+    assert_eq!(asks(&lines.typed("2 2 3")), [query(older)]);
+    lines.hears(come(older));
+    assert!(lines.said("verdict, newest eligible, eligible; zone?"), "{:?}", lines.heard);
+    assert!(lines.talk.app.ui.overlay.is_none());
+}
+
+#[test]
+fn entries_are_found_by_words_and_output_is_written_whole() {
+    let mut lines = Lines::of(Story::restoring("drill"));
+    // How far the restore is comes of its own accord.
+    let answers = |lines: &Lines| -> Vec<String> {
+        lines.heard.iter().filter(|line| !line.starts_with("restoring")).cloned().collect()
+    };
+    lines.typed("4 SNAPSHOT");
+    let found = answers(&lines);
+    assert!(found.len() > 1 && found.iter().all(|line| line.to_lowercase().contains("snapshot")), "{found:?}");
+    lines.typed("4 nowhere to be found");
+    assert_eq!(answers(&lines), ["No entry contains nowhere to be found."]);
+    lines.typed("milestones");
+    lines.typed("4 1000");
+    let milestones = answers(&lines).len();
+    lines.typed("M");
+    lines.typed("4 1000");
+    assert!(milestones < answers(&lines).len(), "{:?}", lines.heard);
+    assert!(matches!(lines.typed("save").as_slice(), [Out::Save { name, .. }] if name.ends_with("-output-19.txt")));
+    let mut story = Story::restoring("drill");
+    story.app.watching = Some("root only looks on".to_owned());
+    let mut lines = Lines::of(story);
+    lines.typed("");
+    assert!(!lines.said("shows its plan"), "{:?}", lines.heard);
 }
 
 proptest! {

@@ -112,6 +112,13 @@ fn review(app: &App, card: &Card, step: Option<&Step>, width: usize) -> Sheet {
         body.extend(heading("What you said", app));
         for ask in &plan.asks {
             let value = said(ask);
+            // What is to be sent, a card says once.
+            let stands_above = |line: &str| plan.effects.iter().any(|effect| effect.contains(line.trim()));
+            let value = if ask.kind == AskKind::Text && !value.is_empty() && value.lines().all(stands_above) {
+                "as above".to_owned()
+            } else {
+                value
+            };
             let mut lines = value.lines();
             let asked = question(ask);
             let colon = if asked.ends_with('?') { "" } else { ":" };
@@ -170,6 +177,10 @@ pub(super) fn the_last_time(app: &App, step: &StepId, width: usize) -> Vec<Line<
 fn said(ask: &Ask) -> String {
     match (&ask.kind, ask.value.parse()) {
         (AskKind::Time, Ok(at)) => clock(at),
+        (AskKind::Choice(choices), _) => choices
+            .iter()
+            .find(|choice| choice.value == ask.value)
+            .map_or_else(|| ask.value.clone(), |choice| choice.label.clone()),
         _ => ask.value.clone(),
     }
 }

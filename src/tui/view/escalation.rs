@@ -5,6 +5,7 @@ use ratatui::text::{Line, Span};
 
 use crate::incident::Gravity;
 use crate::tui::app::App;
+use crate::tui::text;
 
 use super::card::keys;
 use super::sheet::{Sheet, hang};
@@ -30,12 +31,19 @@ pub(super) fn sheet(app: &App, selected: usize, width: usize) -> Sheet {
         };
         let cursor = if is_selected { theme.cursor() } else { " " };
         let name = if is_selected { theme.selected() } else { theme.strong() };
-        sheet.body.push(Line::from(vec![
+        let mut line = Line::from(vec![
             Span::styled(format!("{cursor}{glyph} "), style),
             Span::styled(one.contact.role.clone(), name),
-            Span::raw("  "),
-            Span::styled(state, style),
-        ]));
+        ]);
+        // Why somebody is to be called is never cut.
+        if line.width() + 2 + text::width(&state) <= width {
+            line.push_span(Span::raw("  "));
+            line.push_span(Span::styled(state, style));
+            sheet.body.push(line);
+        } else {
+            sheet.body.push(line);
+            sheet.body.extend(hang("  ", style, &state, style, width));
+        }
         sheet.body.extend(hang("  ", theme.dim(), &one.contact.reach, Style::new(), width));
         sheet.body.extend(hang("  ", theme.dim(), &one.say, theme.dim(), width));
         sheet.body.push(Line::default());

@@ -251,8 +251,12 @@ fn sheet_of(app: &App, overlay: &Overlay, width: usize) -> Option<Sheet> {
 pub(super) fn said(app: &App) -> Vec<String> {
     let sheet = app.ui.overlay.as_ref().and_then(|overlay| sheet_of(app, overlay, ONE_LINE));
     let Some(sheet) = sheet else { return Vec::new() };
-    let words = |line: &Line<'_>| line.spans.iter().map(|span| span.content.as_ref()).collect::<String>();
-    let body = sheet.body.iter().map(words).map(|line| line.trim().to_owned());
+    // What stands in columns on a screen is separated by more than a space.
+    let words = |line: &Line<'_>| {
+        let line = line.spans.iter().map(|span| span.content.as_ref()).collect::<String>();
+        line.split("   ").map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+    };
+    let body = sheet.body.iter().map(words);
     // Where nothing is typed into it yet, a field is nothing to read.
     let body = body.filter(|line| !line.is_empty() && line != ">");
     std::iter::once(text::clean(&sheet.title).into_owned()).chain(body).collect()

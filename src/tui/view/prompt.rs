@@ -39,7 +39,16 @@ pub(super) fn sheet(app: &App, prompt: &Prompt, width: usize) -> Sheet {
         Purpose::Escalate { role } => (format!("Told: {role}"), "What did you tell them?".to_owned()),
     };
     let (rows, (row, column)) = prompt.draft.rows(width.saturating_sub(2));
-    let mut body: Vec<Line<'static>> = text::wrap(&question, width).into_iter().map(Line::from).collect();
+    let mut body: Vec<Line<'static>> = Vec::new();
+    // What is to be said stays in sight of whoever is on the phone.
+    if let Purpose::Escalate { role } = &prompt.purpose
+        && let Some(one) = app.escalations().into_iter().find(|one| one.contact.role == *role)
+    {
+        body.extend(hang(theme.bullet(), theme.active(), &one.contact.reach, theme.strong(), width));
+        body.extend(hang("  ", theme.dim(), &one.say, Style::new(), width));
+        body.push(Line::default());
+    }
+    body.extend(text::wrap(&question, width).into_iter().map(Line::from));
     let cursor = Some((body.len() + row, column + 2));
     body.extend(rows.into_iter().enumerate().map(|(at, words)| {
         let begin = if at == 0 { "> " } else { "  " };

@@ -134,60 +134,52 @@ fn onset_line(app: &App, when: &str, width: usize) -> Line<'static> {
     Line::from(Span::styled(text::fit(&format!("{words}{rest}"), width, ""), app.theme.warning()))
 }
 
+/// How many cells each column takes; none where there is no room for it.
 struct Columns {
-    size: bool,
+    size: usize,
     /// The size against what is usual; it comes before the age, which what is lost says as well.
-    usual: bool,
-    age: bool,
+    usual: usize,
+    age: usize,
     /// The storage class.
-    class: bool,
-    /// Columns of the object's version; none where there is no room.
+    class: usize,
+    /// The object's version.
     version: usize,
     verdict: usize,
 }
 
 impl Columns {
+    /// Of a row, before all else.
+    const TAKEN: usize = 11;
+    const LOSES: usize = 8;
+
     fn for_width(width: usize) -> Self {
-        let size = width >= 52;
-        let usual = width >= 60;
-        let age = width >= 74;
-        let class = width >= 108;
-        let version = if width >= 126 { 12 } else { 0 };
-        let column = |there: bool, cells: usize| if there { cells } else { 0 };
-        let taken = 3
-            + 11
-            + 8
-            + column(age, 8)
-            + column(size, 12)
-            + column(usual, 9)
-            + column(class, 18)
-            + column(version > 0, version + 2)
-            + 2;
-        Self { size, usual, age, class, version, verdict: width.saturating_sub(taken) }
+        let column = |from: usize, cells: usize| if width >= from { cells } else { 0 };
+        let mut columns = Self {
+            size: column(52, 12),
+            usual: column(60, 9),
+            age: column(74, 8),
+            class: column(108, 18),
+            version: column(126, 14),
+            verdict: 0,
+        };
+        let Self { size, usual, age, class, version, .. } = columns;
+        let taken = 3 + Self::TAKEN + age + size + usual + Self::LOSES + 2 + class + version;
+        columns.verdict = width.saturating_sub(taken);
+        columns
     }
 
     /// What stands before the verdict.
     fn cells(&self, app: &App, cells: [&str; 7]) -> String {
         let [taken, age, size, share, loses, class, version] = cells;
         let mark = app.theme.ellipsis();
-        let mut line = text::left(taken, 11, mark);
-        if self.age {
-            line.push_str(&text::right(age, 8, mark));
+        let mut line = text::left(taken, Self::TAKEN, mark);
+        for (words, cells) in [(age, self.age), (size, self.size), (share, self.usual), (loses, Self::LOSES)] {
+            line.push_str(&text::right(words, cells, mark));
         }
-        if self.size {
-            line.push_str(&text::right(size, 12, mark));
-        }
-        if self.usual {
-            line.push_str(&text::right(share, 9, mark));
-        }
-        line.push_str(&text::right(loses, 8, mark));
         line.push_str("  ");
-        if self.class {
-            line.push_str(&text::left(class, 18, mark));
-        }
-        if self.version > 0 {
-            line.push_str(&text::left(version, self.version, mark));
-            line.push_str("  ");
+        for (words, cells) in [(class, self.class), (version, self.version)] {
+            // Two cells lie between what stands at the left of columns.
+            line.push_str(&text::left(&text::fit(words, cells.saturating_sub(2), mark), cells, mark));
         }
         line
     }
