@@ -185,7 +185,7 @@ impl Columns {
     }
 
     fn heading(&self, app: &App) -> Line<'static> {
-        let words = self.cells(app, ["TAKEN (UTC)", "AGE", "SIZE", "USUAL", "LOSES", "CLASS", "VERSION"]);
+        let words = self.cells(app, ["TAKEN (UTC)", "AGE", "SIZE", "VS USUAL", "LOSES", "CLASS", "VERSION"]);
         let verdict = text::fit("VERDICT", self.verdict, "");
         Line::from(Span::styled(format!("   {words}{verdict}"), app.theme.dim()))
     }
