@@ -1,5 +1,8 @@
 //! The commands as a person runs them: what they print, and how they end.
 
+#[path = "support/opening.rs"]
+mod opening;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -8,6 +11,8 @@ use relight::engine::Home;
 use relight::incident::{self, Actor, Event, EventKind, IncidentId, Refusal};
 use relight::journal::Journal;
 use relight::wire::{self, FromEngine, ToClient, ToEngine};
+
+use opening::opening;
 
 const ID: &str = "INC-TEST";
 
@@ -63,18 +68,8 @@ impl Person {
             kind,
         };
         let id = IncidentId::new(ID).unwrap();
-        let opening = EventKind::Opened {
-            id: id.clone(),
-            environment: "test".to_owned(),
-            runbook: relight::runbook::BUILT_IN.to_owned(),
-            origin: "test".to_owned(),
-            database: "db".to_owned(),
-            rto_seconds: 3600,
-            rpo_seconds: None,
-            one_account: false,
-            version: "0".to_owned(),
-        };
-        let folder = home.create(&id, &event(1, opening)).unwrap();
+        let opening = Event { at: Timestamp::UNIX_EPOCH, ..opening(ID, "test", "db", relight::runbook::BUILT_IN) };
+        let folder = home.create(&id, &opening).unwrap();
         let (mut journal, _) = Journal::open(&folder).unwrap();
         let note = |seq| event(seq, EventKind::Noted { text: format!("note {seq}") });
         journal.append(&[note(2), note(3), note(4)]).unwrap();

@@ -1,6 +1,9 @@
 //! PagerDuty and Slack down for an hour, before strict stand-ins: the runbook goes on, everything goes out in its order when
 //! they are back, each message once. The hour passes in the outbox's own clock, at once.
 
+#[path = "support/opening.rs"]
+mod opening;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -24,6 +27,8 @@ use relight::workers::slack::{PostMessage, send_owed};
 use relight::workers::{Context, Done, Io, Probe, Ran, Worker, WorkerError, send_note};
 use serde_json::Value;
 use tokio::sync::watch;
+
+use opening::opening;
 
 const TOKEN: &str = "full-4711-secret";
 const HOUR: Duration = Duration::from_hours(1);
@@ -179,22 +184,8 @@ impl World {
             pagerduty.base_url, slack.base_url
         );
         let id = IncidentId::new("INC-TEST").unwrap();
-        let opening = Event {
-            seq: 1,
-            at: "2026-11-23T08:48:00Z".parse().unwrap(),
-            actor: ana(),
-            kind: EventKind::Opened {
-                id: id.clone(),
-                environment: "test".to_owned(),
-                runbook: RUNBOOK.to_owned(),
-                origin: "test".to_owned(),
-                database: "ledger".to_owned(),
-                rto_seconds: 3600,
-                rpo_seconds: None,
-                one_account: false,
-                version: "0".to_owned(),
-            },
-        };
+        let at = "2026-11-23T08:48:00Z".parse().unwrap();
+        let opening = Event { at, actor: ana(), ..opening(id.as_str(), "test", "ledger", RUNBOOK) };
         let incident = Home::find(Some(folder.path())).unwrap().create(&id, &opening).unwrap();
         let (on, wait) = watch::channel(false);
         let hands = Arc::new(Sender {

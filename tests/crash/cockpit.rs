@@ -7,7 +7,6 @@ use std::fmt::Debug;
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use jiff::Timestamp;
 use relight::drill::control::Hold;
 use relight::drill::operator::{Operator, OperatorError, drill_answers};
 use relight::drill::ready::Ready;
@@ -18,6 +17,7 @@ use relight::wire;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Child;
 
+use super::opening::opening;
 use super::place::Place;
 
 const ID: &str = "INC-TEST";
@@ -83,22 +83,9 @@ impl Cockpit {
     pub(crate) async fn open(world: World, runbook: &str, setting: Setting) -> Self {
         let id = IncidentId::new(ID).unwrap();
         let uid = rustix::process::getuid().as_raw();
-        let opening = Event {
-            seq: 1,
-            at: Timestamp::now(),
-            actor: Actor { name: wire::own_name(), uid: Some(uid) },
-            kind: EventKind::Opened {
-                id: id.clone(),
-                environment: "drill".to_owned(),
-                runbook: runbook.to_owned(),
-                origin: "test".to_owned(),
-                database: world.ready.postgres_operator.database.clone(),
-                rto_seconds: 3600,
-                rpo_seconds: None,
-                one_account: false,
-                version: "0".to_owned(),
-            },
-        };
+        let actor = Actor { name: wire::own_name(), uid: Some(uid) };
+        let database = &world.ready.postgres_operator.database;
+        let opening = Event { actor, ..opening(ID, "drill", database, runbook) };
         Home::find(Some(&world.place.root())).unwrap().create(&id, &opening).unwrap();
         let mut answers: BTreeMap<String, String> = drill_answers(world.ready.onset);
         answers.extend(setting.answers.iter().map(|(name, answer)| ((*name).to_owned(), (*answer).to_owned())));

@@ -7,6 +7,8 @@ mod client;
 mod cockpit;
 mod exchanged;
 mod front;
+#[path = "../support/opening.rs"]
+mod opening;
 mod place;
 mod process;
 mod rehearsal;

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Process, Stdio};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use relight::engine::Home;
-use relight::incident::{Actor, AttemptId, Command, Event, EventKind, IncidentId, Inputs, Outcome, State, StepStatus};
+use relight::incident::{AttemptId, Command, Event, IncidentId, Inputs, Outcome, State, StepStatus};
 use relight::journal::{self, FILE};
 use relight::runbook::StepId;
 
 use super::client::{Client, Lost};
+use super::opening::opening;
 use super::tally::{Dice, amount, seed};
 use super::trials::Trials;
 
@@ -44,22 +44,7 @@ impl World {
         let head = "id = 'test'\ntitle = 'Test'\n[[phase]]\nid = 'p'\ntitle = 'Phase'\n".to_owned();
         let runbook: String = std::iter::once(head).chain((1..=steps).map(step)).collect();
         let id = IncidentId::new(ID).unwrap();
-        let opening = Event {
-            seq: 1,
-            at: Timestamp::now(),
-            actor: Actor { name: "ana".to_owned(), uid: Some(1000) },
-            kind: EventKind::Opened {
-                id: id.clone(),
-                environment: "test".to_owned(),
-                runbook,
-                origin: "test".to_owned(),
-                database: "db".to_owned(),
-                rto_seconds: 3600,
-                rpo_seconds: None,
-                one_account: false,
-                version: "0".to_owned(),
-            },
-        };
+        let opening = opening(ID, "test", "db", &runbook);
         let incident = Home::find(Some(&folder.path().join("state"))).unwrap().create(&id, &opening).unwrap();
         Self { folder, incident, seen: vec![opening], notes: Vec::new() }
     }

@@ -6,11 +6,12 @@ use std::path::Path;
 use jiff::Timestamp;
 use relight::engine::{Changes, Core, Home};
 use relight::incident::{
-    Actor, AttemptId, Command, Effect, Event, EventKind, Fact, IncidentId, Outcome, Plan, Problem, Report, State,
-    StepStatus, TargetIdentity,
+    Actor, AttemptId, Command, Effect, Event, Fact, IncidentId, Outcome, Plan, Problem, Report, State, StepStatus,
+    TargetIdentity,
 };
 use relight::journal::{FILE, Journal};
 
+use super::opening::opening;
 use super::tally::amount;
 use super::trials::Trials;
 
@@ -159,22 +160,7 @@ struct Played {
 fn play() -> Played {
     let folder = tempfile::tempdir().unwrap();
     let id = IncidentId::new("INC-TEST").unwrap();
-    let opening = Event {
-        seq: 1,
-        at: now(),
-        actor: person("ana", 1000),
-        kind: EventKind::Opened {
-            id: id.clone(),
-            environment: "test".to_owned(),
-            runbook: RUNBOOK.to_owned(),
-            origin: "test".to_owned(),
-            database: "db".to_owned(),
-            rto_seconds: 3600,
-            rpo_seconds: None,
-            one_account: false,
-            version: "0".to_owned(),
-        },
-    };
+    let opening = Event { at: now(), ..opening(id.as_str(), "test", "db", RUNBOOK) };
     let incident = Home::find(Some(folder.path())).unwrap().create(&id, &opening).unwrap();
     let (journal, history) = Journal::open(&incident).unwrap();
     let mut core = Core::new(journal, &history).unwrap();

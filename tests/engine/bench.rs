@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use jiff::Timestamp;
 use relight::config::Config;
 use relight::engine::{self, Handle, Hands, Home, Options};
 use relight::incident::{
-    Actor, AttemptId, Channel, Command, Event, EventKind, Fact, Finding, IncidentId, Inputs, Knowledge, Listing,
-    Notice, OwedMessage, Plan, Refusal, State, StepStatus, TargetIdentity,
+    AttemptId, Channel, Command, Fact, Finding, IncidentId, Inputs, Knowledge, Listing, Notice, OwedMessage, Plan,
+    Refusal, State, StepStatus, TargetIdentity,
 };
 use relight::runbook::{Step, StepId};
 use relight::wire::{self, Admission, FromEngine, Link, ToClient, ToEngine};
@@ -218,24 +217,8 @@ impl Bench {
 
 /// Opens an incident on disk.
 fn open(root: &Path, id: &str, runbook: &str) -> PathBuf {
-    let id = IncidentId::new(id).unwrap();
-    let opening = Event {
-        seq: 1,
-        at: Timestamp::now(),
-        actor: Actor { name: "ana".to_owned(), uid: Some(1000) },
-        kind: EventKind::Opened {
-            id: id.clone(),
-            environment: "test".to_owned(),
-            runbook: runbook.to_owned(),
-            origin: "test".to_owned(),
-            database: "db".to_owned(),
-            rto_seconds: 3600,
-            rpo_seconds: None,
-            one_account: false,
-            version: "0".to_owned(),
-        },
-    };
-    Home::find(Some(root)).unwrap().create(&id, &opening).unwrap()
+    let opening = crate::opening::opening(id, "test", "db", runbook);
+    Home::find(Some(root)).unwrap().create(&IncidentId::new(id).unwrap(), &opening).unwrap()
 }
 
 pub(crate) struct Engine {

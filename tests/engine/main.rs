@@ -7,6 +7,8 @@ use relight::workers::{Disposition, Done, Probe};
 
 mod background;
 mod bench;
+#[path = "../support/opening.rs"]
+mod opening;
 
 use bench::{Bench, Client, Engine, Next};
 

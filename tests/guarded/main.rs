@@ -5,6 +5,8 @@ mod accounts;
 mod audit;
 mod config;
 mod escapes;
+#[path = "../support/opening.rs"]
+mod opening;
 mod secrets;
 mod support;
 #[path = "../crash/tally.rs"]

@@ -5,9 +5,8 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Process, Output, Stdio};
 
-use jiff::Timestamp;
 use relight::engine::Home;
-use relight::incident::{self, Actor, Event, EventKind, IncidentId, Notice, Plan, Refusal, State};
+use relight::incident::{self, Actor, Event, IncidentId, Notice, Plan, Refusal, State};
 use relight::runbook::StepId;
 use relight::wire::{self, ConnectError, FromEngine, Link, ToClient, ToEngine};
 
@@ -19,18 +18,8 @@ pub(crate) fn id() -> IncidentId {
 
 /// How an incident begins.
 pub(crate) fn opening(runbook: &str, environment: &str) -> Event {
-    let kind = EventKind::Opened {
-        id: id(),
-        environment: environment.to_owned(),
-        runbook: runbook.to_owned(),
-        origin: "test".to_owned(),
-        database: "db".to_owned(),
-        rto_seconds: 3600,
-        rpo_seconds: None,
-        one_account: false,
-        version: "0".to_owned(),
-    };
-    Event { seq: 1, at: Timestamp::now(), actor: Actor { name: "ana".to_owned(), uid: Some(0) }, kind }
+    let actor = Actor { name: "ana".to_owned(), uid: Some(0) };
+    Event { actor, ..crate::opening::opening(ID, environment, "db", runbook) }
 }
 
 /// The runbook of steps that each run the command `effect`.
