@@ -7,8 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use ratatui::layout::Rect;
 
 use crate::incident::{
-    Actor, Attempt, AttemptId, Contents, Escalation, Fact, Inputs, Person, Plan, Precedent, Seal, Series, SnapshotRow,
-    State, StepStatus, escalations, is_call_due, loss,
+    Actor, Attempt, AttemptId, Contents, Digest, Escalation, Fact, Inputs, Person, Plan, Precedent, Seal, Series,
+    SnapshotRow, State, StepStatus, escalations, is_call_due, loss,
 };
 use crate::runbook::{Phase, Step, StepId};
 
@@ -131,6 +131,8 @@ pub(super) struct Ui {
     pub(super) long: LongLines,
     pub(super) overlay: Option<Overlay>,
     pub(super) toast: Option<Toast>,
+    /// What is asked and was on screen before the keys that come now were typed.
+    pub(super) read: Option<Digest>,
 }
 
 /// The cockpit's whole state.
@@ -237,6 +239,7 @@ impl App {
                 long: LongLines::From(0),
                 overlay: None,
                 toast: None,
+                read: None,
             },
         }
     }
@@ -318,7 +321,28 @@ impl App {
     #[must_use]
     pub fn unshown(&self) -> Option<Sight> {
         let sight = view::sight(self)?;
-        self.card().is_some_and(|card| card.is_new(&sight)).then_some(sight)
+        let is_new = match self.card() {
+            Some(card) => card.is_new(&sight),
+            None => self.ui.read.as_ref() != Some(&sight.digest),
+        };
+        is_new.then_some(sight)
+    }
+
+    /// Takes what a frame has shown.
+    pub(super) fn saw(&mut self, sight: Sight) {
+        let size = self.size;
+        match self.card_mut() {
+            Some(card) => card.saw(sight, size),
+            None => self.ui.read = Some(sight.digest),
+        }
+    }
+
+    /// What was on screen is there no more.
+    pub(super) fn unseen(&mut self) {
+        self.ui.read = None;
+        if let Some(card) = self.card_mut() {
+            card.unseen();
+        }
     }
 
     /// Which phases are folded.

@@ -68,10 +68,7 @@ pub(super) fn compare(app: &mut App) -> Vec<Out> {
             app.say("no longer marked");
             Vec::new()
         }
-        Some(marked) => {
-            app.ui.marked = Some(marked.clone());
-            read_both(app, [marked, key])
-        }
+        Some(marked) => read_both(app, [marked, key]),
     }
 }
 
@@ -89,6 +86,7 @@ pub(super) fn read(app: &mut App, key: String) -> Vec<Out> {
 
 /// Shows two of them side by side.
 pub(super) fn read_both(app: &mut App, keys: [String; 2]) -> Vec<Out> {
+    app.ui.marked = Some(keys[0].clone());
     let outs = keys.iter().filter_map(|key| open(app, key)).collect();
     app.ui.overlay = Some(Overlay::Compare { keys, scroll: 0 });
     outs
@@ -101,10 +99,12 @@ fn open(app: &mut App, key: &str) -> Option<Out> {
     if known || app.lost.is_some() || app.asked.values().any(|other| *other == asked) {
         return None;
     }
-    if app.contents.len() >= OPENED {
-        app.contents.clear();
-    }
     app.contents.remove(key);
+    if app.contents.len() >= OPENED {
+        // The other one of two that are compared stays.
+        let marked = app.ui.marked.clone();
+        app.contents.retain(|other, _| Some(other) == marked.as_ref());
+    }
     let id = app.ask(asked);
     Some(Out::Send(ToEngine::Query { id, query: Query::Contents { key: key.to_owned() } }))
 }

@@ -1,6 +1,6 @@
-//! The plan card: the only place where a person consents to something.
+//! The plan card: where a person consents to what a step does.
 //!
-//! Consent counts for a plan that was on screen: a [`Sight`] is told by the loop after a frame is out and after everything
+//! Consent counts for a plan that was on screen: a [`Sight`] is told by the loop once the terminal has the frame and everything
 //! typed before that has been read. [`Card::shown`] and [`Card::seen`] come from nothing else, and are taken back whenever
 //! another plan arrives.
 
@@ -27,6 +27,8 @@ pub(super) enum Stage {
     Failed(Problem),
     /// The engine said no, in its words.
     Refused(String),
+    /// Somebody else approved it while it was on screen, in words. Only Esc closes it.
+    Overtaken(String),
 }
 
 /// What one frame shows of a plan.
@@ -105,6 +107,8 @@ impl Card {
             return;
         }
         self.changed = was_read;
+        // Whoever made it, this is what it does.
+        self.undoes.clone_from(&plan.undoes);
         self.stage = match plan.asks.iter().position(|ask| self.is_open(ask, &plan)) {
             Some(open) => Stage::Form(Form::at(&plan.asks, open)),
             None => Stage::Review,

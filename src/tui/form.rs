@@ -138,7 +138,7 @@ impl Form {
             KeyCode::Tab => self.step(true),
             KeyCode::BackTab => self.step(false),
             KeyCode::Char('s') if control => return self.submit(now),
-            KeyCode::Enter if !many => return self.submit(now),
+            KeyCode::Enter if !many && !key.modifiers.contains(KeyModifiers::ALT) => return self.submit(now),
             code => {
                 if let Some(asked) = self.meant(code) {
                     self.focus = asked;

@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use crate::incident::{Event, EventKind, Fact, Notice, Outcome, Plan, Problem, Query, State};
+use crate::incident::{Actor, Event, EventKind, Fact, Notice, Outcome, Plan, Problem, Query, State};
 use crate::runbook::StepId;
 use crate::wire::{FromEngine, ToClient, ToEngine};
 
@@ -113,22 +113,19 @@ fn happened(app: &mut App, event: &Event) -> Vec<Out> {
             app.answers.remove(&plan.step);
             app.ui.line = None;
             app.ui.attempt = None;
-            if let Some(card) = app.card().filter(|card| card.step == plan.step) {
-                // What is in the journal needs no answer to be shown: a card that stayed until then would take a key that is
-                // meant for what is behind it.
-                if card.stage == Stage::Approving && event.actor == app.you {
-                    // The eye goes on to what runs now.
-                    app.ui.row = None;
-                } else {
-                    app.say(format!("{} approved it (attempt {attempt})", event.actor.name));
-                }
-                app.ui.overlay = None;
+            // What is in the journal needs no answer to be shown: a card that stayed until then would take a key that is meant
+            // for what is behind it.
+            let words = format!("{} approved it (attempt {attempt}).", event.actor.name);
+            if close(app, &plan.step, &event.actor, words) {
+                // The eye goes on to what runs now.
+                app.ui.row = None;
             }
         }
         EventKind::Finished { attempt, outcome } | EventKind::Settled { attempt, outcome, .. } => {
             app.progress.remove(attempt);
             app.paces.remove(attempt);
-            if app.ui.overlay == Some(Overlay::Settle(*attempt)) && !matches!(outcome, Outcome::InDoubt { .. }) {
+            let is_settled = !matches!(outcome, Outcome::InDoubt { .. });
+            if is_settled && matches!(app.ui.overlay, Some(Overlay::Settle { attempt: one, .. }) if one == *attempt) {
                 app.ui.overlay = None;
             }
             let judged_anew = matches!(outcome, Outcome::Succeeded { facts, .. }
@@ -138,13 +135,12 @@ fn happened(app: &mut App, event: &Event) -> Vec<Out> {
             }
         }
         EventKind::Consented { plan } => {
-            if app.card().is_some_and(|card| card.step == plan.step) {
-                app.ui.overlay = None;
-            }
             app.plans.remove(&plan.step);
             let who = if event.actor == app.you { "you" } else { event.actor.name.as_str() };
             let key = app.key(UiAction::Approve);
-            app.say(format!("{who} approved it as the first of two: another account presses {key} on it"));
+            let words = format!("{who} approved it as the first of two: another account presses {key} on it");
+            close(app, &plan.step, &event.actor, words.clone());
+            app.say(words);
         }
         EventKind::HandoverOffered { .. } if app.caught_up => {
             let key = app.key(UiAction::Handover);
@@ -214,6 +210,20 @@ fn noticed(app: &mut App, notice: Notice) -> Vec<Out> {
         }
     }
     Vec::new()
+}
+
+/// Closes the card of a step that was approved, where that is what its person just did. One that somebody works at otherwise
+/// stays: the keys on their way to it are not meant for what is behind. Says whether it closed one.
+fn close(app: &mut App, step: &StepId, actor: &Actor, words: String) -> bool {
+    let ours = *actor == app.you;
+    let Some(card) = app.card_mut().filter(|card| card.step == *step) else { return false };
+    if card.stage == Stage::Approving && ours {
+        app.ui.overlay = None;
+        return true;
+    }
+    card.stage = Stage::Overtaken(words);
+    card.scroll = 0;
+    false
 }
 
 fn planned(app: &mut App, step: &StepId, result: Result<Box<Plan>, Problem>) -> Vec<Out> {

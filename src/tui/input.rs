@@ -1,6 +1,8 @@
 //! What a terminal's bytes mean: keys, pastes and the mouse. Sequences are those of xterm, which tmux, screen and the Linux
 //! console share.
 
+use std::time::Duration;
+
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 
 use super::card::Sight;
@@ -14,11 +16,25 @@ pub(super) enum Input {
     Paste(String),
     /// The mouse, which was asked for.
     Mouse(MouseEvent),
+    /// The terminal has taken what it was asked behind ([`ASK`]); everything that was typed before has been said.
+    Answered,
     /// Everything that was typed before a frame was out has been taken, and what that frame shows of a plan.
     Marked(Sight),
     /// The terminal is gone.
     Gone,
 }
+
+/// Asks a terminal how it is (DSR 5). Its answer comes among the keys, behind those that were typed before it had taken what was
+/// written before this.
+pub(super) const ASK: &[u8] = b"\x1b[5n";
+
+/// How long the rest of a sequence may take: a lone Esc is told by it from the beginning of one.
+const REST: Duration = Duration::from_millis(25);
+/// The same where a sequence has begun for certain. What a bad link brings later than that is still not typed by anybody.
+const LONG_REST: Duration = Duration::from_millis(500);
+/// The longest text of a terminal's that is waited for to end.
+const LONGEST_TEXT: usize = 4096;
+const CONTROL_C: u8 = 0x03;
 
 const PASTE_ENDS: &[u8] = b"\x1b[201~";
 /// More than this is no paste that anybody reads through; the rest is dropped.
@@ -30,12 +46,19 @@ pub(super) struct Parser {
     bytes: Vec<u8>,
     paste: Option<Vec<u8>>,
     ready: Vec<Input>,
+    /// An Esc was taken for a key, and nothing came since.
+    was_escape: bool,
 }
 
 impl Parser {
-    /// A sequence has begun and may be a lone Esc.
-    pub(super) fn is_waiting(&self) -> bool {
-        self.paste.is_none() && !self.bytes.is_empty()
+    /// How long the rest of what has begun may take; nothing where nothing is waited for, or where it may take as long as it
+    /// does.
+    pub(super) fn waits(&self) -> Option<Duration> {
+        match (&self.paste, self.bytes.as_slice()) {
+            (Some(_), _) | (None, []) => None,
+            (None, [0x1b, _, ..]) => Some(LONG_REST),
+            (None, _) => Some(REST),
+        }
     }
 
     /// What is known so far, each once.
@@ -44,6 +67,17 @@ impl Parser {
     }
 
     pub(super) fn feed(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        // A paste whose end was lost would hold every key for ever. Within one, this does not come alone.
+        if bytes == [CONTROL_C] && self.paste.take().is_some() {
+            self.bytes.clear();
+        }
+        // A link may bring a sequence's Esc long before the rest, which nobody typed: a hand does not press these at once.
+        if std::mem::take(&mut self.was_escape) && matches!(bytes, [b'[', b'0'..=b'9' | b'<' | b'?', ..]) {
+            self.bytes.push(0x1b);
+        }
         self.bytes.extend_from_slice(bytes);
         loop {
             if self.paste.is_some() {
@@ -62,6 +96,10 @@ impl Parser {
                 Next::Mouse(count, event) => {
                     self.bytes.drain(..count);
                     self.ready.push(Input::Mouse(event));
+                }
+                Next::Answer(count) => {
+                    self.bytes.drain(..count);
+                    self.ready.push(Input::Answered);
                 }
                 Next::Paste(count) => {
                     self.bytes.drain(..count);
@@ -90,8 +128,9 @@ impl Parser {
 
     /// Nothing followed: what is there is all.
     pub(super) fn time_is_up(&mut self) {
-        let bytes = std::mem::take(&mut self.bytes);
-        if bytes.first() == Some(&0x1b) {
+        // What is more than an Esc began as a sequence, and half of one is no key.
+        if std::mem::take(&mut self.bytes) == [0x1b] {
+            self.was_escape = true;
             self.ready.push(Input::Key(KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE)));
         }
     }
@@ -102,6 +141,7 @@ enum Next {
     Skip(usize),
     Key(usize, KeyEvent),
     Mouse(usize, MouseEvent),
+    Answer(usize),
     Paste(usize),
 }
 
@@ -158,12 +198,28 @@ fn escape(bytes: &[u8]) -> Next {
                 None => Next::Skip(3),
             },
         },
-        Some(0x1b) => plain(1, KeyCode::Esc),
+        // Esc and Enter, not Enter with Alt: whoever cancels must not confirm because a link brought both at once.
+        Some(0x1b | b'\r' | b'\n') => plain(1, KeyCode::Esc),
+        // A terminal's texts (DCS, SOS, OSC, PM, APC), as its answer to what another program asked.
+        Some(b'P' | b'X' | b']' | b'^' | b'_') => text(bytes),
         Some(_) => match next(bytes.get(1..).unwrap_or_default()) {
             Next::Key(count, key) => Next::Key(count + 1, KeyEvent::new(key.code, key.modifiers | KeyModifiers::ALT)),
             Next::Skip(count) => Next::Skip(count + 1),
             other => other,
         },
+    }
+}
+
+/// A text that a terminal sends ends with a bell or ST.
+fn text(bytes: &[u8]) -> Next {
+    let body = bytes.get(2..).unwrap_or_default();
+    let bell = body.iter().position(|byte| *byte == 0x07).map(|at| at + 1);
+    let st = body.windows(2).position(|two| two == b"\x1b\\").map(|at| at + 2);
+    match (bell, st) {
+        (Some(bell), Some(st)) => Next::Skip(2 + bell.min(st)),
+        (Some(end), None) | (None, Some(end)) => Next::Skip(2 + end),
+        (None, None) if bytes.len() > LONGEST_TEXT => Next::Skip(bytes.len()),
+        (None, None) => Next::Wait,
     }
 }
 
@@ -190,6 +246,9 @@ fn control_sequence(bytes: &[u8]) -> Next {
     let mut numbers = parameters.split(';').map(|number| number.parse::<u8>().unwrap_or(0));
     let first = numbers.next().unwrap_or(0);
     let modifiers = modifiers(numbers.next().unwrap_or(1));
+    if (body.get(end), parameters) == (Some(&b'n'), "0") {
+        return Next::Answer(count);
+    }
     let code = match body.get(end) {
         Some(b'~') => match first {
             1 | 7 => Some(KeyCode::Home),
@@ -289,6 +348,72 @@ mod tests {
     }
 
     #[test]
+    fn esc_and_enter_at_once_are_two_keys() {
+        assert_eq!(parse(b"\x1b\rx"), [key(KeyCode::Esc), key(KeyCode::Enter), key(KeyCode::Char('x'))]);
+        assert_eq!(parse(b"\x1b\n"), [key(KeyCode::Esc), key(KeyCode::Enter)]);
+    }
+
+    #[test]
+    fn what_a_terminal_sends_by_itself_presses_no_key() {
+        let colour = "\x1b]11;rgb:1e1e/1e1e/1e1e";
+        for sent in [
+            format!("{colour}\x07"),
+            format!("{colour}\x1b\\"),
+            "\x1bP1$r0m\x1b\\".to_owned(),
+            "\x1b_G\x1b\\".to_owned(),
+        ] {
+            for cut in 2..sent.len() {
+                let mut parser = Parser::default();
+                parser.feed(&sent.as_bytes()[..cut]);
+                parser.feed(&sent.as_bytes()[cut..]);
+                parser.feed(b"k");
+                assert_eq!(parser.take().collect::<Vec<Input>>(), [key(KeyCode::Char('k'))], "{sent:?} cut at {cut}");
+            }
+        }
+        // Half of it is nothing, and does not hold up what comes after a while.
+        let mut parser = Parser::default();
+        parser.feed(colour.as_bytes());
+        assert_eq!(parser.waits(), Some(LONG_REST));
+        parser.time_is_up();
+        parser.feed(b"k");
+        assert_eq!(parser.take().collect::<Vec<Input>>(), [key(KeyCode::Char('k'))]);
+        assert_eq!(parse(b"\x1b[0nk\x1b[3n"), [Input::Answered, key(KeyCode::Char('k'))]);
+    }
+
+    #[test]
+    fn what_comes_late_behind_its_esc_is_not_typed() {
+        for (late, said) in [
+            (&b"[200~y\ry\x1b[201~"[..], vec![key(KeyCode::Esc), Input::Paste("y\ry".to_owned())]),
+            (b"[0n", vec![key(KeyCode::Esc), Input::Answered]),
+            (b"[", vec![key(KeyCode::Esc), key(KeyCode::Char('['))]),
+            (b"y", vec![key(KeyCode::Esc), key(KeyCode::Char('y'))]),
+        ] {
+            let mut parser = Parser::default();
+            parser.feed(b"\x1b");
+            assert_eq!(parser.waits(), Some(REST));
+            parser.time_is_up();
+            parser.feed(late);
+            assert_eq!(parser.take().collect::<Vec<Input>>(), said, "{late:?}");
+        }
+        let mut parser = Parser::default();
+        parser.feed(b"\x1b[20");
+        parser.time_is_up();
+        assert_eq!(parser.take().count(), 0, "half a sequence is no Esc");
+    }
+
+    #[test]
+    fn ctrl_c_ends_a_paste_whose_end_was_lost() {
+        let leave = Input::Key(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL));
+        assert_eq!(parse(b"\x1b[200~half of it"), []);
+        let mut parser = Parser::default();
+        parser.feed(b"\x1b[200~half of it");
+        parser.feed(b"yy\x03\n");
+        assert_eq!(parser.take().count(), 0, "it is a paste's");
+        parser.feed(b"\x03");
+        assert_eq!(parser.take().collect::<Vec<Input>>(), [leave]);
+    }
+
+    #[test]
     fn a_mouse_presses_no_key() {
         let event = |kind, column, row| Input::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE });
         assert_eq!(parse(b"\x1b[<0;11;301M"), [event(MouseEventKind::Down(MouseButton::Left), 10, 300)]);
@@ -320,7 +445,7 @@ mod tests {
                 parser.feed(chunk);
             }
             parser.time_is_up();
-            prop_assert!(!parser.is_waiting() || parser.paste.is_some());
+            prop_assert_eq!(parser.waits(), None);
         }
     }
 }

@@ -6,7 +6,6 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::OFlags;
@@ -18,8 +17,6 @@ use super::card::Sight;
 use super::input::{Input, Parser};
 use super::terminal;
 
-/// How long the rest of an escape sequence may take, so that a lone Esc is told from one.
-const REST: Duration = Duration::from_millis(25);
 const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 /// A terminal that still has bytes after so many reads is being fed by a program: the system keeps less than that of what was
 /// typed.
@@ -102,10 +99,15 @@ impl Keyboard {
         false
     }
 
+    /// Takes every [`Input::Marked`] back: what was on screen then is there no more.
+    pub(super) fn forget_marks(&mut self) {
+        self.read.retain(|input| !matches!(input, Input::Marked(_)));
+    }
+
     fn understand(&mut self, read: io::Result<usize>, buffer: &[u8]) -> io::Result<()> {
         self.parser.feed(buffer.get(..read?).unwrap_or_default());
         self.read.extend(self.parser.take());
-        self.whole_at = self.parser.is_waiting().then(|| Instant::now() + REST);
+        self.whole_at = self.parser.waits().map(|rest| Instant::now() + rest);
         Ok(())
     }
 }

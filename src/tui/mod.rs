@@ -11,7 +11,8 @@
 //! synchronous, and every pane reads [`App`] and writes nothing but its own area. A key that moves the cursor has the focused
 //! pane drawn at once, and right after it everything.
 //!
-//! A plan is approved only by a key that was read after the plan had been drawn and flushed, see [`Msg::Shown`].
+//! A plan is approved only by a key that was typed after the terminal said that it has the plan, see [`Msg::Shown`] and
+//! `witness`.
 
 mod action;
 mod ansi;
@@ -53,6 +54,7 @@ mod text;
 mod theme;
 mod update;
 mod view;
+mod witness;
 mod writer;
 
 pub use app::App;

@@ -25,7 +25,7 @@ pub enum Msg {
     Tick,
     /// The process was continued after a stop.
     Resumed,
-    /// A frame with this of a plan is out, and every key typed before that was read.
+    /// The terminal has a frame with this of a plan, and every key typed before that was read.
     Shown(Sight),
     /// The page for whoever takes over, as it would be written now.
     Handover(String),

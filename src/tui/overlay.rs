@@ -1,12 +1,14 @@
 //! What lies over the panes: one thing at a time.
 
-use crate::incident::{AttemptId, MessageId};
+use crate::incident::{AttemptId, Digest, MessageId};
 use crate::runbook::StepId;
 
+use super::app::App;
 use super::card::Card;
 use super::draft::Draft;
 use super::edit::Editor;
 use super::export::Exporting;
+use super::perform;
 
 /// What a prompt's text is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,8 +68,14 @@ pub(super) enum Confirm {
 pub(super) enum Overlay {
     Card(Box<Card>),
     Prompt(Prompt),
-    Confirm(Confirm),
-    Settle(AttemptId),
+    Confirm {
+        confirm: Confirm,
+        scroll: usize,
+    },
+    Settle {
+        attempt: AttemptId,
+        scroll: usize,
+    },
     Search(Editor),
     Palette {
         editor: Editor,
@@ -114,6 +122,32 @@ pub(super) enum Overlay {
 }
 
 impl Overlay {
+    /// A question of this kind, read from its beginning.
+    pub(super) fn confirm(confirm: Confirm) -> Self {
+        Self::Confirm { confirm, scroll: 0 }
+    }
+
+    /// What a `y` consents to here, besides the plan of a card; nothing for what a `y` does nothing to. How long something took
+    /// so far makes it no other thing.
+    pub(super) fn asked(&self, app: &App) -> Option<Digest> {
+        let words = match self {
+            _ if app.is_too_small() => return None,
+            Self::Confirm { confirm: Confirm::Retry(step), .. } => {
+                let others = app.state.as_ref().map(|state| perform::settled_dependents(state, step));
+                format!("retry {step} {others:?}")
+            }
+            Self::Confirm { confirm, .. } => format!("{confirm:?}"),
+            Self::Handover { page, offered, .. } => format!("{offered} {page}"),
+            _ => return None,
+        };
+        Some(Digest::of(words.as_bytes()))
+    }
+
+    /// What is known of an attempt in doubt, read from its beginning.
+    pub(super) fn settle(attempt: AttemptId) -> Self {
+        Self::Settle { attempt, scroll: 0 }
+    }
+
     /// How far its text is scrolled; none for a card, whose stages differ, and for what is answered or draws itself.
     pub(super) fn scroll(&mut self) -> Option<&mut usize> {
         match self {
@@ -125,11 +159,11 @@ impl Overlay {
             | Self::Compare { scroll, .. }
             | Self::Outbox { scroll, .. }
             | Self::Handover { scroll, .. }
+            | Self::Confirm { scroll, .. }
+            | Self::Settle { scroll, .. }
             | Self::Text { scroll, .. } => Some(scroll),
             Self::Card(_)
             | Self::Prompt(_)
-            | Self::Confirm(_)
-            | Self::Settle(_)
             | Self::Search(_)
             | Self::Palette { .. }
             | Self::Escalation { .. }

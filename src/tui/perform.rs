@@ -162,7 +162,7 @@ fn fold(app: &mut App) {
     }
 }
 
-/// `a`: shows what would happen, or begins what only reads.
+/// `a`: shows what would happen, or begins what needs no approval.
 fn begin(app: &mut App) -> Vec<Out> {
     if app.ui.pane == Pane::Snapshots {
         return browse::choose(app);
@@ -181,7 +181,7 @@ fn begin(app: &mut App) -> Vec<Out> {
     }
     let Some(step) = app.step().cloned() else { return Vec::new() };
     if let StepStatus::InDoubt(attempt) = state.status(&step.id) {
-        app.ui.overlay = Some(Overlay::Settle(*attempt));
+        app.ui.overlay = Some(Overlay::settle(*attempt));
         return Vec::new();
     }
     if let Some(why) = why_not(app, state, &step) {
@@ -197,7 +197,7 @@ fn begin(app: &mut App) -> Vec<Out> {
         return Vec::new();
     }
     if step.approval == Approval::None {
-        app.say(format!("{}: it only reads, so it begins at once", step.title));
+        app.say(format!("{}: it needs no approval and begins at once", step.title));
         app.ui.row = None;
         return vec![at_once(app, step.id)];
     }
@@ -265,7 +265,7 @@ fn retry(app: &mut App) -> Vec<Out> {
     let id = step.id.clone();
     let title = step.title.clone();
     if state.consents.contains_key(&id) {
-        app.ui.overlay = Some(Overlay::Confirm(Confirm::Withdraw(id)));
+        app.ui.overlay = Some(Overlay::confirm(Confirm::Withdraw(id)));
         return Vec::new();
     }
     match state.status(&id) {
@@ -273,13 +273,13 @@ fn retry(app: &mut App) -> Vec<Out> {
             app.warn(format!("{title} is open already: {} shows its plan", app.key(UiAction::Approve)));
         }
         StepStatus::Running(_) => app.warn(format!("{title} is at work; {} stops it", app.key(UiAction::Stop))),
-        StepStatus::InDoubt(attempt) => app.ui.overlay = Some(Overlay::Settle(*attempt)),
+        StepStatus::InDoubt(attempt) => app.ui.overlay = Some(Overlay::settle(*attempt)),
         status => {
             let ended_badly = matches!(status, StepStatus::Failed(_) | StepStatus::Stopped(_));
             if ended_badly && settled_dependents(state, &id).is_empty() {
                 return vec![app.command(Asked::Retry, Command::Retry { step: id })];
             }
-            app.ui.overlay = Some(Overlay::Confirm(Confirm::Retry(id)));
+            app.ui.overlay = Some(Overlay::confirm(Confirm::Retry(id)));
         }
     }
     Vec::new()
@@ -339,7 +339,7 @@ fn stop(app: &mut App) {
     });
     let running: Vec<AttemptId> = state.running().map(|attempt| attempt.id).collect();
     match own.or(if let [only] = running.as_slice() { Some(*only) } else { None }) {
-        Some(attempt) => app.ui.overlay = Some(Overlay::Confirm(Confirm::Stop(attempt))),
+        Some(attempt) => app.ui.overlay = Some(Overlay::confirm(Confirm::Stop(attempt))),
         None if running.is_empty() => app.warn("nothing is at work"),
         None => app.warn("several steps are at work: select the one to stop"),
     }
@@ -359,7 +359,7 @@ fn on_step(app: &mut App, purpose: impl Fn(StepId) -> Purpose) {
         StepStatus::Pending | StepStatus::Failed(_) | StepStatus::Stopped(_) => {
             app.ui.overlay = Some(Overlay::Prompt(Prompt::new(purpose(step.id.clone()))));
         }
-        StepStatus::InDoubt(attempt) => app.ui.overlay = Some(Overlay::Settle(*attempt)),
+        StepStatus::InDoubt(attempt) => app.ui.overlay = Some(Overlay::settle(*attempt)),
         StepStatus::Running(_) => {
             let why = format!("{} is at work; {} stops it", step.title, app.key(UiAction::Stop));
             app.warn(why);
@@ -378,7 +378,7 @@ fn details(app: &mut App) -> Vec<Out> {
             Some(Row::Phase(_)) => fold(app),
             Some(Row::Step(step)) => {
                 app.ui.overlay = Some(match state.status(&step.id) {
-                    StepStatus::InDoubt(attempt) => Overlay::Settle(*attempt),
+                    StepStatus::InDoubt(attempt) => Overlay::settle(*attempt),
                     _ => Overlay::Details { step: step.id.clone(), scroll: 0 },
                 });
             }

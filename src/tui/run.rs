@@ -1,9 +1,11 @@
 //! The loop: turns sources into [`Msg`], carries out [`Out`], and draws when something changed.
 
+mod carry;
+
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -12,22 +14,19 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::export;
-use crate::incident::{EventKind, LogLevel, Notice};
+use crate::incident::{EventKind, Notice};
 use crate::wire::{FromEngine, Link, ToClient};
 
 use super::app::App;
 use super::card::Sight;
-use super::copy::{self, Copying, Way, both};
-use super::dumps::Ranking;
-use super::file;
 use super::input::Input;
 use super::keyboard::Keyboard;
 use super::keymap::Keymap;
-use super::msg::{Msg, Out};
+use super::msg::Msg;
 use super::terminal::{self, Screen};
 use super::theme::{Look, Theme};
 use super::update::update;
+use super::witness::Witness;
 
 /// Background changes are drawn at most this often; input is drawn at once.
 const FRAME: Duration = Duration::from_millis(33);
@@ -136,6 +135,7 @@ struct Cockpit {
     in_it: Option<Sight>,
     /// What is marked among what was typed.
     marked: Option<Sight>,
+    witness: Witness,
     exit: Option<Exit>,
     /// The last ranking that was asked for; earlier ones need not go on.
     ranking: Arc<AtomicU64>,
@@ -192,6 +192,7 @@ pub async fn run(
         moved: None,
         in_it: None,
         marked: None,
+        witness: Witness::default(),
         exit: None,
         ranking: Arc::default(),
     };
@@ -217,6 +218,7 @@ impl Cockpit {
                 }
             }
             let soon = self.soon(drawn);
+            let patience = self.witness.patience_ends();
             let next = tokio::select! {
                 biased;
                 _ = sources.term.recv() => return Exit::TerminalGone,
@@ -225,9 +227,14 @@ impl Cockpit {
                     Ok(()) => self.shown(),
                     Err(_) => return Exit::TerminalGone,
                 },
-                input = self.keyboard.next() => self.typed(input),
+                // Before any key: what was on screen then is not what it is typed at.
                 _ = sources.resize.recv() => self.resized(),
                 _ = sources.continued.recv() => self.resumed(),
+                input = self.keyboard.next() => self.typed(input),
+                () = tokio::time::sleep_until(patience.unwrap_or(soon)), if patience.is_some() => {
+                    self.witness.give_up();
+                    Due::Now
+                }
                 Some(message) = sources.done.recv() => self.take(message, Due::Now),
                 from = self.link.rx.recv(), if self.app.lost.is_none() => self.heard(from),
                 _ = clock.tick() => self.take(Msg::Tick, Due::Soon),
@@ -248,23 +255,25 @@ impl Cockpit {
 
     /// Draws everything, or what a move is seen by; says whether it was everything.
     fn draw(&mut self, only_move: bool) -> io::Result<bool> {
+        let now = Instant::now();
         let whole = if only_move {
             self.screen.draw_move(&self.app)?
         } else {
             // Its own thread would look for events a hundred times a second.
             tui_logger::move_events();
-            self.screen.draw(&self.app)?;
+            let unshown = self.app.unshown();
+            let asks = unshown.as_ref().is_some_and(|sight| self.witness.asks(sight, now));
+            self.screen.draw(&self.app, asks)?;
+            self.in_it = unshown.filter(|_| self.witness.is_mute());
             true
         };
         self.going_out = true;
-        let now = Instant::now();
         self.moved = (!whole).then(|| (self.moved.map_or(now, |(first, _)| first), now));
-        self.in_it = self.app.unshown().filter(|_| whole);
         Ok(whole)
     }
 
-    /// The last frame is out. A plan in it is on screen now; what was typed before this moment must not count as consent
-    /// to it.
+    /// The last frame is out. Where the terminal does not say when it has a plan, it counts as on screen now; what was typed before
+    /// this moment must not count as consent to it.
     fn shown(&mut self) -> Due {
         self.going_out = false;
         let unshown = self.in_it.take();
@@ -283,6 +292,16 @@ impl Cockpit {
                 Input::Key(key) => Msg::Key(key),
                 Input::Paste(text) => Msg::Paste(text),
                 Input::Mouse(event) => Msg::Mouse(event),
+                Input::Answered => match self.witness.answered() {
+                    Some(sight) => Msg::Shown(sight),
+                    None => match self.keyboard.at_hand() {
+                        Some(input) => {
+                            next = input;
+                            continue;
+                        }
+                        None => return due,
+                    },
+                },
                 Input::Marked(sight) => {
                     // A plan that comes back to the screen later is marked again.
                     self.marked = None;
@@ -335,12 +354,21 @@ impl Cockpit {
         if self.screen.clear().is_err() {
             self.exit = Some(Exit::TerminalGone);
         }
+        self.forget_what_was_shown();
         let (columns, rows) = terminal::size();
         self.take(Msg::Resize(columns, rows), Due::Soon)
     }
 
-    fn resumed(&mut self) -> Due {
+    /// No frame that is out or on its way shows any more what it was drawn for.
+    fn forget_what_was_shown(&mut self) {
         self.in_it = None;
+        self.marked = None;
+        self.witness.forget();
+        self.keyboard.forget_marks();
+    }
+
+    fn resumed(&mut self) -> Due {
+        self.forget_what_was_shown();
         if self.screen.resume().is_err() {
             self.exit = Some(Exit::TerminalGone);
         }
@@ -352,116 +380,6 @@ impl Cockpit {
             self.carry_out(out);
         }
         due
-    }
-
-    fn carry_out(&mut self, out: Out) {
-        match out {
-            Out::Send(message) => {
-                if let Err(error) = self.link.tx.try_send(message) {
-                    let why = match error {
-                        mpsc::error::TrySendError::Full(_) => "it does not take what is sent to it",
-                        mpsc::error::TrySendError::Closed(_) => "the connection ended",
-                    };
-                    self.take(Msg::FromEngine(FromEngine::Lost(why.to_owned())), Due::Now);
-                }
-            }
-            Out::Copy(text) => {
-                // A clipboard may not take it, and the next copy replaces it.
-                let name = self
-                    .app
-                    .state
-                    .as_ref()
-                    .map_or_else(|| "relight-copied.txt".to_owned(), |state| format!("{}-copied.txt", state.id));
-                self.export(Some(&text), name, format!("{text}\n"));
-            }
-            Out::Export { copy, name, text } => self.export(copy.as_deref(), name, text),
-            Out::Rank(ranking) => self.rank(ranking),
-            Out::Save { attempt, name } => {
-                let (log, folders) =
-                    (self.options.logs.join(format!("{attempt}.log")), self.options.export_dirs.clone());
-                let done = self.done.clone();
-                tokio::task::spawn_blocking(move || {
-                    let saved = file::copy_clean(&folders, &name, &log);
-                    // Without a cockpit nobody waits for the answer.
-                    let _ = done.send(Msg::Exported(file::said(saved)));
-                });
-            }
-            Out::Handover => {
-                let Some(state) = &self.app.state else { return };
-                let page = export::handover(state, Timestamp::now(), self.app.seal.as_ref());
-                self.take(Msg::Handover(page), Due::Now);
-            }
-            Out::Log(level, text) => match level {
-                LogLevel::Error => tracing::error!(target: "engine", "{text}"),
-                LogLevel::Warn => tracing::warn!(target: "engine", "{text}"),
-                LogLevel::Info => tracing::info!(target: "engine", "{text}"),
-                LogLevel::Debug => tracing::debug!(target: "engine", "{text}"),
-            },
-            Out::Suspend => {
-                self.in_it = None;
-                if self.screen.suspend().is_err() {
-                    self.exit = Some(Exit::TerminalGone);
-                }
-                // What was on screen before is seen no more.
-                let (columns, rows) = terminal::size();
-                self.take(Msg::Resize(columns, rows), Due::Now);
-            }
-            Out::Ring => {
-                if self.screen.ring().is_err() {
-                    self.exit = Some(Exit::TerminalGone);
-                }
-            }
-            Out::Redraw => {
-                if self.screen.clear().is_err() {
-                    self.exit = Some(Exit::TerminalGone);
-                }
-            }
-            Out::Detach => self.exit = Some(self.app.left()),
-            Out::Reattach => self.exit = Some(Exit::Again),
-        }
-    }
-
-    fn rank(&self, ranking: Ranking) {
-        let number = ranking.number;
-        self.ranking.store(number, Ordering::Relaxed);
-        let (last, done) = (Arc::clone(&self.ranking), self.done.clone());
-        tokio::task::spawn_blocking(move || {
-            if let Some(rows) = ranking.run(&|| last.load(Ordering::Relaxed) == number) {
-                // Without a cockpit nobody waits for the answer.
-                let _ = done.send(Msg::Ranked(number, rows));
-            }
-        });
-    }
-
-    /// Copies what can be copied at once.
-    fn begin_copy(&mut self, text: &str) -> Copying {
-        let (part, whole) = copy::cut(text);
-        let less = if whole { String::new() } else { format!("; only the first {} bytes", part.len()) };
-        match copy::way(std::env::var("TMUX").ok().as_deref()) {
-            Way::Tmux => Copying::ByTmux { part: part.to_owned(), less },
-            Way::Terminal => {
-                if self.screen.copy(part).is_err() {
-                    self.exit = Some(Exit::TerminalGone);
-                }
-                Copying::Done(format!("sent to the terminal's clipboard (OSC 52){less}"))
-            }
-        }
-    }
-
-    /// The file comes first: whatever becomes of the copy, the text is there.
-    fn export(&mut self, copy: Option<&str>, name: String, text: String) {
-        let copying = copy.map(|copy| self.begin_copy(copy));
-        let (folders, done) = (self.options.export_dirs.clone(), self.done.clone());
-        tokio::spawn(async move {
-            let written = tokio::task::spawn_blocking(move || file::write(&folders, &name, &text)).await;
-            let written = file::said(written.map_err(|error| error.to_string()).and_then(|written| written));
-            let copied = match copying {
-                Some(copying) => Some(copying.end().await),
-                None => None,
-            };
-            // Without a cockpit nobody waits for the answer.
-            let _ = done.send(Msg::Exported(both(written, copied)));
-        });
     }
 }
 

@@ -17,6 +17,7 @@ use ratatui::layout::Rect;
 use rustix::fs::{Mode, OFlags};
 
 use super::app::App;
+use super::input::ASK;
 use super::painter::Painter;
 use super::writer::Writer;
 
@@ -103,18 +104,18 @@ impl Screen {
         self.painter.writer().write_all(b"\x07")
     }
 
-    /// Draws what changed, in one write; none where nothing did.
+    /// Draws what changed, in one write; none where nothing did. With `asks` the terminal is to say when it has it.
     ///
     /// # Errors
     /// The terminal is gone.
-    pub(super) fn draw(&mut self, app: &App) -> io::Result<()> {
+    pub(super) fn draw(&mut self, app: &App, asks: bool) -> io::Result<()> {
         let title = app.title();
         if title != self.title {
             queue!(self.painter.writer(), SetTitle(&title))?;
             self.title = title;
         }
         self.painter.draw(app)?;
-        self.let_out()
+        self.let_out(if asks { ASK } else { &[] })
     }
 
     /// Draws what a move of the cursor is seen by, in one write; says whether it drew everything. If not, the rest has to be
@@ -124,18 +125,21 @@ impl Screen {
     /// The terminal is gone.
     pub(super) fn draw_move(&mut self, app: &App) -> io::Result<bool> {
         let whole = self.painter.draw_move(app)?;
-        self.let_out()?;
+        self.let_out(&[])?;
         Ok(whole)
     }
 
-    /// Gives what was drawn to the terminal, marked so that it is shown at once.
-    fn let_out(&mut self) -> io::Result<()> {
+    /// Gives what was drawn to the terminal, marked so that it is shown at once, and `behind` after it.
+    fn let_out(&mut self, behind: &[u8]) -> io::Result<()> {
         let drawn = self.collector.take();
+        let mut frame = Vec::with_capacity(drawn.len() + MARKS + behind.len());
         if !drawn.is_empty() {
-            let mut frame = Vec::with_capacity(drawn.len() + MARKS);
             queue!(frame, BeginSynchronizedUpdate)?;
             frame.extend(drawn);
             queue!(frame, EndSynchronizedUpdate)?;
+        }
+        frame.extend_from_slice(behind);
+        if !frame.is_empty() {
             self.writer.give(frame);
         }
         Ok(())

@@ -67,6 +67,16 @@ pub(super) fn right(text: &str, columns: usize, ellipsis: &str) -> String {
     format!("{}{text}", " ".repeat(missing))
 }
 
+/// The text on at most so many rows; of one that is longer its end is kept, which says what to do or where something is.
+pub(super) fn rows(text: &str, columns: usize, most: usize, ellipsis: &str) -> Vec<String> {
+    let mut rows = wrap(text, columns);
+    if rows.len() > most.max(1) {
+        let rest = rows.split_off(most.max(1) - 1);
+        rows.push(fit_ends(&rest.join(" "), columns, ellipsis));
+    }
+    rows
+}
+
 /// Lines of at most `columns`, broken at spaces where there are some. Never empty.
 pub(super) fn wrap(text: &str, columns: usize) -> Vec<String> {
     let columns = columns.max(1);

@@ -3,7 +3,7 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use jiff::Timestamp;
 
-use crate::incident::{Command, Digest, MessageId, State};
+use crate::incident::{AttemptId, Command, Digest, MessageId, State};
 
 use super::action::UiAction;
 use super::app::{App, Asked, Pane, Toast};
@@ -41,9 +41,7 @@ fn taken(app: &mut App, msg: Msg) -> Vec<Out> {
         Msg::Mouse(event) => mouse::used(app, event),
         Msg::Resize(columns, rows) => {
             app.size = (columns, rows);
-            if let Some(card) = app.card_mut() {
-                card.unseen();
-            }
+            app.unseen();
             view::clamp_scroll(app);
             Vec::new()
         }
@@ -51,16 +49,11 @@ fn taken(app: &mut App, msg: Msg) -> Vec<Out> {
         Msg::Tick => Vec::new(),
         Msg::Resumed => {
             // Whatever was on screen, somebody else had it since.
-            if let Some(card) = app.card_mut() {
-                card.unseen();
-            }
+            app.unseen();
             vec![Out::Redraw]
         }
         Msg::Shown(sight) => {
-            let size = app.size;
-            if let Some(card) = app.card_mut() {
-                card.saw(sight, size);
-            }
+            app.saw(sight);
             Vec::new()
         }
         Msg::Ranked(number, rows) => {
@@ -151,33 +144,18 @@ fn key(app: &mut App, event: KeyEvent) -> Vec<Out> {
     let Some(mut overlay) = app.ui.overlay.take() else {
         return app.keymap.action(event).map(|action| perform::perform(app, action)).unwrap_or_default();
     };
+    let asked = overlay.asked(app);
+    let was_read = asked.is_some() && app.ui.read == asked;
     let (stays, outs) = match &mut overlay {
         Overlay::Card(card) => card_key(app, card, event),
         Overlay::Prompt(prompt) => prompt_key(app, prompt, event),
-        Overlay::Confirm(confirm) => (false, confirmed(app, confirm, event)),
-        Overlay::Settle(attempt) => {
-            let happened = match event.code {
-                KeyCode::Char('h') => Some(true),
-                KeyCode::Char('n') => Some(false),
-                _ => None,
-            };
-            let is_asked = app.is_being_asked(*attempt);
-            let acts = happened.is_some() || is(event, 'r') || is(event, 'x');
-            if let Some(why) = app.watching.clone().filter(|_| acts) {
-                app.warn(why);
-            } else if is_asked && is(event, 'x') {
-                app.ui.overlay = Some(Overlay::Confirm(Confirm::Stop(*attempt)));
-            } else if is_asked && acts {
-                app.warn("the target has not answered yet");
-            } else if is(event, 'r') {
-                app.say("the target is asked again");
-                return vec![app.command(Asked::Plain, Command::Probe { attempt: *attempt })];
-            } else if let Some(happened) = happened {
-                let purpose = Purpose::Settle { attempt: *attempt, happened };
-                app.ui.overlay = Some(Overlay::Prompt(Prompt::new(purpose)));
-            }
-            (false, Vec::new())
+        // Keys that were typed before it was seen are dropped.
+        Overlay::Confirm { .. } if !was_read => (event.code != KeyCode::Esc, Vec::new()),
+        Overlay::Confirm { scroll, .. } | Overlay::Settle { scroll, .. } if moves(event) => {
+            (scrolled(scroll, app.size.1, event), Vec::new())
         }
+        Overlay::Confirm { confirm, .. } => (false, confirmed(app, confirm, event)),
+        Overlay::Settle { attempt, .. } => (false, settle_key(app, *attempt, event)),
         Overlay::Search(editor) if app.ui.pane == Pane::Snapshots => browse::filter_key(app, editor, event),
         Overlay::Search(editor) => match event.code {
             KeyCode::Enter => {
@@ -205,6 +183,7 @@ fn key(app: &mut App, event: KeyEvent) -> Vec<Out> {
         | Overlay::Compare { scroll, .. }
         | Overlay::Text { scroll, .. } => (scrolled(scroll, app.size.1, event), Vec::new()),
         Overlay::Outbox { selected, scroll } => outbox_key(app, selected, scroll, event),
+        Overlay::Handover { .. } if !was_read && is(event, 'y') => (true, Vec::new()),
         Overlay::Handover { page, offered, scroll } => handover_key(app, page, *offered, scroll, event),
         Overlay::Export(exporting) => export::key(app, exporting, event),
         Overlay::Log => (app.log.key(event), Vec::new()),
@@ -212,8 +191,34 @@ fn key(app: &mut App, event: KeyEvent) -> Vec<Out> {
     if stays {
         app.ui.overlay = Some(overlay);
         view::clamp_scroll(app);
+    } else {
+        app.ui.read = None;
     }
     outs
+}
+
+fn settle_key(app: &mut App, attempt: AttemptId, event: KeyEvent) -> Vec<Out> {
+    let happened = match event.code {
+        KeyCode::Char('h') => Some(true),
+        KeyCode::Char('n') => Some(false),
+        _ => None,
+    };
+    let is_asked = app.is_being_asked(attempt);
+    let acts = happened.is_some() || is(event, 'r') || is(event, 'x');
+    if let Some(why) = app.watching.clone().filter(|_| acts) {
+        app.warn(why);
+    } else if is_asked && is(event, 'x') {
+        app.ui.overlay = Some(Overlay::confirm(Confirm::Stop(attempt)));
+    } else if is_asked && acts {
+        app.warn("the target has not answered yet");
+    } else if is(event, 'r') {
+        app.say("the target is asked again");
+        return vec![app.command(Asked::Plain, Command::Probe { attempt })];
+    } else if let Some(happened) = happened {
+        let purpose = Purpose::Settle { attempt, happened };
+        app.ui.overlay = Some(Overlay::Prompt(Prompt::new(purpose)));
+    }
+    Vec::new()
 }
 
 /// A letter without Ctrl and Alt.
@@ -263,9 +268,15 @@ fn handover_key(app: &mut App, page: &str, offered: bool, scroll: &mut usize, ev
     (false, vec![app.command(Asked::Plain, command)])
 }
 
+/// A key that moves a text.
+fn moves(event: KeyEvent) -> bool {
+    scrolled(&mut 0, 1, event)
+}
+
 /// Keys that move a text; any other leaves it.
 pub(super) fn scrolled(scroll: &mut usize, rows: u16, event: KeyEvent) -> bool {
-    let page = usize::from(rows / 2).max(1);
+    // No more than a card shows at once, whose rows have to be read in their order.
+    let page = usize::from((rows / 2).min(rows.saturating_sub(8))).max(1);
     let control = event.modifiers.contains(KeyModifiers::CONTROL);
     match event.code {
         KeyCode::Char('d') if control => *scroll += page,
@@ -285,7 +296,7 @@ fn card_key(app: &mut App, card: &mut Card, event: KeyEvent) -> (bool, Vec<Out>)
     let shown = card.is_shown();
     match &mut card.stage {
         // A key typed ahead must not cancel what it was not meant for; Esc always does.
-        Stage::Loading | Stage::Approving => (event.code != KeyCode::Esc, Vec::new()),
+        Stage::Loading | Stage::Approving | Stage::Overtaken(_) => (event.code != KeyCode::Esc, Vec::new()),
         Stage::Failed(_) | Stage::Refused(_) => {
             if event.code == KeyCode::Char('a') {
                 return (true, again(app, card));
@@ -328,6 +339,11 @@ fn review_key(app: &mut App, card: &mut Card, event: KeyEvent) -> (bool, Vec<Out
         let name = card::expected_name(&plan);
         return match event.code {
             KeyCode::Esc => (false, Vec::new()),
+            // An Esc with another key right behind it: whoever pressed it means to leave.
+            _ if event.modifiers.contains(KeyModifiers::ALT) => {
+                app.say("cancelled; nothing was done");
+                (false, Vec::new())
+            }
             KeyCode::Enter if unread => {
                 card.fault = Some(UNREAD.to_owned());
                 (true, Vec::new())
@@ -391,7 +407,7 @@ fn review_key(app: &mut App, card: &mut Card, event: KeyEvent) -> (bool, Vec<Out
 fn prompt_key(app: &mut App, prompt: &mut Prompt, event: KeyEvent) -> (bool, Vec<Out>) {
     match event.code {
         KeyCode::Esc => return (false, Vec::new()),
-        KeyCode::Enter if !prompt.sent => {
+        KeyCode::Enter if !prompt.sent && event.modifiers.is_empty() => {
             let text = prompt.draft.text().trim().to_owned();
             if text.is_empty() {
                 prompt.fault = Some("write something, or Esc to cancel".to_owned());

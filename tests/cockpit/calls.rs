@@ -21,14 +21,8 @@ action.run_command = { command = "command.fail" }
 
 /// A person's config, with more behind it, and runbook; the words that start an incident with them.
 fn words(person: &Person, more: &str) -> String {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let (config, runbook) = (person.folder().join("test.toml"), person.folder().join("runbook.toml"));
-    let text = format!("environment = 'test'\n[command.fail]\nargv = ['/bin/false']\n{more}");
-    let mut file =
-        std::fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(&config).expect("a file");
-    std::io::Write::write_all(&mut file, text.as_bytes()).expect("written");
-    std::fs::write(&runbook, RUNBOOK).expect("written");
-    format!("start --config {} --runbook {}", config.display(), runbook.display())
+    let config = format!("environment = 'test'\n[command.fail]\nargv = ['/bin/false']\n{more}");
+    format!("start {}", person.prepare(&config, RUNBOOK).join(" "))
 }
 
 /// The engine of a person's only incident ends.

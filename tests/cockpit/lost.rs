@@ -40,18 +40,11 @@ struct Flood {
 
 /// A person with a config and a runbook; the words that start an incident with them.
 pub(super) fn prepared(person: &Person) -> Vec<String> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let (config, runbook) = (person.folder().join("test.toml"), person.folder().join("runbook.toml"));
     let cwd = person.folder().display();
-    let text = format!(
+    let config = format!(
         "environment = 'test'\n[command.flood]\nargv = ['/bin/sh', '-c', \"{FLOOD}\"]\ncwd = '{cwd}'\ntimeout = '30m'"
     );
-    let mut options = std::fs::File::options();
-    let mut file = options.write(true).create_new(true).mode(0o600).open(&config).expect("a file");
-    std::io::Write::write_all(&mut file, text.as_bytes()).expect("written");
-    std::fs::write(&runbook, RUNBOOK).expect("written");
-    let path = |path: std::path::PathBuf| path.display().to_string();
-    ["start".to_owned(), "--config".to_owned(), path(config), "--runbook".to_owned(), path(runbook)].into()
+    std::iter::once("start".to_owned()).chain(person.prepare(&config, RUNBOOK)).collect()
 }
 
 impl Flood {

@@ -1,6 +1,7 @@
 //! End to end: the real program on a pseudo-terminal, driven by keys, on real servers.
 
 mod calls;
+mod far;
 mod logout;
 mod lost;
 mod operator;

@@ -75,8 +75,6 @@ action.run_command = { command = "command.unfile" }
 
 /// Writes a config and the runbook; the words that name them.
 fn prepared(person: &Person) -> [String; 4] {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let (config, runbook) = (person.folder().join("test.toml"), person.folder().join("runbook.toml"));
     let cwd = person.folder().display();
     let mut text = "environment = 'test'\n".to_owned();
     for (name, words) in [
@@ -90,11 +88,7 @@ fn prepared(person: &Person) -> [String; 4] {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "[command.{name}]\nargv = ['/bin/sh', '-c', '{words}']\ncwd = '{cwd}'\ntimeout = '10m'");
     }
-    let mut options = std::fs::File::options();
-    let mut file = options.write(true).create_new(true).mode(0o600).open(&config).expect("a file");
-    file.write_all(text.as_bytes()).expect("written");
-    std::fs::write(&runbook, RUNBOOK).expect("written");
-    ["--config".to_owned(), config.display().to_string(), "--runbook".to_owned(), runbook.display().to_string()]
+    person.prepare(&text, RUNBOOK)
 }
 
 /// The program between two pipes.

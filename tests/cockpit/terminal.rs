@@ -29,6 +29,19 @@ impl Person {
         self.folder.path()
     }
 
+    /// Gives this person a config and a runbook; the options that name them.
+    pub(super) fn prepare(&self, config: &str, runbook: &str) -> [String; 4] {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let paths = ["test.toml", "runbook.toml"].map(|name| self.folder().join(name));
+        for (path, text) in paths.iter().zip([config, runbook]) {
+            let mut options = std::fs::File::options();
+            let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path).expect("a file");
+            file.write_all(text.as_bytes()).expect("written");
+        }
+        let [config, runbook] = paths.map(|path| path.display().to_string());
+        ["--config".to_owned(), config, "--runbook".to_owned(), runbook]
+    }
+
     /// Puts a shell script in the place of a program.
     pub(super) fn stand_in(&mut self, name: &str, script: &str) {
         use std::os::unix::fs::PermissionsExt;
@@ -115,11 +128,26 @@ impl Drop for Person {
 pub(super) struct Told {
     pub(super) bells: usize,
     pub(super) title: String,
+    /// Questions how it is (DSR 5) that wait for an answer.
+    asked: usize,
 }
 
 impl vt100::Callbacks for Told {
     fn audible_bell(&mut self, _: &mut vt100::Screen) {
         self.bells += 1;
+    }
+
+    fn unhandled_csi(
+        &mut self,
+        _: &mut vt100::Screen,
+        _: Option<u8>,
+        _: Option<u8>,
+        parameters: &[&[u16]],
+        last: char,
+    ) {
+        if (parameters, last) == (&[&[5]], 'n') {
+            self.asked += 1;
+        }
     }
 
     fn set_window_title(&mut self, _: &mut vt100::Screen, title: &[u8]) {
@@ -132,6 +160,8 @@ pub(super) struct Terminal {
     parser: vt100::Parser<Told>,
     bytes: Receiver<Vec<u8>>,
     keyboard: Box<dyn Write + Send>,
+    /// It answers what it is asked; not while it is far away.
+    answers: bool,
     child: Box<dyn Child + Send + Sync>,
     /// Kept for its size: the program would see it hang up.
     _master: Box<dyn MasterPty + Send>,
@@ -183,7 +213,7 @@ impl Terminal {
             }
         });
         let parser = vt100::Parser::new_with_callbacks(nonzero(rows), nonzero(cols), 0, Told::default());
-        Self { parser, bytes, keyboard, child, _master: pair.master }
+        Self { parser, bytes, keyboard, answers: true, child, _master: pair.master }
     }
 
     pub(super) fn text(&self) -> String {
@@ -216,8 +246,25 @@ impl Terminal {
     fn hear(&mut self, what: &str, deadline: Instant) {
         let left = deadline.saturating_duration_since(Instant::now());
         match self.bytes.recv_timeout(left) {
-            Ok(bytes) => self.parser.process(&bytes),
+            Ok(bytes) => {
+                self.parser.process(&bytes);
+                if self.answers {
+                    self.answer();
+                }
+            }
             Err(ended) => panic!("{what} did not appear ({ended}). The screen:\n{}", self.text()),
+        }
+    }
+
+    /// From now on it answers nothing by itself: as one behind a slow link, or one that never does.
+    pub(super) fn answer_later(&mut self) {
+        self.answers = false;
+    }
+
+    /// Answers all that it was asked so far.
+    pub(super) fn answer(&mut self) {
+        for _ in 0..std::mem::take(&mut self.parser.callbacks_mut().asked) {
+            self.keys("\x1b[0n");
         }
     }
 

@@ -84,9 +84,9 @@ const FIXED: &[(Chord, UiAction)] = &[
 
 /// Keys of cards, for help: they are the same for everybody, so that approving is.
 pub(super) const CARDS: &[(&str, &str)] = &[
-    ("y", "plan card: approve exactly what is shown; only a key typed after it was drawn counts"),
+    ("y", "plan card: approve exactly what is shown; only a key typed after your terminal had it counts"),
     ("name, Enter", "plan card that asks for a name: approve"),
-    ("j k, arrows", "plan card: scroll"),
+    ("j k, arrows", "plan card, question: scroll"),
     ("i", "plan card: change the answers"),
     ("c", "plan card: copy the commands (Ctrl-T where it asks for a name)"),
     ("any other key", "plan card: cancel; nothing happens"),

@@ -3,7 +3,8 @@
 use crossterm::event::KeyCode;
 use jiff::Timestamp;
 
-use crate::incident::{Digest, Plan};
+use crate::incident::{Digest, Plan, State};
+use crate::tui::app::App;
 use crate::tui::card::{self, Card, Stage};
 use crate::tui::msg::Out;
 use crate::tui::overlay::Overlay;
@@ -20,7 +21,13 @@ impl Talk {
     /// Puts to the person what the cockpit shows over its panes, where that is new.
     pub(super) fn put(&mut self, now: Timestamp) -> Vec<Out> {
         let opening = dumps::is_opening(&self.app);
-        let mark = self.app.ui.overlay.as_ref().and_then(mark).map(|mark| format!("{opening} {mark}"));
+        let mark = self
+            .app
+            .ui
+            .overlay
+            .as_ref()
+            .and_then(|overlay| mark(&self.app, overlay))
+            .map(|mark| format!("{opening} {mark}"));
         if mark == self.said.put {
             return Vec::new();
         }
@@ -52,8 +59,8 @@ impl Talk {
                 self.read_out();
                 self.say("Type it; Enter alone cancels.");
             }
-            Overlay::Confirm(_) => self.put_confirm("to do it; anything else cancels"),
-            Overlay::Settle(attempt) => {
+            Overlay::Confirm { .. } => self.put_confirm("to do it; anything else cancels"),
+            Overlay::Settle { attempt, .. } => {
                 let is_asked = self.app.is_being_asked(*attempt);
                 self.read_out();
                 self.say(if is_asked {
@@ -101,6 +108,10 @@ impl Talk {
         match &card.stage {
             Stage::Loading => self.read_out(),
             Stage::Approving => self.say("Approved; waiting for the engine."),
+            Stage::Overtaken(words) => {
+                self.say(text::clean(words).into_owned());
+                self.say("Nothing of what you typed to it was taken; any line closes it.");
+            }
             Stage::Failed(_) | Stage::Refused(_) => {
                 self.read_out();
                 self.say("Type a to try again; anything else closes.");
@@ -151,7 +162,7 @@ fn code(digest: &Digest) -> String {
 }
 
 /// What is put to the person, as far as it takes saying it anew when it changes.
-fn mark(overlay: &Overlay) -> Option<String> {
+fn mark(app: &App, overlay: &Overlay) -> Option<String> {
     Some(match overlay {
         Overlay::Card(card) => {
             let digest = card.plan.as_ref().map(|(_, digest)| digest);
@@ -162,6 +173,7 @@ fn mark(overlay: &Overlay) -> Option<String> {
                 Stage::Approving => ("approving", None, None),
                 Stage::Failed(problem) => ("failed", None, Some(&problem.why)),
                 Stage::Refused(why) => ("refused", None, Some(why)),
+                Stage::Overtaken(words) => ("overtaken", None, Some(words)),
             };
             format!("{} {digest:?} {stage:?}", card.step)
         }
@@ -171,6 +183,11 @@ fn mark(overlay: &Overlay) -> Option<String> {
             format!("{:?} {} {:?}", exporting.format, exporting.part, exporting.done)
         }
         Overlay::Search(_) | Overlay::Palette { .. } | Overlay::Log => return None,
+        // Whatever is settled there is settled by its place.
+        Overlay::Outbox { selected, .. } => {
+            let doubtful = app.state.iter().flat_map(State::doubtful_messages).map(|message| message.id);
+            format!("{selected} {:?}", doubtful.collect::<Vec<_>>())
+        }
         other => format!("{other:?}"),
     })
 }

@@ -114,7 +114,7 @@ pub(super) fn next(app: &App) -> Option<String> {
                 step_line(app, state, step)
             ));
         }
-        _ if step.approval == crate::runbook::Approval::None => "begins it; it only reads",
+        _ if step.approval == crate::runbook::Approval::None => "begins it; it needs no approval",
         _ => "shows its plan",
     };
     let last = if step.action.is_point_of_no_return() { " It is the point of no return." } else { "" };

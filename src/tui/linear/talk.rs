@@ -67,6 +67,15 @@ impl Talk {
             self.toast();
         }
         let mut outs = self.tell(now, outs);
+        // What was typed behind an answer that was refused was not meant for the question that is back now.
+        if matches!(&self.app.ui.overlay, Some(Overlay::Prompt(prompt)) if prompt.fault.is_some()) {
+            let held = std::mem::take(&mut self.held).into_iter();
+            self.lines.extend(
+                held.map(|line| {
+                    format!("Not taken, since the line before it was refused: {}", text::clean(line.trim()))
+                }),
+            );
+        }
         while !self.waits()
             && let Some(line) = self.held.pop_front()
         {
@@ -87,7 +96,9 @@ impl Talk {
 
     /// Takes a line that was typed.
     pub(in crate::tui) fn typed(&mut self, line: &str, now: Timestamp) -> Vec<Out> {
-        if self.waits() {
+        // A dot leaves a card that the engine does not answer.
+        let leaves = line.trim() == "." && matches!(self.app.ui.overlay, Some(Overlay::Card(_)));
+        if self.waits() && !leaves {
             self.held.push_back(line.to_owned());
             return Vec::new();
         }
@@ -207,12 +218,12 @@ impl Talk {
             Overlay::Prompt(_) => {
                 return hand::answer(&mut self.app, line.to_owned(), now);
             }
-            Overlay::Confirm(_) | Overlay::Handover { .. } => match self.consents(line) {
+            Overlay::Confirm { .. } | Overlay::Handover { .. } => match self.consents(line) {
                 Some(true) => "y",
                 Some(false) => return Vec::new(),
                 None => "",
             },
-            Overlay::Settle(_) => "hnrx",
+            Overlay::Settle { .. } => "hnrx",
             Overlay::Escalation { .. } => "tjk",
             Overlay::Outbox { .. } if line == "next" => {
                 return hand::press(&mut self.app, KeyCode::Tab, now);
@@ -221,18 +232,26 @@ impl Talk {
             Overlay::Export(_) => "w12345nN",
             _ => "",
         };
-        let line = if keys == "y" { "y" } else { line };
+        let mut outs = Vec::new();
+        let line = if keys == "y" {
+            outs = self.shown(now);
+            "y"
+        } else {
+            line
+        };
         let mut letters = line.chars();
         match (letters.next(), letters.next()) {
-            (Some(letter), None) if keys.contains(letter) => hand::press(&mut self.app, KeyCode::Char(letter), now),
+            (Some(letter), None) if keys.contains(letter) => {
+                outs.extend(hand::press(&mut self.app, KeyCode::Char(letter), now));
+            }
             _ => {
-                let outs = hand::press(&mut self.app, KeyCode::Esc, now);
+                outs.extend(hand::press(&mut self.app, KeyCode::Esc, now));
                 if self.app.ui.toast.is_none() {
                     self.say("Closed.");
                 }
-                outs
             }
         }
+        outs
     }
 
     /// Whether a line consents to what was read out last; none where it wants nothing of the kind.

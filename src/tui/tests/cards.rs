@@ -44,6 +44,7 @@ fn answers_make_a_new_plan_which_is_then_approved() {
     assert_eq!(commands(&outs), [approval(&plan, None)]);
     assert!(story.app.ui.overlay.is_some(), "until it is in the journal");
     let attempt = story.app.state.as_ref().expect("an incident").next_attempt();
+    story.app.you = super::histories::ana();
     story.event(EventKind::Approved { attempt, plan: Box::new(plan), first: None });
     assert!(story.app.ui.overlay.is_none(), "the next key is for what is behind it");
     assert!(story.reply(super::number(&outs), Ok(())).is_empty());

@@ -106,8 +106,7 @@ impl Story {
 
     pub(super) fn event(&mut self, kind: EventKind) -> Vec<Out> {
         self.seq += 1;
-        let actor = Actor { name: "ana".to_owned(), uid: Some(1000) };
-        let event = Event { seq: self.seq, at: self.clock, actor, kind };
+        let event = Event { seq: self.seq, at: self.clock, actor: ana(), kind };
         let event =
             self.spoil(event, |event| self.app.state.as_ref().is_none_or(|state| state.clone().apply(event).is_ok()));
         self.hear(ToClient::Event { event: Box::new(event) })
@@ -345,6 +344,11 @@ pub(super) fn listing() -> Listing {
         row("financecopilot-20261122T1500Z", "2026-11-22T15:00:00Z", 0, false, false, "empty"),
     ];
     Listing::new("s3://financecopilot-backups/postgres/".to_owned(), rows, Some(at("08:48:00")))
+}
+
+/// Who does everything in these histories.
+pub(super) fn ana() -> Actor {
+    Actor { name: "ana".to_owned(), uid: Some(1000) }
 }
 
 /// What an archive holds.

@@ -1,14 +1,15 @@
 //! Keys in, commands out.
 
 use super::histories::{Story, at, plan};
-use super::{commands, press, queries};
+use super::{commands, press, queries, show};
 use crate::incident::{AttemptId, Command, Inputs, Notice, Query};
 use crate::runbook::StepId;
 use crate::tui::app::Asked;
 use crate::tui::frame::frame_text;
 use crate::tui::keymap::{Binding, Keymap};
-use crate::tui::msg::Out;
+use crate::tui::msg::{Msg, Out};
 use crate::tui::overlay::Overlay;
+use crate::tui::update::update;
 
 fn prepare(step: &str, inputs: &[(&str, &str)], undoes: Option<&str>) -> Command {
     Command::Prepare {
@@ -74,8 +75,22 @@ fn stopping_needs_a_y_and_nothing_else() {
         let mut story = Story::restoring("drill");
         assert!(commands(&press(&mut story.app, keys)).is_empty(), "{keys}");
     }
+    // One that was typed before the question was on screen answers nothing, and cancels nothing.
     let mut story = Story::restoring("drill");
-    assert_eq!(commands(&press(&mut story.app, "xy")), [Command::Stop { attempt: AttemptId(19) }]);
+    assert!(press(&mut story.app, "xy").is_empty() && story.app.ui.overlay.is_some());
+    show(&mut story.app);
+    assert_eq!(commands(&press(&mut story.app, "y")), [Command::Stop { attempt: AttemptId(19) }]);
+    press(&mut story.app, "x");
+    assert!(press(&mut story.app, "y").is_empty(), "it was not seen again");
+    // Where it does not fit, it is read on.
+    show(&mut story.app);
+    let frame = frame_text(&story.app, 40, 10);
+    update(&mut story.app, Msg::Resize(40, 10), at("09:16:00"));
+    press(&mut story.app, "<esc>x");
+    show(&mut story.app);
+    assert!(commands(&press(&mut story.app, "jj")).is_empty());
+    assert!(frame != frame_text(&story.app, 40, 10) && story.app.ui.overlay.is_some());
+    assert_eq!(commands(&press(&mut story.app, "y")), [Command::Stop { attempt: AttemptId(19) }]);
 }
 
 #[test]
@@ -86,6 +101,7 @@ fn retry_warns_before_it_opens_what_rests_on_a_step() {
     press(&mut story.app, "/restore.stop-writes<enter>");
     assert!(commands(&press(&mut story.app, "r")).is_empty());
     assert!(frame_text(&story.app, 120, 32).contains("their approvals are void"));
+    show(&mut story.app);
     assert_eq!(commands(&press(&mut story.app, "y")), [Command::Retry { step: StepId::new("restore.stop-writes") }]);
 }
 
@@ -169,11 +185,14 @@ fn what_is_still_asked_is_not_settled_and_what_runs_of_it_is_stopped() {
         press(&mut story.app, "a");
     }
     press(&mut story.app, "x");
+    show(&mut story.app);
     assert_eq!(commands(&press(&mut story.app, "y")), [Command::Stop { attempt: AttemptId(19) }]);
     press(&mut story.app, "<esc>x");
+    show(&mut story.app);
     assert!(press(&mut story.app, "<a-y>").is_empty(), "that is no y");
     assert!(frame_text(&story.app, 120, 32).contains("cancelled; nothing was done"));
     press(&mut story.app, "x");
+    show(&mut story.app);
     assert_eq!(commands(&press(&mut story.app, "y")), [Command::Stop { attempt: AttemptId(19) }]);
 }
 
@@ -296,7 +315,9 @@ fn own_keys_are_obeyed_and_shown_everywhere() {
     assert!(press(&mut story.app, "x").is_empty() && story.app.ui.overlay.is_none(), "the old key is free");
     assert!(frame_text(&story.app, 120, 32).contains(" X stop"), "{}", frame_text(&story.app, 120, 32));
     assert!(commands(&press(&mut story.app, "XX")).is_empty(), "the own key confirms nothing");
-    assert_eq!(commands(&press(&mut story.app, "Xy")), [Command::Stop { attempt: AttemptId(19) }]);
+    press(&mut story.app, "X");
+    show(&mut story.app);
+    assert_eq!(commands(&press(&mut story.app, "y")), [Command::Stop { attempt: AttemptId(19) }]);
     press(&mut story.app, ":stop");
     assert!(frame_text(&story.app, 120, 32).contains("X       stop"));
     press(&mut story.app, "<esc>?");

@@ -198,6 +198,19 @@ fn the_last_note_is_corrected() {
 }
 
 #[test]
+fn what_was_typed_behind_a_refused_line_is_no_answer_to_its_question() {
+    let mut lines = Lines::of(Story::themed("production", Theme::in_words()).on_to_the_restore());
+    lines.typed("s dependents.cache");
+    let outs = lines.typed("because");
+    assert!(matches!(commands(&outs).as_slice(), [Command::Skip { .. }]), "{outs:?}");
+    assert!(lines.typed("a 4").is_empty(), "it waits");
+    let refused = crate::incident::Refusal::Closed;
+    let outs = lines.hears(ToClient::Reply { id: super::number(&outs), result: Err(refused) });
+    assert!(commands(&outs).is_empty(), "{outs:?}");
+    assert!(lines.said("Not taken, since the line before it was refused: a 4"), "{:?}", lines.heard);
+}
+
+#[test]
 fn notes_reasons_stops_and_doubts_are_lines() {
     let story = Story::themed("production", Theme::in_words()).on_to_the_restore();
     let mut lines = Lines::of(story);

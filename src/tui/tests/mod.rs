@@ -47,7 +47,8 @@ fn press(app: &mut App, keys: &str) -> Vec<Out> {
                 with => {
                     let (modifier, c) = with.split_once('-').expect("a named key");
                     let modifier = if modifier == "a" { KeyModifiers::ALT } else { KeyModifiers::CONTROL };
-                    (KeyCode::Char(c.chars().next().expect("a letter")), modifier)
+                    let letter = KeyCode::Char(c.chars().next().expect("a letter"));
+                    (if c == "enter" { KeyCode::Enter } else { letter }, modifier)
                 }
             }
         } else {

@@ -3,6 +3,7 @@
 use super::histories::{Story, plan};
 use super::{approval, approvals, press, show};
 use crate::incident::{AttemptId, Digest, EventKind, Plan};
+use crate::runbook::StepId;
 use crate::tui::card::Sight;
 use crate::tui::frame::frame_text;
 use crate::tui::msg::Msg;
@@ -211,12 +212,41 @@ fn a_name_is_typed_when_all_was_read_and_letters_read_on_until_then() {
 }
 
 #[test]
-fn a_step_that_somebody_else_approved_closes_the_card() {
-    let (mut story, plan) = confirming();
+fn a_step_that_somebody_else_approved_leaves_the_card_to_whoever_types() {
+    let (mut story, plan) = naming();
     show(&mut story.app);
+    press(&mut story.app, "redi");
     story.event(EventKind::Approved { attempt: AttemptId(11), plan: Box::new(plan), first: None });
-    assert!(story.app.card().is_none());
-    assert!(approvals(&press(&mut story.app, "y")).is_empty());
+    // What is typed on is no key for what is behind the card: its s would skip a step, its d leave.
+    assert!(press(&mut story.app, "s-ingestion<enter>dyxq").is_empty());
+    show(&mut story.app);
+    let frame = frame_text(&story.app, 80, 24);
+    assert!(frame.contains("ana approved it (attempt 11).") && frame.contains("Nothing of what you typed"), "{frame}");
+    press(&mut story.app, "<esc>");
+    assert!(story.app.ui.overlay.is_none());
+}
+
+#[test]
+fn an_esc_with_another_key_behind_it_leaves_a_card_that_takes_a_name() {
+    for key in ["<a-enter>", "<a-j>", "<a-y>"] {
+        let (mut story, _) = naming();
+        show(&mut story.app);
+        let outs = press(&mut story.app, &format!("redis-ingestion{key}"));
+        assert!(approvals(&outs).is_empty() && story.app.ui.overlay.is_none(), "{key}");
+    }
+    let mut story = Story::restoring("drill");
+    assert!(press(&mut story.app, "wsecond look<a-enter>").is_empty());
+}
+
+#[test]
+fn a_plan_that_takes_back_something_says_so_whoever_made_it() {
+    let (mut story, mut plan) = confirming();
+    show(&mut story.app);
+    plan.undoes = Some(StepId::new("restore.stop-writes"));
+    story.planned(&plan);
+    assert!(press(&mut story.app, "y").is_empty(), "it is another plan");
+    let frame = frame_text(&story.app, 80, 24);
+    assert!(frame.contains("takes back Stop writes") && frame.contains("(takes back Stop writes)"), "{frame}");
 }
 
 #[test]

@@ -9,6 +9,9 @@ use crate::tui::text;
 
 use super::Canvas;
 
+/// Rows that it may take.
+const LONGEST: usize = 3;
+
 fn words(app: &App) -> Option<String> {
     if let Some(alarm) = &app.alarm {
         return Some(alarm.clone());
@@ -29,19 +32,20 @@ fn words(app: &App) -> Option<String> {
 
 /// Rows that it takes.
 pub(super) fn rows(app: &App) -> u16 {
-    words(app).map_or(0, |words| rows_of(&words, app.size.0))
+    words(app).map_or(0, |words| text::cells(lines(app, &words, app.size.0).len()))
 }
 
-fn rows_of(words: &str, columns: u16) -> u16 {
-    text::cells(text::wrap(words, usize::from(columns.saturating_sub(4))).len().min(3))
+fn lines(app: &App, words: &str, columns: u16) -> Vec<String> {
+    text::rows(words, usize::from(columns.saturating_sub(4)), LONGEST, app.theme.ellipsis())
 }
 
 /// Draws it, if there is one, and gives back what is left of the area.
 pub(super) fn render(canvas: &mut Canvas<'_>, area: Rect, app: &App) -> Rect {
     let Some(words) = words(app) else { return area };
-    let rows = rows_of(&words, area.width).min(area.height);
+    let words = lines(app, &words, area.width);
+    let rows = text::cells(words.len()).min(area.height);
     let (glyph, _) = app.theme.gravity(crate::incident::Gravity::Blocking);
-    let lines: Vec<Line<'_>> = text::wrap(&words, usize::from(area.width.saturating_sub(4)))
+    let lines: Vec<Line<'_>> = words
         .into_iter()
         .enumerate()
         .map(|(at, line)| {

@@ -22,7 +22,7 @@ pub(super) fn sheet(app: &App, card: &Card, width: usize) -> Sheet {
         None => name,
     };
     let mut sheet = match &card.stage {
-        Stage::Loading => loading(app, width),
+        Stage::Loading | Stage::Overtaken(_) => loading(app, width),
         Stage::Form(form) => form::sheet(app, form, card, width),
         Stage::Review | Stage::Approving => review(app, card, step, width),
         Stage::Failed(problem) => {
@@ -41,6 +41,13 @@ pub(super) fn sheet(app: &App, card: &Card, width: usize) -> Sheet {
             Sheet { body, foot: keys(app, &[("a", "plan again"), ("Esc", "close")], width), ..Sheet::default() }
         }
     };
+    if let Stage::Overtaken(words) = &card.stage {
+        let (glyph, style) = app.theme.gravity(Gravity::Warning);
+        let mut body = hang(glyph, style, words, Style::new(), width);
+        body.push(Line::default());
+        body.extend(hang(" ", style, "Nothing of what you typed here was taken.", Style::new(), width));
+        sheet = Sheet { body, foot: keys(app, &[("Esc", "close")], width), ..Sheet::default() };
+    }
     sheet.title = title;
     sheet.scroll = card.scroll;
     sheet
@@ -97,6 +104,11 @@ fn review(app: &App, card: &Card, step: Option<&Step>, width: usize) -> Sheet {
         body.push(Line::default());
     }
     body.extend(target(app, plan, width));
+    if let Some(undone) = &plan.undoes {
+        let title = app.state.as_ref().and_then(|state| state.runbook.step(undone));
+        let title = title.map_or_else(|| undone.to_string(), |step| step.title.clone());
+        body.extend(hang("takes back", theme.warning(), &title, theme.strong(), width));
+    }
     body.extend(findings(app, plan, &[Gravity::Blocking, Gravity::Warning], width));
     if let Some(reason) = &plan.nothing_to_do {
         body.extend(heading("Nothing to do", app));
@@ -151,6 +163,8 @@ fn review(app: &App, card: &Card, step: Option<&Step>, width: usize) -> Sheet {
         None
     } else if !card.is_shown() {
         Some(Span::styled("One moment: only what is typed after this is on screen counts.", app.theme.dim()))
+    } else if sheet.essential > card.seen && card.scroll > card.seen {
+        Some(Span::styled("k: what lies above was not on screen yet", app.theme.warning()))
     } else if sheet.essential > card.seen {
         Some(Span::styled("j: read on, there is more to see", app.theme.warning()))
     } else {

@@ -6,7 +6,7 @@ use ratatui::widgets::Clear;
 
 use crate::incident::{Level, StepStatus};
 use crate::tui::action::UiAction;
-use crate::tui::app::{App, Pane, Toast};
+use crate::tui::app::{App, Pane};
 use crate::tui::history;
 use crate::tui::overlay::Overlay;
 use crate::tui::text;
@@ -27,15 +27,6 @@ pub(super) fn area(row: Rect, app: &App) -> Rect {
     Rect { y: row.y - above, height: row.height + above, ..row }
 }
 
-fn message(app: &App, toast: &Toast, area: Rect) -> Vec<String> {
-    let (room, rows) = (usize::from(area.width).saturating_sub(BESIDE), usize::from(area.height));
-    let lines = text::wrap(&toast.text, room);
-    if rows <= 1 && lines.len() > 1 {
-        return vec![text::fit_ends(&toast.text, room, app.theme.ellipsis())];
-    }
-    lines.into_iter().take(rows).collect()
-}
-
 pub(super) fn render(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
     let columns = usize::from(area.width);
     if let Some(Overlay::Search(editor)) = &app.ui.overlay {
@@ -54,7 +45,11 @@ pub(super) fn render(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
         };
         let mut before = Span::styled(format!(" {glyph} "), style);
         let line = |words| Line::from(vec![std::mem::replace(&mut before, Span::raw("   ")), Span::raw(words)]);
-        let lines: Vec<Line<'_>> = message(app, toast, area).into_iter().map(line).collect();
+        let lines: Vec<Line<'_>> =
+            text::rows(&toast.text, columns.saturating_sub(BESIDE), usize::from(area.height), app.theme.ellipsis())
+                .into_iter()
+                .map(line)
+                .collect();
         canvas.render_widget(Clear, area);
         super::put(canvas, area, &lines);
         return;

@@ -230,8 +230,8 @@ fn sheet_of(app: &App, overlay: &Overlay, width: usize) -> Option<Sheet> {
     match overlay {
         Overlay::Card(card) => Some(card::sheet(app, card, width)),
         Overlay::Prompt(prompt) => Some(prompt::sheet(app, prompt, width)),
-        Overlay::Confirm(confirm) => Some(prompt::confirm(app, confirm, width)),
-        Overlay::Settle(attempt) => Some(prompt::settle(app, *attempt, width)),
+        Overlay::Confirm { confirm, scroll } => Some(Sheet { scroll: *scroll, ..prompt::confirm(app, confirm, width) }),
+        Overlay::Settle { attempt, scroll } => Some(Sheet { scroll: *scroll, ..prompt::settle(app, *attempt, width) }),
         Overlay::Palette { editor, selected } => Some(palette::sheet(app, editor, *selected, width)),
         Overlay::Phases { scroll } => Some(phases::sheet(app, *scroll, width)),
         Overlay::Help { scroll } => Some(help::sheet(app, *scroll, width)),
@@ -284,8 +284,11 @@ pub(super) fn clamp_scroll(app: &mut App) {
     }
 }
 
-/// What a frame shows of the plan that is to be read; none where there is none.
+/// What a frame shows of what a key may consent to; none where there is nothing.
 pub(super) fn sight(app: &App) -> Option<Sight> {
+    if let Some(digest) = app.ui.overlay.as_ref().and_then(|overlay| overlay.asked(app)) {
+        return Some(Sight { digest, size: app.size, rows: 0..0 });
+    }
     let card = app.card().filter(|card| card.stage == Stage::Review && !app.is_too_small())?;
     let (_, digest) = card.plan.as_ref()?;
     let body = under_alarm(app);

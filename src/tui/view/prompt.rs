@@ -38,7 +38,12 @@ pub(super) fn sheet(app: &App, prompt: &Prompt, width: usize) -> Sheet {
         }
         Purpose::Escalate { role } => (format!("Told: {role}"), "What did you tell them?".to_owned()),
     };
-    let (rows, (row, column)) = prompt.draft.rows(width.saturating_sub(2));
+    // Whoever has it read out wants its lines; rows as wide as they would have to be take much memory.
+    let (rows, (row, column)) = if theme.is_read_out() {
+        (prompt.draft.text().lines().map(str::to_owned).collect(), (0, 0))
+    } else {
+        prompt.draft.rows(width.saturating_sub(2))
+    };
     let mut body: Vec<Line<'static>> = Vec::new();
     // What is to be said stays in sight of whoever is on the phone.
     if let Purpose::Escalate { role } = &prompt.purpose
@@ -46,6 +51,14 @@ pub(super) fn sheet(app: &App, prompt: &Prompt, width: usize) -> Sheet {
     {
         body.extend(hang(theme.bullet(), theme.active(), &one.contact.reach, theme.strong(), width));
         body.extend(hang("  ", theme.dim(), &one.say, Style::new(), width));
+        body.push(Line::default());
+    }
+    // The list that it was chosen from may have changed meanwhile.
+    if let Purpose::SettleMessage { message, .. } = &prompt.purpose
+        && let Some(message) = app.state.as_ref().and_then(|state| state.messages.get(message))
+    {
+        let words = format!("{}: {}", message.channel.name(), message.text);
+        body.extend(hang(theme.bullet(), theme.warning(), &words, theme.strong(), width));
         body.push(Line::default());
     }
     body.extend(text::wrap(&question, width).into_iter().map(Line::from));
@@ -183,9 +196,9 @@ pub(super) fn outbox(app: &App, selected: usize, scroll: usize, width: usize) ->
         body.extend(heading("In doubt: look whether it is there", app));
     }
     for (at, message) in doubtful.iter().enumerate() {
-        let style = if at == selected { theme.selected() } else { Style::new() };
+        let (style, mark) = if at == selected { (theme.selected(), theme.cursor()) } else { (Style::new(), " ") };
         body.extend(hang(
-            theme.bullet(),
+            mark,
             theme.warning(),
             &format!("{}: {}", message.channel.name(), said(message)),
             style,
