@@ -1,4 +1,4 @@
-//! The loop: turns sources into [`Msg`], carries out [`Out`], and draws when something changed.
+//! The loop: turns sources into [`Msg`], carries out [`Out`](super::msg::Out), and draws when something changed.
 
 mod carry;
 

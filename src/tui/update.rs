@@ -105,7 +105,7 @@ fn look(app: &mut App) -> Option<Out> {
     Some(perform::fetch(app, id, None, heard::TAIL))
 }
 
-/// A paste never approves, never fills a typed name, and never presses keys.
+/// A paste that the terminal marks as one never approves, never fills a typed name, and never presses keys.
 fn paste(app: &mut App, text: &str) -> Vec<Out> {
     match &mut app.ui.overlay {
         Some(Overlay::Search(editor)) if app.ui.pane == Pane::Snapshots => {
