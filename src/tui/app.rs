@@ -328,6 +328,12 @@ impl App {
         is_new.then_some(sight)
     }
 
+    /// What is asked was on screen before the keys that come now were typed.
+    pub(super) fn is_read(&self) -> bool {
+        let asked = self.ui.overlay.as_ref().and_then(|overlay| overlay.asked(self));
+        asked.is_some() && self.ui.read == asked
+    }
+
     /// Takes what a frame has shown.
     pub(super) fn saw(&mut self, sight: Sight) {
         let size = self.size;

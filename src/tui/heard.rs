@@ -12,7 +12,7 @@ use super::browse;
 use super::card::{Card, Stage};
 use super::checklist::Calls;
 use super::msg::Out;
-use super::overlay::{Overlay, Prompt};
+use super::overlay::Overlay;
 use super::pace::Pace;
 use super::perform;
 use super::seek;
@@ -44,7 +44,7 @@ pub(super) fn heard(app: &mut App, from: FromEngine) -> Vec<Out> {
         FromEngine::Message(ToClient::Notice { notice }) => noticed(app, notice),
         FromEngine::Message(ToClient::Reply { id, result }) => {
             let Some(asked) = app.asked.remove(&id) else { return Vec::new() };
-            replied(app, asked, result.map_err(|refusal| refusal.to_string()))
+            replied(app, id, asked, result.map_err(|refusal| refusal.to_string()))
         }
         FromEngine::Message(ToClient::CaughtUp { seal }) => {
             app.caught_up = true;
@@ -268,7 +268,7 @@ fn planned(app: &mut App, step: &StepId, result: Result<Box<Plan>, Problem>) -> 
     Vec::new()
 }
 
-fn replied(app: &mut App, asked: Asked, result: Result<(), String>) -> Vec<Out> {
+fn replied(app: &mut App, id: u64, asked: Asked, result: Result<(), String>) -> Vec<Out> {
     match asked {
         Asked::Prepare(step) => {
             if let Err(why) = result {
@@ -283,9 +283,9 @@ fn replied(app: &mut App, asked: Asked, result: Result<(), String>) -> Vec<Out> 
             }
         }
         Asked::Prompt => match (&mut app.ui.overlay, result) {
-            (Some(Overlay::Prompt(Prompt { sent: true, .. })), Ok(())) => app.ui.overlay = None,
-            (Some(Overlay::Prompt(prompt)), Err(why)) if prompt.sent => {
-                prompt.sent = false;
+            (Some(Overlay::Prompt(prompt)), Ok(())) if prompt.sent == Some(id) => app.ui.overlay = None,
+            (Some(Overlay::Prompt(prompt)), Err(why)) if prompt.sent == Some(id) => {
+                prompt.sent = None;
                 prompt.fault = Some(why);
             }
             (_, Err(why)) => app.warn(why),

@@ -38,8 +38,8 @@ pub(super) enum Purpose {
 pub(super) struct Prompt {
     pub(super) purpose: Purpose,
     pub(super) draft: Draft,
-    /// It was sent, and the engine has not answered yet.
-    pub(super) sent: bool,
+    /// It was sent as the command of this number, and the engine has not answered yet.
+    pub(super) sent: Option<u64>,
     pub(super) fault: Option<String>,
 }
 
@@ -50,7 +50,7 @@ impl Prompt {
 
     /// With something to change already in it.
     pub(super) fn with(purpose: Purpose, words: &str) -> Self {
-        Self { purpose, draft: Draft::new(words), sent: false, fault: None }
+        Self { purpose, draft: Draft::new(words), sent: None, fault: None }
     }
 }
 

@@ -4,6 +4,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use jiff::Timestamp;
 
 use crate::incident::{AttemptId, Command, Digest, MessageId, State};
+use crate::wire::ToEngine;
 
 use super::action::UiAction;
 use super::app::{App, Asked, Pane, Toast};
@@ -118,7 +119,7 @@ fn paste(app: &mut App, text: &str) -> Vec<Out> {
             Stage::Review => card.fault = Some("a paste is not taken here: read the plan, then type".to_owned()),
             _ => {}
         },
-        Some(Overlay::Prompt(prompt)) if !prompt.sent => prompt.draft.insert(text),
+        Some(Overlay::Prompt(prompt)) if prompt.sent.is_none() => prompt.draft.insert(text),
         Some(Overlay::Search(editor) | Overlay::Palette { editor, .. }) => editor.insert(text),
         _ => app.warn("a paste is not taken here"),
     }
@@ -407,7 +408,7 @@ fn review_key(app: &mut App, card: &mut Card, event: KeyEvent) -> (bool, Vec<Out
 fn prompt_key(app: &mut App, prompt: &mut Prompt, event: KeyEvent) -> (bool, Vec<Out>) {
     match event.code {
         KeyCode::Esc => return (false, Vec::new()),
-        KeyCode::Enter if !prompt.sent && event.modifiers.is_empty() => {
+        KeyCode::Enter if prompt.sent.is_none() && event.modifiers.is_empty() => {
             let text = prompt.draft.text().trim().to_owned();
             if text.is_empty() {
                 prompt.fault = Some("write something, or Esc to cancel".to_owned());
@@ -418,7 +419,6 @@ fn prompt_key(app: &mut App, prompt: &mut Prompt, event: KeyEvent) -> (bool, Vec
                     Some(format!("the engine is gone: Esc, then {} starts it again", app.key(UiAction::Retry)));
                 return (true, Vec::new());
             }
-            prompt.sent = true;
             prompt.fault = None;
             let command = match prompt.purpose.clone() {
                 Purpose::Skip(step) => Command::Skip { step, reason: text },
@@ -429,9 +429,11 @@ fn prompt_key(app: &mut App, prompt: &mut Prompt, event: KeyEvent) -> (bool, Vec
                 Purpose::SettleMessage { message, arrived } => Command::SettleMessage { message, arrived, note: text },
                 Purpose::Escalate { role } => Command::Escalate { role, note: text },
             };
-            return (true, vec![app.command(Asked::Prompt, command)]);
+            let id = app.ask(Asked::Prompt);
+            prompt.sent = Some(id);
+            return (true, vec![Out::Send(ToEngine::Command { id, command })]);
         }
-        _ if !prompt.sent => {
+        _ if prompt.sent.is_none() => {
             prompt.draft.key(event);
         }
         _ => {}

@@ -219,7 +219,7 @@ fn what_outlived_its_engine_is_stopped_through_the_next_one() {
     terminal.keys("n");
     terminal.until_shown("the target has not answered yet");
     terminal.keys("ax");
-    terminal.until_shown("Stop a running step");
+    terminal.until_shown("y stop it");
     terminal.keys("y");
     let step = StepId::new("noise.flood");
     let next = terminal.until("its end", |_| {

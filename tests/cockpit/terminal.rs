@@ -261,8 +261,13 @@ impl Terminal {
         self.answers = false;
     }
 
-    /// Answers all that it was asked so far.
-    pub(super) fn answer(&mut self) {
+    /// Answers what it was asked meanwhile, and what it will be asked.
+    pub(super) fn answer_again(&mut self) {
+        self.answers = true;
+        self.answer();
+    }
+
+    fn answer(&mut self) {
         for _ in 0..std::mem::take(&mut self.parser.callbacks_mut().asked) {
             self.keys("\x1b[0n");
         }

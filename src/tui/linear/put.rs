@@ -54,7 +54,7 @@ impl Talk {
                 self.said.put = None;
                 return outs;
             }
-            Overlay::Prompt(prompt) if prompt.sent => {}
+            Overlay::Prompt(prompt) if prompt.sent.is_some() => {}
             Overlay::Prompt(_) => {
                 self.read_out();
                 self.say("Type it; Enter alone cancels.");
@@ -177,7 +177,7 @@ fn mark(app: &App, overlay: &Overlay) -> Option<String> {
             };
             format!("{} {digest:?} {stage:?}", card.step)
         }
-        Overlay::Prompt(prompt) => format!("{:?} {} {:?}", prompt.purpose, prompt.sent, prompt.fault),
+        Overlay::Prompt(prompt) => format!("{:?} {:?} {:?}", prompt.purpose, prompt.sent, prompt.fault),
         Overlay::Handover { page, offered, .. } => format!("{offered} {page}"),
         Overlay::Export(exporting) => {
             format!("{:?} {} {:?}", exporting.format, exporting.part, exporting.done)

@@ -88,7 +88,7 @@ impl Talk {
     fn waits(&self) -> bool {
         match &self.app.ui.overlay {
             _ if self.app.lost.is_some() => false,
-            Some(Overlay::Prompt(prompt)) => prompt.sent,
+            Some(Overlay::Prompt(prompt)) => prompt.sent.is_some(),
             Some(Overlay::Card(card)) => card.stage == Stage::Approving,
             _ => false,
         }

@@ -18,7 +18,7 @@ const SIZES: [(u16, u16); 3] = [(120, 32), (80, 24), (40, 10)];
 fn look(name: &str, app: &mut App) {
     let mut frames = String::new();
     for (columns, rows) in SIZES {
-        let (now, read) = (app.now, app.card().is_some_and(Card::is_shown));
+        let (now, read) = (app.now, app.card().is_none_or(Card::is_shown));
         update(app, Msg::Resize(columns, rows), now);
         if read {
             show(app);

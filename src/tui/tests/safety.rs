@@ -1,8 +1,8 @@
 //! What must never approve anything.
 
 use super::histories::{Story, plan};
-use super::{approval, approvals, press, show};
-use crate::incident::{AttemptId, Digest, EventKind, Plan};
+use super::{approval, approvals, commands, press, show};
+use crate::incident::{AttemptId, Command, Digest, EventKind, Plan};
 use crate::runbook::StepId;
 use crate::tui::card::Sight;
 use crate::tui::frame::frame_text;
@@ -259,4 +259,17 @@ fn a_lost_engine_is_told_nothing() {
         let outs = press(&mut story.app, keys);
         assert!(super::commands(&outs).is_empty(), "{keys}");
     }
+}
+
+#[test]
+fn a_page_is_taken_over_only_by_who_was_shown_it() {
+    let mut story = Story::restoring("production");
+    let text = "Read this before you go on.".to_owned();
+    story.event(EventKind::HandoverOffered { text: text.clone() });
+    press(&mut story.app, "H");
+    assert!(press(&mut story.app, "y").is_empty() && story.app.ui.overlay.is_some(), "nobody has read it yet");
+    show(&mut story.app);
+    let taken = Command::TakeOver { page: Digest::of(text.as_bytes()) };
+    assert_eq!(commands(&press(&mut story.app, "y")), [taken]);
+    assert!(story.app.ui.overlay.is_none());
 }

@@ -11,6 +11,7 @@ use crate::tui::form::question;
 use crate::tui::text;
 
 use super::form;
+use super::prompt::MOMENT;
 use super::sheet::{Sheet, hang, heading};
 
 pub(super) fn sheet(app: &App, card: &Card, width: usize) -> Sheet {
@@ -162,7 +163,7 @@ fn review(app: &App, card: &Card, step: Option<&Step>, width: usize) -> Sheet {
     let why = if card.stage != Stage::Review || plan.obstacle().is_some() {
         None
     } else if !card.is_shown() {
-        Some(Span::styled("One moment: only what is typed after this is on screen counts.", app.theme.dim()))
+        Some(Span::styled(MOMENT, app.theme.dim()))
     } else if sheet.essential > card.seen && card.scroll > card.seen {
         Some(Span::styled("k: what lies above was not on screen yet", app.theme.warning()))
     } else if sheet.essential > card.seen {

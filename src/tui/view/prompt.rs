@@ -70,12 +70,23 @@ pub(super) fn sheet(app: &App, prompt: &Prompt, width: usize) -> Sheet {
     if let Some(fault) = &prompt.fault {
         body.extend(hang("!", theme.bad(), fault, theme.bad(), width));
     }
-    let foot = if prompt.sent {
+    let foot = if prompt.sent.is_some() {
         vec![Line::from(Span::styled("Waiting for the engine.", theme.active()))]
     } else {
         keys(app, &[("Enter", "record"), ("Esc", "cancel")], width)
     };
     Sheet { title, body, foot, cursor, keep: cursor.map(|(row, _)| row), ..Sheet::default() }
+}
+
+/// Stands where keys will, until they count.
+pub(super) const MOMENT: &str = "One moment: only what is typed after this is on screen counts.";
+
+/// The keys of a question whose `y` does something, once they count.
+fn asking(app: &App, offered: &[(&str, &str)], width: usize) -> Vec<Line<'static>> {
+    if app.is_read() || app.theme.is_read_out() {
+        return keys(app, offered, width);
+    }
+    vec![Line::from(Span::styled(MOMENT, app.theme.dim()))]
 }
 
 pub(super) fn confirm(app: &App, confirm: &Confirm, width: usize) -> Sheet {
@@ -104,7 +115,7 @@ pub(super) fn confirm(app: &App, confirm: &Confirm, width: usize) -> Sheet {
                     );
                 }
             }
-            let foot = keys(app, &[("y", "stop it"), ("any other key", "let it go on")], width);
+            let foot = asking(app, &[("y", "stop it"), ("any other key", "let it go on")], width);
             Sheet { title: "Stop a running step".to_owned(), body, foot, grave: true, ..Sheet::default() }
         }
         Confirm::Retry(step) => {
@@ -125,7 +136,7 @@ pub(super) fn confirm(app: &App, confirm: &Confirm, width: usize) -> Sheet {
                     body.extend(hang(theme.bullet(), theme.warning(), other, Style::new(), width));
                 }
             }
-            let foot = keys(app, &[("y", "open it again"), ("any other key", "cancel")], width);
+            let foot = asking(app, &[("y", "open it again"), ("any other key", "cancel")], width);
             Sheet { title: "Retry".to_owned(), body, foot, ..Sheet::default() }
         }
         Confirm::Withdraw(step) => {
@@ -134,7 +145,7 @@ pub(super) fn confirm(app: &App, confirm: &Confirm, width: usize) -> Sheet {
             let words =
                 format!("{by} approved {title} as the first of two people. It is taken back: nothing was done.");
             let body = text::wrap(&words, width).into_iter().map(Line::from).collect();
-            let foot = keys(app, &[("y", "take it back"), ("any other key", "let it stand")], width);
+            let foot = asking(app, &[("y", "take it back"), ("any other key", "let it stand")], width);
             Sheet { title: "First approval".to_owned(), body, foot, ..Sheet::default() }
         }
     }
@@ -235,7 +246,7 @@ pub(super) fn handover(app: &App, page: &str, offered: bool, scroll: usize, widt
     } else {
         ("Hand the incident over", "let this page wait for whoever takes over")
     };
-    let foot = keys(app, &[("y", does), ("j k", "read on"), ("c", "copy"), ("Esc", "later")], width);
+    let foot = asking(app, &[("y", does), ("j k", "read on"), ("c", "copy"), ("Esc", "later")], width);
     Sheet { title: title.to_owned(), body, foot, scroll, ..Sheet::default() }
 }
 
