@@ -3,6 +3,7 @@
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
+use crate::incident::Gravity;
 use crate::tui::action::UiAction;
 use crate::tui::app::App;
 use crate::tui::text;
@@ -44,7 +45,9 @@ pub(super) fn render(canvas: &mut Canvas<'_>, area: Rect, app: &App) -> Rect {
     let Some(words) = words(app) else { return area };
     let words = lines(app, &words, area.width);
     let rows = text::cells(words.len()).min(area.height);
-    let (glyph, _) = app.theme.gravity(crate::incident::Gravity::Blocking);
+    let closed = app.state.as_ref().is_some_and(|state| state.closed_at.is_some());
+    let gravity = if closed && app.alarm.is_none() { Gravity::Good } else { Gravity::Blocking };
+    let (glyph, _) = app.theme.gravity(gravity);
     let lines: Vec<Line<'_>> = words
         .into_iter()
         .enumerate()

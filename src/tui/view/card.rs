@@ -158,7 +158,6 @@ fn review(app: &App, card: &Card, step: Option<&Step>, width: usize) -> Sheet {
         }
     }
     let mut sheet = Sheet { body, essential, grave: is_live(app), ..Sheet::default() };
-    foot(app, card, plan, step, width, &mut sheet);
     // Where no key approves yet, none is offered.
     let why = if card.stage != Stage::Review || plan.obstacle().is_some() {
         None
@@ -171,12 +170,7 @@ fn review(app: &App, card: &Card, step: Option<&Step>, width: usize) -> Sheet {
     } else {
         None
     };
-    // A card that takes a name asks for it above the line that is typed.
-    let line = if sheet.foot_cursor.is_some() { sheet.foot.first_mut() } else { sheet.foot.last_mut() };
-    if let (Some(why), Some(line)) = (why, line) {
-        *line = Line::from(why);
-        sheet.foot_cursor = None;
-    }
+    foot(app, card, plan, step, width, why.map(Line::from), &mut sheet);
     sheet
 }
 
@@ -242,7 +236,16 @@ fn findings(app: &App, plan: &Plan, wanted: &[Gravity], width: usize) -> Vec<Lin
     lines
 }
 
-fn foot(app: &App, card: &Card, plan: &Plan, step: Option<&Step>, width: usize, sheet: &mut Sheet) {
+/// The keys that the plan takes; `not_yet` stands in their place while they do not count.
+fn foot(
+    app: &App,
+    card: &Card,
+    plan: &Plan,
+    step: Option<&Step>,
+    width: usize,
+    not_yet: Option<Line<'static>>,
+    sheet: &mut Sheet,
+) {
     let theme = app.theme;
     if card.stage == Stage::Approving {
         sheet.foot.push(Line::from(Span::styled("Approved; waiting for the engine.", theme.active())));
@@ -263,16 +266,22 @@ fn foot(app: &App, card: &Card, plan: &Plan, step: Option<&Step>, width: usize, 
     }
     if takes_name(plan, step) {
         let name = expected_name(plan);
+        let counts = not_yet.is_none();
         let words = text::wrap(&format!("Type {name} and press Enter to approve; Esc cancels."), width);
-        sheet.foot.extend(words.into_iter().map(|line| Line::from(Span::styled(line, theme.strong()))));
+        let words = words.into_iter().map(|line| Line::from(Span::styled(line, theme.strong())));
+        sheet.foot.extend(not_yet.map_or_else(|| words.collect(), |line| vec![line]));
         let column = card.typed.column();
         let shift = (column + 3).saturating_sub(width);
         let typed: String = card.typed.text().chars().skip(shift).collect();
-        sheet.foot_cursor = Some((sheet.foot.len(), column + 2 - shift));
+        sheet.foot_cursor = counts.then_some((sheet.foot.len(), column + 2 - shift));
         sheet.foot.push(Line::from(vec![
             Span::styled("> ", theme.key()),
             Span::raw(text::fit(&typed, width.saturating_sub(2), "")),
         ]));
+        return;
+    }
+    if let Some(line) = not_yet {
+        sheet.foot.push(line);
         return;
     }
     let does = if plan.nothing_to_do.is_some() { "skip the step with this as the reason" } else { "approve this plan" };

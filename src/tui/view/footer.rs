@@ -148,8 +148,9 @@ fn hints(app: &App) -> Vec<UiAction> {
     hints.extend([UiAction::NextPane, UiAction::Escalation, UiAction::Palette, UiAction::Detach]);
     // Nothing is offered that cannot be done from here, or has no key.
     let lists_again = |action: UiAction| action == UiAction::Retry && app.ui.pane == Pane::Snapshots;
+    let closed = app.state.as_ref().is_some_and(|state| state.closed_at.is_some());
     hints.retain(|action| {
-        let may = app.watching.is_none() || !action.acts() || lists_again(*action);
+        let may = (app.watching.is_none() && !closed) || !action.acts() || lists_again(*action);
         may && app.keymap.keys(*action).next().is_some()
     });
     hints
