@@ -132,6 +132,8 @@ impl Card {
     pub(super) fn unseen(&mut self) {
         self.shown = None;
         self.seen = 0;
+        // It is read again from its beginning.
+        self.scroll = 0;
     }
 
     /// A frame with this would show something for the first time.

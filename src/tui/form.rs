@@ -114,6 +114,18 @@ impl Form {
         self.fields.iter().map(|field| (field.ask.name.clone(), value(field))).collect()
     }
 
+    /// What was typed or changed, and is worth keeping where the questions are left.
+    pub(super) fn typed(&self, now: Timestamp) -> Inputs {
+        let mut inputs = self.inputs(now);
+        let kept = |field: &&Field| {
+            let typed = matches!(field.ask.kind, AskKind::Line | AskKind::Text | AskKind::Time | AskKind::Count);
+            typed && field.value() != field.ask.value && !field.value().trim().is_empty()
+        };
+        let names: Vec<&String> = self.fields.iter().filter(kept).map(|field| &field.ask.name).collect();
+        inputs.retain(|name, _| names.contains(&name));
+        inputs
+    }
+
     /// Takes pasted text.
     pub(super) fn paste(&mut self, pasted: &str) {
         let Some(field) = self.fields.get_mut(self.focus) else { return };

@@ -306,7 +306,16 @@ fn card_key(app: &mut App, card: &mut Card, event: KeyEvent) -> (bool, Vec<Out>)
         }
         Stage::Form(form) => match form.key(event, app.now) {
             FormKey::Stay => (true, Vec::new()),
-            FormKey::Cancel => (false, Vec::new()),
+            FormKey::Cancel => {
+                // What somebody wrote is there again when the card is.
+                let typed = form.typed(app.now);
+                if !typed.is_empty() {
+                    card.inputs.extend(typed);
+                    app.answers.insert(card.step.clone(), card.inputs.clone());
+                    app.say("cancelled; nothing was done, and what you wrote is kept");
+                }
+                (false, Vec::new())
+            }
             FormKey::Submit => {
                 card.inputs.extend(form.inputs(app.now));
                 app.answers.insert(card.step.clone(), card.inputs.clone());

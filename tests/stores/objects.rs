@@ -109,6 +109,10 @@ async fn plan_restores(sandbox: &Sandbox, cx: &Context) -> Plan {
     assert!(blocking(&plan).is_empty(), "{:?}", plan.findings);
     let changed = plan.findings.iter().find(|finding| finding.text.contains("changed before the onset")).unwrap();
     assert_eq!(changed.gravity, Gravity::Warning);
+    assert!(
+        changed.text.contains("the last of them ") && changed.text.contains("the onset is too late"),
+        "{changed:?}"
+    );
     let basis = plan.basis.to_string();
     assert!(keys(ready, Fate::Changed).iter().all(|key| !basis.contains(key.as_str())));
 

@@ -27,7 +27,7 @@ impl<'a> Wanted<'a> {
     fn of(words: &'a str) -> Self {
         let numbers: Option<Vec<usize>> = words.split_whitespace().map(|word| word.parse().ok()).collect();
         match (words, numbers.as_deref()) {
-            ("", _) => Self::All,
+            ("" | "by time", _) => Self::All,
             ("by size", _) => Self::BySize,
             ("by verdict", _) => Self::ByVerdict,
             (_, Some([one])) => Self::One(*one),

@@ -57,7 +57,7 @@ impl Talk {
             Overlay::Prompt(prompt) if prompt.sent.is_some() => {}
             Overlay::Prompt(_) => {
                 self.read_out();
-                self.say("Type it; Enter alone cancels.");
+                self.say("Type it; Enter alone, or a dot, cancels.");
             }
             Overlay::Confirm { .. } => self.put_confirm("to do it; anything else cancels"),
             Overlay::Settle { attempt, .. } => {

@@ -214,7 +214,8 @@ impl Talk {
                 let card = card.clone();
                 return self.on_card(&card, line, now);
             }
-            Overlay::Prompt(_) if line.is_empty() => "",
+            // A dot cancels questions; it is no text for anything else either.
+            Overlay::Prompt(_) if line.is_empty() || line == "." => "",
             Overlay::Prompt(_) => {
                 return hand::answer(&mut self.app, line.to_owned(), now);
             }
@@ -419,5 +420,7 @@ impl Talk {
 fn tenth(progress: &Progress) -> String {
     let tenth =
         progress.total.filter(|total| *total > 0).map(|total| u128::from(progress.done) * 10 / u128::from(total));
-    format!("{} {tenth:?} {}", progress.label, progress.stalled.is_some())
+    // What it does just then changes many times a second where several are at work.
+    let label = if tenth.is_none() { progress.label.as_str() } else { "" };
+    format!("{label} {tenth:?} {}", progress.stalled.is_some())
 }

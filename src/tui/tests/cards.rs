@@ -75,6 +75,20 @@ fn what_a_step_took_the_last_time_is_on_its_card_and_in_its_details() {
 }
 
 #[test]
+fn what_was_written_before_esc_is_kept() {
+    let mut story = asking();
+    press(&mut story.app, "50m ago<tab><tab><tab><c-a>Now: <esc>");
+    assert!(frame_text(&story.app, 80, 24).contains("what you wrote is kept"));
+    let outs = press(&mut story.app, "a");
+    let Some(Command::Prepare { inputs, .. }) = commands(&outs).pop() else { panic!("{outs:?}") };
+    let onset = crate::incident::read_time("50m ago", story.app.now).expect("a time").to_string();
+    assert_eq!(inputs.get("onset"), Some(&onset));
+    assert!(inputs.get("note").is_some_and(|note| note.contains("Now: ")), "{inputs:?}");
+    assert!(!inputs.contains_key("regulated"), "what nobody answered is asked");
+    press(&mut story.app, "<esc>");
+}
+
+#[test]
 fn answers_are_there_when_the_card_is_opened_again() {
     let mut story = asking();
     press(&mut story.app, "40m ago<enter><esc>");

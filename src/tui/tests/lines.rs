@@ -211,6 +211,16 @@ fn what_was_typed_behind_a_refused_line_is_no_answer_to_its_question() {
 }
 
 #[test]
+fn a_dot_is_no_reason_and_no_note() {
+    let mut lines = Lines::of(Story::themed("production", Theme::in_words()).on_to_the_restore());
+    for begun in ["s dependents.cache", "m dependents.cache", "w"] {
+        lines.typed(begun);
+        assert!(lines.said("a dot, cancels") && commands(&lines.typed(".")).is_empty(), "{begun}");
+        assert!(lines.talk.app.ui.overlay.is_none(), "{begun}");
+    }
+}
+
+#[test]
 fn notes_reasons_stops_and_doubts_are_lines() {
     let story = Story::themed("production", Theme::in_words()).on_to_the_restore();
     let mut lines = Lines::of(story);

@@ -262,6 +262,22 @@ fn a_lost_engine_is_told_nothing() {
 }
 
 #[test]
+fn another_size_begins_at_the_first_row_again() {
+    let (mut story, mut plan) = confirming();
+    plan.effects = (0..30).map(|at| format!("Effect {at} of many.")).collect();
+    tell(&mut story, Msg::Resize(80, 24));
+    story.planned(&plan);
+    show(&mut story.app);
+    press(&mut story.app, "G");
+    let frame = frame_text(&story.app, 80, 24);
+    assert!(frame.contains("k: what lies above was not on screen yet"), "{frame}");
+    tell(&mut story, Msg::Resize(80, 30));
+    show(&mut story.app);
+    let frame = frame_text(&story.app, 80, 30);
+    assert!(frame.contains("Effect 0 of many") && frame.contains("j: read on"), "{frame}");
+}
+
+#[test]
 fn a_page_is_taken_over_only_by_who_was_shown_it() {
     let mut story = Story::restoring("production");
     let text = "Read this before you go on.".to_owned();

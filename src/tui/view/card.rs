@@ -289,6 +289,6 @@ fn foot(
     if !plan.asks.is_empty() {
         offered.push(("i", "answers"));
     }
-    offered.push(("any other key", "cancel"));
+    offered.extend([("j k", "scroll"), ("any other key", "cancel")]);
     sheet.foot.extend(keys(app, &offered, width));
 }

@@ -45,7 +45,9 @@ pub(super) fn sheet(app: &App, selected: usize, width: usize) -> Sheet {
             sheet.body.extend(hang("  ", style, &state, style, width));
         }
         sheet.body.extend(hang("  ", theme.dim(), &one.contact.reach, Style::new(), width));
-        sheet.body.extend(hang("  ", theme.dim(), &one.say, theme.dim(), width));
+        // What is not so yet is not said as if it were.
+        let then = if one.due.is_none() && one.told_at.is_none() { "to be said then: " } else { "" };
+        sheet.body.extend(hang("  ", theme.dim(), &format!("{then}{}", one.say), theme.dim(), width));
         sheet.body.push(Line::default());
     }
     sheet.body.pop();

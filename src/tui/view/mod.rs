@@ -57,6 +57,8 @@ use sheet::Sheet;
 
 /// Columns of a screen on which nothing is wrapped.
 const ONE_LINE: usize = 20_000;
+/// Columns of one where lines hold bars.
+const ONE_BAR: usize = 76;
 
 /// Draws everything.
 pub(super) fn draw(canvas: &mut Canvas<'_>, app: &App) {
@@ -249,11 +251,17 @@ fn sheet_of(app: &App, overlay: &Overlay, width: usize) -> Option<Sheet> {
 
 /// What lies over the panes, for whoever has no screen: its title, and each thing in it on one line.
 pub(super) fn said(app: &App) -> Vec<String> {
-    let sheet = app.ui.overlay.as_ref().and_then(|overlay| sheet_of(app, overlay, ONE_LINE));
-    let Some(sheet) = sheet else { return Vec::new() };
+    let Some(overlay) = &app.ui.overlay else { return Vec::new() };
+    // Bars are as long as there is room.
+    let width = if matches!(overlay, Overlay::Phases { .. }) { ONE_BAR } else { ONE_LINE };
+    let Some(sheet) = sheet_of(app, overlay, width) else { return Vec::new() };
+    let in_columns = matches!(overlay, Overlay::Snapshot { .. } | Overlay::Compare { .. });
     // What stands in columns on a screen is separated by more than a space.
     let words = |line: &Line<'_>| {
         let line = line.spans.iter().map(|span| span.content.as_ref()).collect::<String>();
+        if !in_columns {
+            return line.trim().to_owned();
+        }
         line.split("   ").map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
     };
     let body = sheet.body.iter().map(words);

@@ -15,7 +15,10 @@ use super::sheet::{Sheet, hang, heading};
 pub(super) fn sheet(app: &App, key: &str, scroll: usize, width: usize) -> Sheet {
     let theme = app.theme;
     let row = app.dumps.find(key).and_then(|row| app.dumps.get(row));
-    let chooses = format!("close, then {} chooses it", app.key(UiAction::Approve));
+    let chooses = match row {
+        Some(row) if row.eligible => format!("close, then {} chooses it", app.key(UiAction::Approve)),
+        _ => "close".to_owned(),
+    };
     let foot = keys(app, &[("j k", "scroll"), ("Esc", &chooses)], width);
     let Some(row) = row else {
         let body = vec![Line::from("It is not listed any more.")];

@@ -34,6 +34,8 @@ pub(super) struct Differences {
     pub(super) damaged: Vec<Item>,
     /// The bucket has other content, from before the onset: rightly changed, as far as anybody can tell.
     pub(super) changed: Vec<Item>,
+    /// When the last of those was changed.
+    pub(super) changed_last: Option<Timestamp>,
     /// The bucket alone has it.
     pub(super) live_only: usize,
     /// Both have it, with the same content.
@@ -67,7 +69,10 @@ pub(super) async fn compare(source: &Source, to: &Place, onset: Option<Timestamp
         match live {
             None => found.missing.push(item),
             Some(_) if same => found.equal += 1,
-            Some(live) if onset.is_some_and(|onset| live.modified < onset) => found.changed.push(item),
+            Some(live) if onset.is_some_and(|onset| live.modified < onset) => {
+                found.changed_last = found.changed_last.max(Some(live.modified));
+                found.changed.push(item);
+            }
             Some(_) => found.damaged.push(item),
         }
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream};
 
-use crate::incident::{Ask, AskKind, Finding, Plan, TargetIdentity, clock};
+use crate::incident::{Ask, AskKind, Finding, Plan, TargetIdentity, clock, duration_text};
 use crate::runbook::TargetRef;
 use crate::snapshots::size_text;
 use crate::workers::s3::Place;
@@ -316,11 +316,14 @@ fn describe(cx: &Context, places: &Places, found: &Differences, plan: &mut Plan)
         "Leaves {} equal objects and {} that only {to} has; deletes nothing",
         found.equal, found.live_only
     ));
-    if !found.changed.is_empty() {
+    if let (Some(onset), Some(last)) = (cx.knowledge.onset, found.changed_last) {
+        // Damage just before an onset that was guessed too late looks the same.
         plan.findings.push(Finding::warning(format!(
-            "{} objects differ and were changed before the onset{}, so rightly as far as can be told: {}.",
+            "{} objects differ and were changed before the onset ({}), so rightly as far as can be told; the last of them {} \
+             before it. Were they damaged, the onset is too late. They are: {}.",
             found.changed.len(),
-            cx.knowledge.onset.map(|onset| format!(" ({})", clock(onset))).unwrap_or_default(),
+            clock(onset),
+            duration_text(onset.duration_since(last)),
             names(&found.changed)
         )));
     }
