@@ -72,12 +72,18 @@ impl<'a> Report<'a> {
     }
 }
 
-/// The moment of the first stop of writes, whether or not it still stands.
-fn first_stop(state: &State) -> Option<Timestamp> {
-    state.all_facts().find_map(|(_, fact)| match fact {
-        Fact::WritesStopped { at, .. } => Some(*at),
-        _ => None,
-    })
+/// From when to when there were no writes, each time; the last may go on. What was taken back happened nevertheless.
+fn without_writes(state: &State) -> Vec<(Timestamp, Option<Timestamp>)> {
+    let mut times: Vec<(Timestamp, Option<Timestamp>)> = Vec::new();
+    for (_, fact) in state.all_facts() {
+        let going_on = times.last_mut().filter(|(_, end)| end.is_none());
+        match (fact, going_on) {
+            (Fact::WritesStopped { at, .. }, None) => times.push((*at, None)),
+            (Fact::WritesStarted { at }, Some((_, end))) => *end = Some(*at),
+            _ => {}
+        }
+    }
+    times
 }
 
 /// Time to service, and the writes that were lost, against what was wanted.
@@ -113,14 +119,17 @@ fn impact(state: &State) -> Vec<(&'static str, String)> {
         ("Opened", clock(state.opened_at)),
         ("Damage began", state.onset().map_or_else(|| "not said".to_owned(), clock)),
     ];
-    if let Some(stop) = first_stop(state) {
-        let words = match state.service_back_at() {
+    let words: Vec<String> = without_writes(state)
+        .into_iter()
+        .map(|(stop, back)| match back {
             Some(back) => {
                 format!("{} to {}, {}", clock(stop), clock(back), duration_text(back.duration_since(stop)))
             }
             None => format!("since {}", clock(stop)),
-        };
-        rows.push(("No writes", words));
+        })
+        .collect();
+    if !words.is_empty() {
+        rows.push(("No writes", words.join("; ")));
     }
     let chosen = state.standing_facts().rev().find_map(|(_, fact)| match fact {
         Fact::Snapshot { object, taken_at } => Some(format!("{} of {}", object.key, clock(*taken_at))),
@@ -173,8 +182,17 @@ fn failures(state: &State) -> Vec<Failure> {
 
 fn step_line(state: &State, step: &Step) -> StepLine {
     let status = state.status(&step.id);
-    let attempt = status.attempt().and_then(|id| state.attempts.get(&id));
+    // What was opened again had its effect nevertheless.
+    let before = || {
+        let mut ended = state.attempts.values().rev().filter(|attempt| attempt.step == step.id);
+        ended.find(|attempt| matches!(attempt.outcome, Some(Outcome::Succeeded { .. })))
+    };
+    let attempt = match status {
+        StepStatus::Pending => before(),
+        _ => status.attempt().and_then(|id| state.attempts.get(&id)),
+    };
     let outcome = match status {
+        StepStatus::Pending if attempt.is_some() => "succeeded, and opened again".to_owned(),
         StepStatus::Pending => "not done".to_owned(),
         StepStatus::Running(_) => "at work".to_owned(),
         StepStatus::Succeeded(_) => "succeeded".to_owned(),

@@ -7,7 +7,7 @@ use relight::incident::{
 };
 use relight::runbook::StepId;
 
-use super::{World, account, at, failed, object};
+use super::{World, account, at, failed, object, stopped};
 
 /// Words that are markup, orders and code somewhere.
 const HOSTILE: &str =
@@ -245,4 +245,29 @@ fn an_entry_says_where_it_was_sent_and_how_far_that_got() {
     world.finish("communicate.status", Outcome::InDoubt { problem });
     assert_eq!(sending(&world.state, "is in doubt: Lost."), [(Slack, Sending::InDoubt)]);
     assert!(matches!(world.status("communicate.status"), StepStatus::InDoubt(_)));
+}
+
+/// What is opened again did happen, and starting writers that run brings nothing back.
+#[test]
+fn the_report_counts_what_was_done_again_and_taken_back() {
+    let mut world = told();
+    let again = |world: &mut World, step: &str| {
+        world.ask(&Command::Retry { step: StepId::new(step) }).expect("opened again");
+    };
+    world.now = at(50);
+    again(&mut world, "restore.start-writes");
+    let runs = Fact::WritesStarted { at: world.now };
+    world.succeed("restore.start-writes", vec![runs]);
+    let markdown = export(&world.state, Format::Markdown, None);
+    assert!(markdown.contains("| 52m00s, within the target of 1h00m |"), "{markdown}");
+    assert!(markdown.contains("| No writes | 2026-11-23 08:00Z to 2026-11-23 08:40Z, 40m00s |"), "{markdown}");
+
+    world.now = at(55);
+    again(&mut world, "restore.stop-writes");
+    world.succeed("restore.stop-writes", vec![stopped(at(55))]);
+    let markdown = export(&world.state, Format::Markdown, None);
+    let words = "| No writes | 2026-11-23 08:00Z to 2026-11-23 08:40Z, 40m00s; since 2026-11-23 08:55Z |";
+    assert!(markdown.contains(words), "{markdown}");
+    let line = markdown.lines().find(|line| line.starts_with("| Start writes |")).expect("its line");
+    assert!(line.contains("succeeded, and opened again"), "{line}");
 }

@@ -91,7 +91,8 @@ impl State {
         for (_, fact) in self.all_facts() {
             match fact {
                 Fact::WritesStopped { .. } => back = None,
-                Fact::WritesStarted { at } => back = Some(*at),
+                // Starting what runs already brings nothing back.
+                Fact::WritesStarted { at } => back = back.or(Some(*at)),
                 _ => {}
             }
         }

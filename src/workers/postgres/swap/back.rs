@@ -76,6 +76,11 @@ impl Worker for SwapBack {
                     .to_owned(),
             },
         ];
+        if cx.knowledge.writes_stopped_at.is_some() {
+            plan.effects.push(
+                "Writes stay stopped: to serve from it, take the step that stopped them back (u on it)".to_owned(),
+            );
+        }
         plan.undo = String::from("Swap again: the same exchange.");
         plan.type_name = Some(server.database.clone());
         if bearer(&session, &server.database).await?.map(|(oid, _)| oid) != Some(*live_oid) {
