@@ -337,9 +337,14 @@ impl App {
     /// Takes what a frame has shown.
     pub(super) fn saw(&mut self, sight: Sight) {
         let size = self.size;
-        match self.card_mut() {
-            Some(card) => card.saw(sight, size),
-            None => self.ui.read = Some(sight.digest),
+        if let Some(card) = self.card_mut() {
+            card.saw(sight, size);
+            return;
+        }
+        // A late answer says nothing about what is not asked any more.
+        let asked = self.ui.overlay.as_ref().and_then(|overlay| overlay.asked(self));
+        if asked.as_ref() == Some(&sight.digest) {
+            self.ui.read = asked;
         }
     }
 

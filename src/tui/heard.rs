@@ -237,6 +237,7 @@ fn planned(app: &mut App, step: &StepId, result: Result<Box<Plan>, Problem>) -> 
         && &card.step == step
     {
         match result {
+            _ if matches!(card.stage, Stage::Overtaken(_)) => {}
             Ok(plan) => card.take(*plan),
             Err(problem) => card.stage = Stage::Failed(problem),
         }
@@ -249,7 +250,9 @@ fn planned(app: &mut App, step: &StepId, result: Result<Box<Plan>, Problem>) -> 
     let mut card = Card::new(step.clone(), None, answers);
     match result {
         Ok(plan)
-            if plan.obstacle().is_none()
+            // What somebody answered before they cancelled is no consent to it.
+            if card.inputs.is_empty()
+                && plan.obstacle().is_none()
                 && !plan.by_name
                 && !plan.asks.iter().any(|ask| ask.required && card.is_open(ask, &plan)) =>
         {
@@ -319,6 +322,7 @@ fn replied(app: &mut App, id: u64, asked: Asked, result: Result<(), String>) -> 
 
 fn refuse(app: &mut App, step: &StepId, why: String) {
     match app.card_mut() {
+        Some(card) if &card.step == step && matches!(card.stage, Stage::Overtaken(_)) => {}
         Some(card) if &card.step == step => card.stage = Stage::Refused(why),
         _ => app.warn(why),
     }

@@ -128,9 +128,10 @@ impl Parser {
 
     /// Nothing followed: what is there is all.
     pub(super) fn time_is_up(&mut self) {
-        // What is more than an Esc began as a sequence, and half of one is no key.
-        if std::mem::take(&mut self.bytes) == [0x1b] {
-            self.was_escape = true;
+        // What is more than an Esc began as a sequence, and half of one is no key; a letter behind it begins none.
+        let bytes = std::mem::take(&mut self.bytes);
+        if matches!(bytes.as_slice(), [0x1b] | [0x1b, b'P' | b'X' | b']' | b'^' | b'_']) {
+            self.was_escape = bytes.len() == 1;
             self.ready.push(Input::Key(KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE)));
         }
     }

@@ -286,7 +286,7 @@ impl Cockpit {
 
     fn typed(&mut self, first: Input) -> Due {
         let mut next = first;
-        let mut due = Due::Move;
+        let mut due = Due::Nothing;
         loop {
             let message = match next {
                 Input::Key(key) => Msg::Key(key),
@@ -312,9 +312,7 @@ impl Cockpit {
                     return Due::Nothing;
                 }
             };
-            if !self.app.only_moves(&message) {
-                due = Due::Now;
-            }
+            due = due.max(if self.app.only_moves(&message) { Due::Move } else { Due::Now });
             self.take(message, Due::Now);
             if self.exit.is_some() {
                 return Due::Nothing;

@@ -29,6 +29,10 @@ pub fn update(app: &mut App, msg: Msg, now: Timestamp) -> Vec<Out> {
     let reads = app.ui.line.and_then(|line| Some((app.attempt()?.id, line)));
     app.output.hold(reads);
     outs.extend(look(app));
+    // What was read is read while it is asked.
+    if app.ui.read.is_some() && app.ui.overlay.as_ref().is_none_or(|overlay| overlay.asked(app) != app.ui.read) {
+        app.ui.read = None;
+    }
     if let (Some(Overlay::Export(exporting)), Some(state)) = (&mut app.ui.overlay, &app.state) {
         exporting.refresh(state, app.seal.as_ref());
     }
@@ -144,6 +148,17 @@ fn key(app: &mut App, event: KeyEvent) -> Vec<Out> {
     }
     let Some(mut overlay) = app.ui.overlay.take() else {
         return app.keymap.action(event).map(|action| perform::perform(app, action)).unwrap_or_default();
+    };
+    // Esc with another key right behind it comes as that key with Alt: whoever pressed it means to leave.
+    let leaves = match &overlay {
+        Overlay::Card(card) => !matches!(card.stage, Stage::Form(_)),
+        Overlay::Confirm { .. } | Overlay::Settle { .. } | Overlay::Handover { .. } => true,
+        _ => false,
+    };
+    let event = if leaves && event.modifiers.contains(KeyModifiers::ALT) {
+        KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE)
+    } else {
+        event
     };
     let asked = overlay.asked(app);
     let was_read = asked.is_some() && app.ui.read == asked;
@@ -349,11 +364,6 @@ fn review_key(app: &mut App, card: &mut Card, event: KeyEvent) -> (bool, Vec<Out
         let name = card::expected_name(&plan);
         return match event.code {
             KeyCode::Esc => (false, Vec::new()),
-            // An Esc with another key right behind it: whoever pressed it means to leave.
-            _ if event.modifiers.contains(KeyModifiers::ALT) => {
-                app.say("cancelled; nothing was done");
-                (false, Vec::new())
-            }
             KeyCode::Enter if unread => {
                 card.fault = Some(UNREAD.to_owned());
                 (true, Vec::new())

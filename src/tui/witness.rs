@@ -19,6 +19,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// After so long it is asked once more about the same.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// What is not answered after so long was lost on the way, or with whoever had the terminal then.
+const LOST: Duration = Duration::from_secs(10);
+/// More questions than this are not asked before one is answered.
+const MOST: usize = 4;
+
 /// What the terminal was asked, and how it answers.
 #[derive(Debug, Default)]
 pub(super) struct Witness {
@@ -31,8 +36,11 @@ pub(super) struct Witness {
 impl Witness {
     /// A frame with this goes out: whether it is to be followed by the question.
     pub(super) fn asks(&mut self, sight: &Sight, now: Instant) -> bool {
+        if self.asked.front().is_some_and(|(_, at)| now - *at > LOST) {
+            self.asked.clear();
+        }
         let asked = |(other, at): &(Option<Sight>, Instant)| other.as_ref() == Some(sight) && now - *at < AGAIN;
-        if self.is_mute() || self.asked.iter().any(asked) {
+        if self.is_mute() || self.asked.len() >= MOST || self.asked.iter().any(asked) {
             return false;
         }
         self.asked.push_back((Some(sight.clone()), now));
@@ -61,10 +69,10 @@ impl Witness {
         Some(*at + PATIENCE)
     }
 
-    /// It is waited for no more.
+    /// It is waited for no more. One that was only slow still owes its answers, which say nothing.
     pub(super) fn give_up(&mut self) {
         self.answers = Some(false);
-        self.asked.clear();
+        self.forget();
     }
 }
 
@@ -108,9 +116,26 @@ mod tests {
         assert_eq!(witness.patience_ends(), Some(now + PATIENCE));
         witness.give_up();
         assert!(witness.is_mute() && !witness.asks(&sight(20), now));
-        // It was only slow.
+        // It was only slow: what it was asked before is answered first.
+        let mut witness = Witness::default();
+        assert!(witness.asks(&sight(10), now) && witness.asks(&sight(10), now + AGAIN));
+        witness.give_up();
         assert_eq!(witness.answered(), None);
-        assert!(!witness.is_mute() && witness.asks(&sight(20), now));
+        assert!(!witness.is_mute() && witness.asks(&sight(20), now + PATIENCE));
         assert_eq!(witness.patience_ends(), None);
+        assert_eq!((witness.answered(), witness.answered()), (None, Some(sight(20))));
+    }
+
+    #[test]
+    fn lost_answers_hold_up_nothing_for_long() {
+        let (mut witness, now) = (Witness::default(), Instant::now());
+        witness.asks(&sight(10), now);
+        witness.answered();
+        let asked = (0..60).filter(|at| witness.asks(&sight(20), now + AGAIN * *at)).count();
+        assert!(asked < 60, "no endless row of questions");
+        witness.forget();
+        let later = now + AGAIN * 60 + LOST;
+        assert!(witness.asks(&sight(30), later));
+        assert_eq!(witness.answered(), Some(sight(30)));
     }
 }

@@ -43,7 +43,7 @@ fn read(input: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
         return Ok(None);
     }
     // The rest of a line is no other line.
-    let mut rest = line.last() != Some(&b'\n');
+    let mut rest = line.len() as u64 == LONGEST && line.last() != Some(&b'\n');
     while rest {
         let held = input.fill_buf()?;
         let end = held.iter().position(|byte| *byte == b'\n');

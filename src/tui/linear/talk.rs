@@ -98,6 +98,10 @@ impl Talk {
     pub(in crate::tui) fn typed(&mut self, line: &str, now: Timestamp) -> Vec<Out> {
         // A dot leaves a card that the engine does not answer.
         let leaves = line.trim() == "." && matches!(self.app.ui.overlay, Some(Overlay::Card(_)));
+        if leaves && !self.held.is_empty() {
+            self.held.clear();
+            self.say("What was typed since is not taken.");
+        }
         if self.waits() && !leaves {
             self.held.push_back(line.to_owned());
             return Vec::new();

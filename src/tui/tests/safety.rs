@@ -236,6 +236,47 @@ fn an_esc_with_another_key_behind_it_leaves_a_card_that_takes_a_name() {
     }
     let mut story = Story::restoring("drill");
     assert!(press(&mut story.app, "wsecond look<a-enter>").is_empty());
+    for key in ["<a-j>", "<a-y>", "<a-x>"] {
+        let (mut story, _) = confirming();
+        show(&mut story.app);
+        let outs = press(&mut story.app, &format!("{key}y"));
+        assert!(approvals(&outs).is_empty() && story.app.ui.overlay.is_none(), "{key}");
+        let mut story = Story::restoring("drill");
+        press(&mut story.app, "x");
+        show(&mut story.app);
+        let outs = press(&mut story.app, &format!("{key}y"));
+        assert!(commands(&outs).is_empty() && story.app.ui.overlay.is_none(), "{key}");
+    }
+}
+
+/// A step that needs no approval begins at once; not with what somebody wrote before they left its questions.
+#[test]
+fn what_was_kept_from_a_card_that_was_left_begins_nothing() {
+    for kept in [false, true] {
+        let mut story = Story::new("production");
+        story.checked();
+        let plan = plan("declare.incident");
+        story.app.at_once.push(plan.step.clone());
+        if kept {
+            story.app.answers.insert(plan.step.clone(), [("text".to_owned(), "half a".to_owned())].into());
+        }
+        let outs = story.planned(&plan);
+        assert_eq!((approvals(&outs).is_empty(), story.app.card().is_some()), (kept, kept));
+    }
+}
+
+/// An answer that comes when the question is gone is not one to the same question asked later.
+#[test]
+fn a_late_answer_reads_nothing() {
+    let mut story = Story::restoring("drill");
+    press(&mut story.app, "x");
+    let late = story.app.unshown().expect("a question");
+    press(&mut story.app, "<esc>");
+    tell(&mut story, Msg::Shown(late));
+    assert!(commands(&press(&mut story.app, "xy")).is_empty());
+    show(&mut story.app);
+    press(&mut story.app, "<esc>");
+    assert!(commands(&press(&mut story.app, "xy")).is_empty(), "nor is one that was read before");
 }
 
 #[test]
